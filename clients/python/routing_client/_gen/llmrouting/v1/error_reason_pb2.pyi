@@ -1,0 +1,62 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_MALFORMED_REQUEST: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_UTF8: _ClassVar[ErrorReason]
+    ERROR_REASON_INPUT_MISSING: _ClassVar[ErrorReason]
+    ERROR_REASON_INPUT_AMBIGUOUS: _ClassVar[ErrorReason]
+    ERROR_REASON_PROMPT_EMPTY: _ClassVar[ErrorReason]
+    ERROR_REASON_PROMPT_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_NO_USER_TURN: _ClassVar[ErrorReason]
+    ERROR_REASON_ROLE_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_THRESHOLD_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_STRONG_SHARE_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_POLICY_AMBIGUOUS: _ClassVar[ErrorReason]
+    ERROR_REASON_BATCH_EMPTY: _ClassVar[ErrorReason]
+    ERROR_REASON_BATCH_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_MODELS_IDENTICAL: _ClassVar[ErrorReason]
+    ERROR_REASON_ID_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_ROUTER_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_POLICY_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_ROUTER_NOT_CALIBRATED: _ClassVar[ErrorReason]
+    ERROR_REASON_ROUTER_FAILED: _ClassVar[ErrorReason]
+    ERROR_REASON_SCORE_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_SERVING: _ClassVar[ErrorReason]
+    ERROR_REASON_OVERLOADED: _ClassVar[ErrorReason]
+    ERROR_REASON_DEADLINE_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_METHOD_NOT_IMPLEMENTED: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_MALFORMED_REQUEST: ErrorReason
+ERROR_REASON_INVALID_UTF8: ErrorReason
+ERROR_REASON_INPUT_MISSING: ErrorReason
+ERROR_REASON_INPUT_AMBIGUOUS: ErrorReason
+ERROR_REASON_PROMPT_EMPTY: ErrorReason
+ERROR_REASON_PROMPT_TOO_LARGE: ErrorReason
+ERROR_REASON_NO_USER_TURN: ErrorReason
+ERROR_REASON_ROLE_INVALID: ErrorReason
+ERROR_REASON_THRESHOLD_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_STRONG_SHARE_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_POLICY_AMBIGUOUS: ErrorReason
+ERROR_REASON_BATCH_EMPTY: ErrorReason
+ERROR_REASON_BATCH_TOO_LARGE: ErrorReason
+ERROR_REASON_MODELS_IDENTICAL: ErrorReason
+ERROR_REASON_ID_TOO_LONG: ErrorReason
+ERROR_REASON_ROUTER_NOT_FOUND: ErrorReason
+ERROR_REASON_POLICY_NOT_FOUND: ErrorReason
+ERROR_REASON_MODEL_NOT_FOUND: ErrorReason
+ERROR_REASON_ROUTER_NOT_CALIBRATED: ErrorReason
+ERROR_REASON_ROUTER_FAILED: ErrorReason
+ERROR_REASON_SCORE_INVALID: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason
+ERROR_REASON_NOT_SERVING: ErrorReason
+ERROR_REASON_OVERLOADED: ErrorReason
+ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason
+ERROR_REASON_METHOD_NOT_IMPLEMENTED: ErrorReason
