@@ -1,0 +1,1 @@
+"""Artifacts: a router's folder, its manifest, its integrity. `default/` is the router that ships."""

@@ -1,0 +1,112 @@
+"""Opening an artifact: every file is hashed before it is read, and the router must reproduce its recorded answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol
+
+from routing_service.artifacts.manifest import MANIFEST_NAME, Manifest, file_entry, read_manifest
+from routing_service.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_ARTIFACT = Path(__file__).parent / "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A folder whose files all have the hashes that its manifest records."""
+
+    folder: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """The path of a file of the artifact.
+
+        Raises:
+            ArtifactError: the manifest does not list it, so nothing vouches for it.
+        """
+        if name not in self.manifest.files:
+            raise ArtifactError(self.folder / MANIFEST_NAME, f"lists no {name!r}, which this type of router needs")
+        return self.folder / name
+
+
+class _Scorer(Protocol):
+    models: Any
+
+    def score(self, texts: Sequence[str], models: Any) -> Any: ...
+
+
+def open_artifact(folder: Path, expected_type: str) -> Artifact:
+    """Read the manifest of `folder` and check the hash and size of every file that it lists.
+
+    Raises:
+        ArtifactError: the manifest is missing, invalid, edited or of another router type, or a file is missing, outside
+            the folder, or not what the manifest recorded.
+    """
+    manifest = read_manifest(folder)
+    if manifest.type != expected_type:
+        raise ArtifactError(folder / MANIFEST_NAME, f"is of type {manifest.type!r}, not {expected_type!r}")
+    for name, recorded in manifest.files.items():
+        relative = PurePosixPath(name)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise ArtifactError(folder / MANIFEST_NAME, f"lists {name!r}, which is outside the artifact's folder")
+        path = folder / relative
+        try:
+            found = file_entry(path)
+        except FileNotFoundError as error:
+            raise ArtifactError(path, "is missing, though the manifest lists it; restore the artifact") from error
+        except OSError as error:
+            raise ArtifactError(path, f"cannot be read: {error.strerror}") from error
+        if found != recorded:
+            raise ArtifactError(
+                path,
+                f"is not the file that the manifest describes (sha256 {found.sha256[:12]}…, {found.bytes} bytes; "
+                f"expected {recorded.sha256[:12]}…, {recorded.bytes} bytes); restore it, or make the artifact again",
+            )
+    return Artifact(folder, manifest)
+
+
+def load_session(graph: Path, *, threads: int) -> Any:
+    """An ONNX Runtime session on the CPU for a graph whose hash was checked.
+
+    Raises:
+        ArtifactError: ONNX Runtime refuses the graph.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only; everything else is noise on stderr
+    try:
+        return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ArtifactError(graph, f"cannot be loaded by ONNX Runtime {ort.__version__}: {error}") from error
+
+
+def self_test(router: _Scorer, artifact: Artifact) -> None:
+    """Score the manifest's self-test prompts, one by one and as a batch, and compare. It warms the router up as well.
+
+    Raises:
+        ArtifactError: a win rate deviates by more than the manifest's tolerance, or is no number.
+    """
+    test = artifact.manifest.self_test
+    if not test.vectors:
+        raise ArtifactError(
+            artifact.folder / MANIFEST_NAME, "has no self-test vectors, so nothing proves the artifact works"
+        )
+    prompts = [vector.prompt for vector in test.vectors]
+    single = [router.score([prompt], router.models).strong_win_rates[0] for prompt in prompts]
+    batch = router.score(prompts, router.models).strong_win_rates
+    for index, vector in enumerate(test.vectors):
+        for got in (single[index], batch[index]):
+            if not math.isfinite(got) or abs(got - vector.strong_win_rate) > test.tolerance:
+                raise ArtifactError(
+                    artifact.folder,
+                    f"fails its self-test: vector {index} gives {got}, not {vector.strong_win_rate} "
+                    f"(tolerance {test.tolerance}); this machine or ONNX Runtime computes it differently",
+                )

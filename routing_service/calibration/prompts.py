@@ -1,0 +1,130 @@
+"""Reading prompts from the files that people have: JSON lines, CSV, Parquet, plain text."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from routing_service.errors import UsageError, nearest
+
+PROMPT_KEY = "prompt"
+
+
+def read_prompts(path: Path) -> Iterator[str]:
+    """The prompts of a file, in order, one at a time.
+
+    `.jsonl` holds an object with `prompt` a line, `.csv` and `.parquet` a column `prompt`, anything else one prompt a
+    line; blank lines are skipped. All but Parquet may be gzipped (`.gz`).
+
+    Raises:
+        UsageError: the file cannot be read, is not what its name says, or has no `prompt`; says on which line.
+    """
+    suffix = _suffix(path)
+    if suffix == ".parquet":
+        yield from _parquet(path)
+    elif suffix == ".csv":
+        with _open(path) as file:
+            yield from _csv(file, path)
+    elif suffix in (".jsonl", ".ndjson"):
+        for _, row in read_rows(path):
+            yield row[PROMPT_KEY]
+    else:
+        with _open(path) as file:
+            for line in _lines(file, path):
+                if line.strip():
+                    yield line.rstrip("\r\n")
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a JSON lines file with their line numbers, from 1; every row has a text under `prompt`.
+
+    Raises:
+        UsageError: the file cannot be read, or a line is no such object.
+    """
+    with _open(path) as file:
+        for number, line in enumerate(_lines(file, path), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise UsageError(f"{path}:{number}: is not JSON: {error}; write one object a line") from error
+            if not isinstance(row, dict):
+                raise UsageError(f'{path}:{number}: is not an object; write {{"{PROMPT_KEY}": "…"}}, one a line')
+            if not isinstance(row.get(PROMPT_KEY), str):
+                raise UsageError(f"{path}:{number}: {_missing(row)}")
+            yield number, row
+
+
+def _suffix(path: Path) -> str:
+    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
+
+
+def _open(path: Path) -> IO[str]:
+    try:
+        raw = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - the wrapper closes it
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; name an existing file") from error
+    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+
+
+def _lines(file: IO[str], path: Path) -> Iterator[str]:
+    try:
+        yield from file
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 text ({error.reason}); convert it to UTF-8") from error
+    except (OSError, EOFError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}; is it really what its name says?") from error
+
+
+def _csv(file: IO[str], path: Path) -> Iterator[str]:
+    csv.field_size_limit(sys.maxsize)
+    reader = csv.DictReader(_lines(file, path))
+    try:
+        columns = list(reader.fieldnames or ())
+        if PROMPT_KEY not in columns:
+            raise UsageError(f"{path}:1: {_missing(dict.fromkeys(columns))}")
+        for row in reader:
+            if (prompt := row[PROMPT_KEY]) is not None and prompt.strip():
+                yield prompt
+    except csv.Error as error:
+        raise UsageError(f"{path}:{reader.line_num}: is not CSV: {error}") from error
+
+
+def _parquet(path: Path) -> Iterator[str]:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UsageError(
+            f"{path}: reading Parquet needs pyarrow; install it with `pip install 'routing-service[parquet]'`"
+        ) from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            columns = file.schema_arrow.names
+            if PROMPT_KEY not in columns:
+                raise UsageError(f"{path}: {_missing(dict.fromkeys(columns))}")
+            for batch in file.iter_batches(columns=[PROMPT_KEY]):
+                for prompt in batch.column(0).to_pylist():
+                    if not isinstance(prompt, str | None):
+                        raise UsageError(f"{path}: the column {PROMPT_KEY!r} is not text; store prompts as strings")
+                    if prompt and prompt.strip():
+                        yield prompt
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UsageError(f"{path}: cannot be read as Parquet: {error}") from error
+
+
+def _missing(row: dict[str, Any]) -> str:
+    if PROMPT_KEY in row:
+        return f"{PROMPT_KEY!r} is not text; write the prompt as a string"
+    guess = nearest(PROMPT_KEY, row)
+    hint = f"; is {guess!r} meant to be it?" if guess else ""
+    return (
+        f"has no {PROMPT_KEY!r}, only {', '.join(map(repr, row)) or 'nothing'}{hint} Name the prompts {PROMPT_KEY!r}."
+    )

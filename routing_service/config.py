@@ -1,0 +1,251 @@
+"""The configuration: one frozen dataclass a section, with its defaults, its validation, and a comment a field.
+
+`load_config` reads a YAML file; without one the defaults serve the router that ships.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from routing_service.errors import ConfigError, unknown_name
+from routing_service.yaml_sections import Section, read_yaml
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsConfig:
+    """The pair that decisions choose between, under the names that callers know."""
+
+    # The strong, expensive model.
+    strong: str
+    # The weak, cheap model.
+    weak: str
+
+    def __post_init__(self) -> None:
+        if not self.strong or not self.weak:
+            raise ValueError("the models' names must not be empty")
+        if self.strong == self.weak:
+            raise ValueError(f"the strong and the weak model are both {self.strong!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class RouterConfig:
+    """One router. Keys beside `type` and `models` are the router type's own."""
+
+    # The router's type, e.g. `static`.
+    type: str
+    # The pair that this router answers with; by default the configuration's, else the artifact's.
+    models: ModelsConfig | None
+    # The whole section, for the router type to read its options from.
+    section: Section
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """A named rule for choosing a threshold. Exactly one of `threshold` and `strong_share` is set."""
+
+    # The router that it uses; by default the default router.
+    router: str | None = None
+    # The win rate from which the strong model is chosen, in 0..1.
+    threshold: float | None = None
+    # The wanted share of strong decisions, in 0..1, by the router's calibration table.
+    strong_share: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.threshold is None) == (self.strong_share is None):
+            raise ValueError("set exactly one of threshold and strong_share")
+        for name in ("threshold", "strong_share"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} must be from 0 to 1, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackConfig:
+    """What happens when a router fails or returns something that is no probability."""
+
+    # Choose that side and say so in the decision, or answer with the error.
+    on_router_error: Literal["strong", "weak", "error"] = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """How much a caller may ask for at once."""
+
+    # The longest text to route, in bytes of UTF-8. A router reads far less; the rest is only parsed.
+    max_prompt_bytes: int = 2 * 1024 * 1024
+    # The most items in one BatchDecide.
+    max_batch_items: int = 1024
+    # The largest message that gRPC accepts, in bytes. Beyond it gRPC itself answers RESOURCE_EXHAUSTED.
+    max_message_bytes: int = 32 * 1024 * 1024
+    # The most calls in progress at once. Beyond it gRPC itself answers RESOURCE_EXHAUSTED, at once.
+    max_concurrent_calls: int = 4096
+
+    def __post_init__(self) -> None:
+        for name in ("max_prompt_bytes", "max_batch_items", "max_message_bytes", "max_concurrent_calls"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.max_message_bytes <= self.max_prompt_bytes:
+            raise ValueError("max_message_bytes must be larger than max_prompt_bytes, or no prompt could be that long")
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownConfig:
+    """What SIGTERM does: health turns NOT_SERVING, new calls are still taken for a while, then running ones finish."""
+
+    # Seconds between NOT_SERVING and refusing calls, for load balancers to notice.
+    delay_seconds: float = 0.0
+    # Seconds that running calls get to finish.
+    grace_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("delay_seconds", "grace_seconds"):
+            if not 0.0 <= getattr(self, name) <= 3600.0:
+                raise ValueError(f"{name} must be from 0 to 3600")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The gRPC server."""
+
+    # Where to listen, HOST:PORT; port 0 takes a free one.
+    address: str = DEFAULT_ADDRESS
+    # How many processes share the port. One uses one core.
+    workers: int = 1
+    # Where to serve Prometheus metrics over HTTP, HOST:PORT; worker i adds i to the port. Off by default.
+    metrics_address: str | None = None
+    # Whether tools such as grpcurl may ask for the protos.
+    reflection: bool = True
+    # How much a caller may ask for.
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    # What SIGTERM does.
+    shutdown: ShutdownConfig = field(default_factory=ShutdownConfig)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.workers <= 256:
+            raise ValueError("workers must be from 1 to 256")
+        for address in filter(None, (self.address, self.metrics_address)):
+            split_address(address)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservabilityConfig:
+    """Logs. They never hold a prompt."""
+
+    # The least severe level that is written.
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    # One JSON object a line, or coloured text for people.
+    log_format: Literal["json", "console"] = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration."""
+
+    # The pair that routers answer with; by default each artifact's own.
+    models: ModelsConfig | None = None
+    # The router that decides when a request names none.
+    default_router: str = "static"
+    # The policy that applies when a request names none; by default half of the calibration sample goes strong.
+    default_policy: str | None = None
+    # Routers by name. By default the one that ships, as `static`.
+    routers: dict[str, RouterConfig] = field(default_factory=dict)
+    # Policies by name.
+    policies: dict[str, PolicyConfig] = field(default_factory=dict)
+    # What happens when a router fails.
+    fallback: FallbackConfig = field(default_factory=FallbackConfig)
+    # The gRPC server.
+    server: ServerConfig = field(default_factory=ServerConfig)
+    # Logs.
+    observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The top level of the file, before routers are read."""
+
+    models: ModelsConfig | None = None
+    default_router: str | None = None
+    default_policy: str | None = None
+    routers: dict[str, Section] = field(default_factory=dict)
+    policies: dict[str, PolicyConfig] = field(default_factory=dict)
+    fallback: FallbackConfig = field(default_factory=FallbackConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
+    observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class _RouterKeys:
+    type: str
+    models: ModelsConfig | None = None
+
+
+# What a router type's own options must leave to RouterConfig.
+ROUTER_KEYS = frozenset(("type", "models"))
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Split `HOST:PORT`, where an IPv6 host stands in brackets.
+
+    Raises:
+        ValueError: it is not of that form, or the port is not from 0 to 65535.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+        raise ValueError(f"{address!r} is no address; write HOST:PORT, e.g. 127.0.0.1:50051 or [::1]:50051")
+    return host.strip("[]"), int(port)
+
+
+def load_config(path: Path | None) -> Config:
+    """Read a configuration file, or give the defaults when there is none. Relative paths are taken from its folder.
+
+    Raises:
+        ConfigError: it cannot be read, or something in it is wrong.
+    """
+    if path is None:
+        return parse_config("", "defaults", Path())
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(str(path), "", f"cannot be read: {problem}") from error
+    return parse_config(text, str(path), path.parent)
+
+
+def parse_config(text: str, source: str, base: Path) -> Config:
+    """Read a configuration from YAML text. `source` names it in errors; `base` is where relative paths start.
+
+    Raises:
+        ConfigError: something in it is wrong.
+    """
+    document = read_yaml(text, source, base)
+    file = document.parse(_File)
+    sections = file.routers or {"static": read_yaml("type: static", source, base)}
+    routers = {name: _router(section) for name, section in sections.items()}
+    default = file.default_router or ("static" if "static" in routers else next(iter(routers)))
+    if default not in routers:
+        raise document.error(unknown_name("router", default, routers), "default_router")
+    for name, policy in file.policies.items():
+        if policy.router is not None and policy.router not in routers:
+            raise document.error(f"{name}.router: {unknown_name('router', policy.router, routers)}", "policies")
+    if file.default_policy is not None and file.default_policy not in file.policies:
+        raise document.error(unknown_name("policy", file.default_policy, file.policies), "default_policy")
+    return Config(
+        file.models,
+        default,
+        file.default_policy,
+        routers,
+        file.policies,
+        file.fallback,
+        file.server,
+        file.observability,
+    )
+
+
+def _router(section: Section) -> RouterConfig:
+    # Only the two common keys are read here; the router's type, when it is built, reads and checks the rest.
+    plain = section.parse_only(_RouterKeys)
+    return RouterConfig(plain.type, plain.models, section)

@@ -1,0 +1,1 @@
+"""Prompt to decision, free of any wire format."""

@@ -1,0 +1,35 @@
+"""Scoring many prompts without a server: what `score` and `calibrate` do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from routing_service.engine.engine import SCORING_BATCH, Engine
+from routing_service.engine.types import Decision, RouteRequest
+from routing_service.errors import UsageError
+
+
+def score_prompts(engine: Engine, router: str, prompts: Iterable[str]) -> Iterator[float]:
+    """The strong win rate, in 0..1, of each prompt, in order; memory does not grow with their number.
+
+    Args:
+        engine: what scores.
+        router: the router's name, empty for the default.
+        prompts: the texts.
+
+    Raises:
+        UsageError: a prompt cannot be scored; says which, counting from 1.
+        DecisionError: the router is not known.
+    """
+    remaining, done = iter(prompts), 0
+    while chunk := list(islice(remaining, SCORING_BATCH)):
+        # A threshold of 0 asks for no calibration table; the win rate does not depend on it.
+        requests = [RouteRequest(text, router=router, threshold=0.0) for text in chunk]
+        for offset, result in enumerate(engine.decide_batch(requests), start=1):
+            if not isinstance(result, Decision):
+                raise UsageError(f"prompt {done + offset}: {result.message}") from result
+            if result.strong_win_rate is None:
+                raise UsageError(f"prompt {done + offset}: router {result.router!r} failed ({result.fallback_reason})")
+            yield result.strong_win_rate
+        done += len(chunk)

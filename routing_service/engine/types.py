@@ -1,0 +1,67 @@
+"""What goes into the engine and what comes out, free of any wire format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from routing_service.errors import Reason
+
+
+class Tier(Enum):
+    """A side of the model pair. The values are those of the proto's `Tier`."""
+
+    STRONG = 1
+    WEAK = 2
+
+
+class DecisionReason(Enum):
+    """Why a tier was chosen. The values are those of the proto's `DecisionReason`."""
+
+    THRESHOLD = 1
+    SESSION = 2
+    FALLBACK = 3
+
+
+@dataclass(slots=True)
+class RouteRequest:
+    """One decision that is asked for.
+
+    `text` is what is scored and `input_field` the request's field that it came from; `skipped_parts` counts parts
+    without text. Of `threshold`, `strong_share` and `policy` (empty: none) at most one is set. Empty names mean the
+    default.
+    """
+
+    text: str
+    input_field: str = "prompt"
+    skipped_parts: int = 0
+    router: str = ""
+    threshold: float | None = None
+    strong_share: float | None = None
+    policy: str = ""
+    strong_model: str = ""
+    weak_model: str = ""
+    request_id: str = ""
+
+
+@dataclass(slots=True)
+class Decision:
+    """One decision. Field by field as in `protos/llmrouting/v1/decision.proto`; times are microseconds."""
+
+    decision_id: str
+    model: str
+    tier: Tier
+    strong_win_rate: float | None
+    threshold: float | None
+    router: str
+    router_revision: str
+    reason: DecisionReason
+    fallback_reason: Reason | None
+    prompt_tokens: int | None
+    truncated: bool
+    skipped_parts: int
+    request_id: str
+    tokenize_us: float = 0.0
+    queue_us: float = 0.0
+    inference_us: float = 0.0
+    total_us: float = 0.0

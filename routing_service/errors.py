@@ -1,0 +1,176 @@
+"""Everything this package raises on purpose, and the one table from a reason to its gRPC code.
+
+    RoutingServiceError
+    ├── UsageError       a command's arguments or input files are wrong
+    ├── ConfigError      a configuration is wrong; says file, line and key
+    ├── ArtifactError    a router's folder cannot be trusted or read; says which file
+    ├── ServerError      the server cannot start, e.g. its port is taken
+    └── DecisionError    no decision for this request; says reason, field and what to do
+
+A `DecisionError` holds a message for the caller. What caused it is its `__cause__`, which goes to the log only.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import grpc
+    from google.rpc.status_pb2 import Status
+
+ERROR_DOMAIN = "llmrouting.v1"
+
+
+class Reason(StrEnum):
+    """Why there is no decision: `ErrorReason` of `protos/llmrouting/v1/error_reason.proto` without its prefix."""
+
+    MALFORMED_REQUEST = "MALFORMED_REQUEST"
+    INVALID_UTF8 = "INVALID_UTF8"
+    INPUT_MISSING = "INPUT_MISSING"
+    INPUT_AMBIGUOUS = "INPUT_AMBIGUOUS"
+    PROMPT_EMPTY = "PROMPT_EMPTY"
+    PROMPT_TOO_LARGE = "PROMPT_TOO_LARGE"
+    NO_USER_TURN = "NO_USER_TURN"
+    ROLE_INVALID = "ROLE_INVALID"
+    THRESHOLD_OUT_OF_RANGE = "THRESHOLD_OUT_OF_RANGE"
+    STRONG_SHARE_OUT_OF_RANGE = "STRONG_SHARE_OUT_OF_RANGE"
+    POLICY_AMBIGUOUS = "POLICY_AMBIGUOUS"
+    BATCH_EMPTY = "BATCH_EMPTY"
+    BATCH_TOO_LARGE = "BATCH_TOO_LARGE"
+    MODELS_IDENTICAL = "MODELS_IDENTICAL"
+    ID_TOO_LONG = "ID_TOO_LONG"
+    ROUTER_NOT_FOUND = "ROUTER_NOT_FOUND"
+    POLICY_NOT_FOUND = "POLICY_NOT_FOUND"
+    MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
+    ROUTER_NOT_CALIBRATED = "ROUTER_NOT_CALIBRATED"
+    ROUTER_FAILED = "ROUTER_FAILED"
+    SCORE_INVALID = "SCORE_INVALID"
+    INTERNAL = "INTERNAL"
+    NOT_SERVING = "NOT_SERVING"
+    OVERLOADED = "OVERLOADED"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    METHOD_NOT_IMPLEMENTED = "METHOD_NOT_IMPLEMENTED"
+
+
+# The one table: the name of the grpc.StatusCode of every reason that is not the caller's mistake in the request itself.
+_CODES: Mapping[Reason, str] = {
+    Reason.ROUTER_NOT_FOUND: "NOT_FOUND",
+    Reason.POLICY_NOT_FOUND: "NOT_FOUND",
+    Reason.MODEL_NOT_FOUND: "NOT_FOUND",
+    Reason.ROUTER_NOT_CALIBRATED: "FAILED_PRECONDITION",
+    Reason.ROUTER_FAILED: "INTERNAL",
+    Reason.SCORE_INVALID: "INTERNAL",
+    Reason.INTERNAL: "INTERNAL",
+    Reason.NOT_SERVING: "UNAVAILABLE",
+    Reason.OVERLOADED: "RESOURCE_EXHAUSTED",
+    Reason.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
+    Reason.METHOD_NOT_IMPLEMENTED: "UNIMPLEMENTED",
+}
+_DEFAULT_CODE = "INVALID_ARGUMENT"
+
+
+class RoutingServiceError(Exception):
+    """The root of what this package raises on purpose."""
+
+
+class UsageError(RoutingServiceError):
+    """A command's arguments or input files are wrong. The message says what, where, and how to mend it."""
+
+
+class ConfigError(RoutingServiceError):
+    """A configuration is wrong.
+
+    Args:
+        source: the file, or what stands for it.
+        where: the dotted key at fault, empty for the whole.
+        problem: what is wrong and how to mend it.
+        line: the line in the file, from 1, where known.
+    """
+
+    def __init__(self, source: str, where: str, problem: str, line: int | None = None) -> None:
+        self.source, self.where, self.problem, self.line = source, where, problem, line
+        place = source if line is None else f"{source}:{line}"
+        super().__init__(f"{place}: {where}: {problem}" if where else f"{place}: {problem}")
+
+
+class ArtifactError(RoutingServiceError):
+    """A file of an artifact is missing, corrupt, edited or of the wrong kind.
+
+    Args:
+        path: the file at fault.
+        problem: what is wrong with it, as the rest of a sentence that begins with the path.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path} {problem}")
+
+
+class ServerError(RoutingServiceError):
+    """The server cannot start. The message says why and what to do."""
+
+
+class DecisionError(RoutingServiceError):
+    """There is no decision for a request.
+
+    Args:
+        reason: the machine-readable reason.
+        message: one sentence for the caller: what is wrong and what to do. It never quotes a prompt.
+        field: the path of the request's field at fault, empty when none is.
+        metadata: details for `ErrorInfo`.
+    """
+
+    def __init__(
+        self, reason: Reason, message: str, field: str = "", metadata: Mapping[str, str] | None = None
+    ) -> None:
+        self.reason, self.message, self.field, self.metadata = reason, message, field, dict(metadata or {})
+        super().__init__(f"{reason}: {message}")
+
+    @property
+    def code(self) -> grpc.StatusCode:
+        """The gRPC code of the reason."""
+        import grpc
+
+        return grpc.StatusCode[_CODES.get(self.reason, _DEFAULT_CODE)]
+
+    def to_status(self) -> Status:
+        """The error as `google.rpc.Status`, with `ErrorInfo` and, where a field is at fault, `BadRequest`."""
+        from google.rpc import error_details_pb2
+        from google.rpc.status_pb2 import Status
+
+        status = Status(code=self.code.value[0], message=self.message)
+        info = error_details_pb2.ErrorInfo(reason=self.reason.value, domain=ERROR_DOMAIN, metadata=self.metadata)
+        status.details.add().Pack(info)
+        if self.field:
+            violation = error_details_pb2.BadRequest.FieldViolation(
+                field=self.field, description=self.message, reason=self.reason.value
+            )
+            status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+        return status
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None when none is like it."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """A sentence for a name that is not known: the nearest one if there is any, and all of them.
+
+    >>> unknown_name("router", "sttic", ["static", "random"])
+    "no router is named 'sttic'; did you mean 'static'? Known: 'random', 'static'."
+    """
+    names = sorted(known)
+    guess = nearest(name, names)
+    hint = f"; did you mean {guess!r}?" if guess else "."
+    listed = ", ".join(repr(n) for n in names) or "none"
+    return f"no {kind} is named {_short(name)!r}{hint} Known: {listed}."
+
+
+def _short(name: str, limit: int = 80) -> str:
+    return name if len(name) <= limit else name[:limit] + "…"

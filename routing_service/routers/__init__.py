@@ -1,0 +1,1 @@
+"""Routers: text in, the strong win rate out. One file each."""

@@ -1,0 +1,49 @@
+"""`random`: a uniform win rate, the baseline that every router must beat."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from routing_service.artifacts.manifest import Calibration
+from routing_service.routers.base import ModelPair, Router, Scores
+
+_UNIFORM = Calibration("uniform by construction", 0, (0.0, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class RandomOptions:
+    """The configuration of a `random` router.
+
+    `seed` makes its sequence repeatable; `by_prompt` makes the win rate a function of the seed (0 when there is none)
+    and the prompt, so that a prompt always gets the same one.
+    """
+
+    seed: int | None = None
+    by_prompt: bool = False
+
+
+class RandomRouter(Router):
+    """Draws win rates from 0..1, 1 excluded. It reads nothing of a prompt unless `by_prompt` is set."""
+
+    type: ClassVar[str] = "random"
+
+    def __init__(self, models: ModelPair, options: RandomOptions | None = None) -> None:
+        options = options or RandomOptions()
+        revision = "unseeded" if options.seed is None else f"seed-{options.seed}"
+        super().__init__(revision=revision, models=models, calibration=_UNIFORM)
+        self._by_prompt = options.by_prompt
+        self._key = str(options.seed or 0).encode()
+        self._draw = random.Random(options.seed).random  # noqa: S311 - a baseline, not a secret
+
+    def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - chance knows no models
+        """Draw a win rate for each prompt."""
+        rates = [self._of_prompt(text) if self._by_prompt else self._draw() for text in texts]
+        return Scores(rates, None, [False] * len(texts))
+
+    def _of_prompt(self, text: str) -> float:
+        digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8, key=self._key).digest()
+        return (int.from_bytes(digest) >> 11) / (1 << 53)

@@ -1,0 +1,105 @@
+"""`static`: static word-piece embeddings and prompt features under small trees, as one ONNX graph.
+
+Microseconds a prompt on a CPU, so it runs inline. `routing_service.training.static` makes its artifact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from typing import ClassVar
+
+import numpy as np
+import onnxruntime as ort
+
+from routing_service.artifacts.loading import Artifact, load_session, self_test
+from routing_service.errors import ArtifactError
+from routing_service.routers.base import ModelPair, Router, Scores
+from routing_service.routers.static_text import StaticTextEncoder, pad_ids
+
+PAD_ID = -1  # ONNX's Gather reads it as the table's last row, which is zero
+INPUTS = ("token_ids", "byte_counts")
+OUTPUT = "strong_win_rate"
+
+
+@dataclass(frozen=True, slots=True)
+class StaticOptions:
+    """The configuration of a `static` router.
+
+    `artifact` is its folder, by default the one that ships; `threads` is how many cores one run may use, from 1: more
+    than one only pays in batches.
+    """
+
+    artifact: Path | None = None
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError("threads must be at least 1")
+
+
+class StaticRouter(Router):
+    """Serves a `static` artifact.
+
+    Args:
+        artifact: the verified folder.
+        models: the names to answer with; None for the artifact's own.
+        threads: how many cores one run may use.
+
+    Raises:
+        ArtifactError: the artifact is of another kind, or does not return its own self-test's win rates.
+    """
+
+    type: ClassVar[str] = "static"
+
+    def __init__(self, artifact: Artifact, models: ModelPair | None = None, threads: int = 1) -> None:
+        manifest = artifact.manifest
+        own = ModelPair(**manifest.models)
+        super().__init__(
+            revision=manifest.revision,
+            models=models or own,
+            max_tokens=manifest.max_tokens,
+            calibration=manifest.calibration,
+        )
+        self._own_models = own
+        self._encoder = StaticTextEncoder(artifact.file("tokenizer.json"), manifest.max_tokens)
+        graph = artifact.file("model.onnx")
+        self._session: ort.InferenceSession = load_session(graph, threads=threads)
+        names = sorted(node.name for node in self._session.get_inputs())
+        if names != sorted(INPUTS) or OUTPUT not in [node.name for node in self._session.get_outputs()]:
+            raise ArtifactError(graph, f"has inputs {names}; a static graph has {sorted(INPUTS)} and gives {OUTPUT!r}")
+        self_test(self, artifact)
+
+    @property
+    def strong_names(self) -> frozenset[str]:
+        """The configured name and the artifact's own."""
+        return frozenset((self.models.strong, self._own_models.strong))
+
+    @property
+    def weak_names(self) -> frozenset[str]:
+        """The configured name and the artifact's own."""
+        return frozenset((self.models.weak, self._own_models.weak))
+
+    def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - one pair, whatever its names
+        """Score prompts in one run of the graph. Sums are over integers, so a batch gives what single runs give."""
+        start = perf_counter_ns()
+        encoded = [self._encoder.encode(text) for text in texts]
+        if len(encoded) == 1:
+            only = encoded[0]
+            ids = np.array([only.ids or [PAD_ID]], np.int32)
+            counts = only.byte_counts[np.newaxis]
+        else:
+            ids = pad_ids(encoded, PAD_ID)
+            counts = np.stack([e.byte_counts for e in encoded])
+        tokenized = perf_counter_ns()
+        rates = self._session.run((OUTPUT,), {"token_ids": ids, "byte_counts": counts})[0]
+        done = perf_counter_ns()
+        return Scores(
+            rates.tolist(),
+            [len(e.ids) for e in encoded],
+            [e.truncated for e in encoded],
+            (tokenized - start) / 1e3,
+            (done - tokenized) / 1e3,
+        )

@@ -1,0 +1,108 @@
+"""The one wrapper around every call: it parses nothing and decides nothing, but counts, times and answers errors.
+
+Handlers take and give bytes. gRPC's own deserializer would turn a request that is not valid UTF-8 into an INTERNAL
+error without a reason; here it is the handler that parses, and the error is an answer like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+import structlog
+
+from routing_service.errors import DecisionError, Reason
+from routing_service.observability.metrics import Metrics
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
+log = structlog.get_logger(__name__)
+
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+
+Unary = Callable[[bytes], bytes]
+AsyncUnary = Callable[[bytes], Awaitable[bytes]]
+
+
+async def abort(context: Any, error: DecisionError) -> NoReturn:
+    """End the call with the error's code, message and `google.rpc.Status` details."""
+    details = ((STATUS_DETAILS_KEY, error.to_status().SerializeToString()),)
+    await context.abort(error.code, error.message, details)
+    raise AssertionError("abort returned")
+
+
+class Calls:
+    """Makes gRPC method handlers out of functions from bytes to bytes.
+
+    Args:
+        metrics: where calls and errors are counted.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def unary(self, method: str, function: Unary) -> Handler:
+        """A handler for a function that does not wait."""
+
+        async def handle(raw: bytes, context: Any) -> bytes:
+            start = perf_counter()
+            try:
+                return function(raw)
+            except Exception as error:
+                await self._fail(method, error, context)
+            finally:
+                self._metrics.seconds(method, perf_counter() - start)
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    def async_unary(self, method: str, function: AsyncUnary) -> Handler:
+        """A handler for a function that lets others run in between."""
+
+        async def handle(raw: bytes, context: Any) -> bytes:
+            start = perf_counter()
+            try:
+                return await function(raw)
+            except Exception as error:
+                await self._fail(method, error, context)
+            finally:
+                self._metrics.seconds(method, perf_counter() - start)
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    def not_implemented(self, method: str, *, request_streams: bool, response_streams: bool) -> Handler:
+        """A handler for a method that the protos declare and this release does not offer."""
+        error = DecisionError(
+            Reason.METHOD_NOT_IMPLEMENTED, f"{method} is not offered by this release.", metadata={"method": method}
+        )
+
+        async def handle(_request: Any, context: Any) -> bytes:
+            await self._fail(method, error, context)
+
+        async def handle_stream(_request: Any, context: Any) -> Any:
+            await self._fail(method, error, context)
+            yield b""  # pragma: no cover - makes this an async generator, which a streamed response must be
+
+        if request_streams and response_streams:
+            return grpc.stream_stream_rpc_method_handler(handle_stream)
+        return (
+            grpc.stream_unary_rpc_method_handler(handle)
+            if request_streams
+            else grpc.unary_unary_rpc_method_handler(handle)
+        )
+
+    async def _fail(self, method: str, error: Exception, context: Any) -> NoReturn:
+        if not isinstance(error, DecisionError):
+            # The caller learns nothing of the inside, and the log nothing of the prompt.
+            log.error("internal_error", method=method, exc_info=error)
+            error = DecisionError(Reason.INTERNAL, "The server failed on this request; its log has the cause.")
+        self._metrics.error(method, error.reason)
+        await abort(context, error)
+
+
+async def yield_to_others() -> None:
+    """Let other calls run; a call whose caller has gone is cancelled here."""
+    await asyncio.sleep(0)

@@ -1,0 +1,149 @@
+"""`llmrouting.v1.RoutingService`: bytes in, the engine's decision, bytes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import grpc
+from google.rpc.status_pb2 import Status
+from routing_client._gen.llmrouting.v1 import admin_service_pb2, decision_pb2, routing_service_pb2
+
+from routing_service.calibration.thresholds import threshold_for_share
+from routing_service.config import LimitsConfig
+from routing_service.engine.engine import SCORING_BATCH, Engine
+from routing_service.engine.types import Decision
+from routing_service.errors import DecisionError, Reason
+from routing_service.observability.metrics import Metrics
+from routing_service.routers.base import Router
+from routing_service.server.calls import Calls, yield_to_others
+from routing_service.server.codec import parse, parse_batch, to_message, to_request, to_requests
+
+T = TypeVar("T")
+
+SERVICE_NAME: str = routing_service_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name
+ADMIN_NAME: str = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+
+
+class RoutingService:
+    """Answers the calls of `RoutingService` from whichever engine is in place.
+
+    Args:
+        limits: how much a caller may ask for.
+        metrics: where decisions and errors are counted.
+    """
+
+    def __init__(self, limits: LimitsConfig, metrics: Metrics) -> None:
+        self._limits, self._metrics = limits, metrics
+        self._engine: Engine | None = None
+
+    def use(self, engine: Engine | None) -> None:
+        """Answer from this engine from now on; without one, calls are answered with UNAVAILABLE."""
+        self._engine = engine
+
+    def handlers(self) -> tuple[Any, ...]:
+        """What to register with a gRPC server."""
+        calls = Calls(self._metrics)
+        routing = {
+            "Decide": calls.unary("Decide", self.decide),
+            "BatchDecide": calls.async_unary("BatchDecide", self.batch_decide),
+            "ListRouters": calls.unary("ListRouters", self.list_routers),
+            "StreamDecide": calls.not_implemented("StreamDecide", request_streams=True, response_streams=True),
+            "Calibrate": calls.not_implemented("Calibrate", request_streams=True, response_streams=False),
+            "ReportOutcome": calls.not_implemented("ReportOutcome", request_streams=False, response_streams=False),
+        }
+        admin = {
+            name: calls.not_implemented(name, request_streams=False, response_streams=False)
+            for name in ("Reload", "GetConfig")
+        }
+        return (
+            grpc.method_handlers_generic_handler(SERVICE_NAME, routing),
+            grpc.method_handlers_generic_handler(ADMIN_NAME, admin),
+        )
+
+    def decide(self, raw: bytes) -> bytes:
+        """Answer `Decide`."""
+        engine = self._serving_engine()
+        request = to_request(parse(raw, routing_service_pb2.DecideRequest), self._limits)
+        decision = engine.decide(request)
+        self._metrics.decision(decision.router, decision.tier.name, decision.reason.name)
+        return routing_service_pb2.DecideResponse(decision=to_message(decision)).SerializeToString()
+
+    async def batch_decide(self, raw: bytes) -> bytes:
+        """Answer `BatchDecide`, letting other calls run between parts of a long batch."""
+        engine = self._serving_engine()
+        messages = parse_batch(raw)
+        if not messages:
+            raise DecisionError(Reason.BATCH_EMPTY, "The batch has no items; send at least one.", "requests")
+        limit = self._limits.max_batch_items
+        if len(messages) > limit:
+            raise DecisionError(
+                Reason.BATCH_TOO_LARGE,
+                f"The batch has {len(messages):,} items; this server takes {limit:,}. Split it.",
+                "requests",
+                {"items": str(len(messages)), "limit_items": str(limit)},
+            )
+        response = routing_service_pb2.BatchDecideResponse()
+        for part in _parts(messages, SCORING_BATCH):
+            for result in engine.decide_batch(to_requests(part, self._limits)):
+                response.results.append(self._result(result))
+            await yield_to_others()
+        return response.SerializeToString()
+
+    def list_routers(self, raw: bytes) -> bytes:
+        """Answer `ListRouters`."""
+        engine = self._serving_engine()
+        parse(raw, routing_service_pb2.ListRoutersRequest)
+        planner = engine.planner
+        return routing_service_pb2.ListRoutersResponse(
+            routers=[
+                _router_info(name, engine.routers[name], planner.default_router) for name in sorted(engine.routers)
+            ],
+            policies=[
+                routing_service_pb2.PolicyInfo(
+                    name=name,
+                    router=policy.router,
+                    threshold=policy.threshold,
+                    is_default=name == planner.default_policy,
+                )
+                for name, policy in sorted(planner.policies.items())
+            ],
+        ).SerializeToString()
+
+    def _serving_engine(self) -> Engine:
+        if self._engine is None:
+            raise DecisionError(
+                Reason.NOT_SERVING, "The server is not serving yet; try again when its health is SERVING."
+            )
+        return self._engine
+
+    def _result(self, result: Decision | DecisionError) -> routing_service_pb2.DecideResult:
+        if isinstance(result, Decision):
+            self._metrics.decision(result.router, result.tier.name, result.reason.name)
+            return routing_service_pb2.DecideResult(decision=to_message(result))
+        self._metrics.error("BatchDecide", result.reason)
+        status: Status = result.to_status()
+        return routing_service_pb2.DecideResult(error=status)
+
+
+def _parts(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
+def _router_info(name: str, router: Router, default: str) -> routing_service_pb2.RouterInfo:
+    info = routing_service_pb2.RouterInfo(
+        name=name,
+        type=router.type,
+        revision=router.revision,
+        models=decision_pb2.ModelPair(strong=router.models.strong, weak=router.models.weak),
+        is_default=name == default,
+        max_tokens=router.max_tokens,
+    )
+    if router.calibration is not None:
+        table = router.calibration
+        shares: Mapping[float, float] = {p / 100: threshold_for_share(table.quantiles, p / 100) for p in range(1, 100)}
+        info.calibration.source, info.calibration.sample_size = table.source, table.sample_size
+        for share, threshold in shares.items():
+            info.calibration.points.add(strong_share=share, threshold=threshold)
+    return info

@@ -1,0 +1,1 @@
+"""Preference data to a router (offline)."""

@@ -1,0 +1,209 @@
+"""YAML to frozen dataclasses, with errors that say file, line, key and what to write instead.
+
+A section is a dataclass; its fields are the known keys, its annotations the types, its `__post_init__` the validation
+(a `ValueError` says what is wrong). Supported annotations: bool, int, float, str, Path, a Literal, another dataclass,
+`dict[str, X]`, `tuple[X, ...]`, `X | None`, and `Section` for a part that is read later.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from routing_service.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a YAML file that has not been read into its dataclass yet.
+
+    `base` is the folder that relative paths are taken from; `where` is the section's dotted key.
+    """
+
+    source: str
+    base: Path
+    where: str
+    node: yaml.Node | None
+
+    def parse(self, kind: type[T], *, ignore: frozenset[str] = frozenset()) -> T:
+        """Read the section into the dataclass `kind`; keys in `ignore` belong to somebody else.
+
+        Raises:
+            ConfigError: an unknown key, a wrong type, a missing key or a value that `kind` refuses.
+        """
+        return _Reader(self.source, self.base).dataclass(kind, self.node, self.where, ignore)
+
+    def parse_only(self, kind: type[T]) -> T:
+        """Read the keys that the dataclass `kind` knows and leave all others to a later `parse`."""
+        known = {f.name for f in fields(kind)}  # type: ignore[arg-type] # T is a dataclass, which typing cannot say
+        return self.parse(kind, ignore=frozenset(name for name, _, _ in _pairs(self.node) if name not in known))
+
+    def error(self, problem: str, key: str = "") -> ConfigError:
+        """An error at this section, or at one of its keys."""
+        node = self.node
+        for name, key_node, value in _pairs(self.node) if key else ():
+            if name == key:
+                node = value if value.start_mark else key_node
+        return ConfigError(self.source, _join(self.where, key), problem, _line(node))
+
+    def __eq__(self, other: object) -> bool:
+        """Sections are equal when their content is, wherever it stands."""
+        return isinstance(other, Section) and _plain(self.node) == _plain(other.node)
+
+    def __hash__(self) -> int:
+        return hash((self.source, self.where))
+
+
+def read_yaml(text: str, source: str, base: Path) -> Section:
+    """Parse a YAML document into a section. `source` names it in errors; an empty document is an empty section.
+
+    Raises:
+        ConfigError: it is no YAML, or not a mapping, or uses a tag (`!!…`).
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigError(source, "", f"is not valid YAML: {problem}", mark.line + 1 if mark else None) from error
+    if node is not None and not isinstance(node, yaml.MappingNode):
+        raise ConfigError(source, "", "must be a mapping of sections, as in `routers: {...}`", _line(node))
+    return Section(source, base, "", node)
+
+
+def _line(node: yaml.Node | None) -> int | None:
+    return node.start_mark.line + 1 if node is not None and node.start_mark else None
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where and key else where or key
+
+
+def _pairs(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield str(key.value), key, value
+
+
+def _plain(node: yaml.Node | None) -> Any:
+    if node is None:
+        return None
+    if isinstance(node, yaml.MappingNode):
+        return {name: _plain(value) for name, _, value in _pairs(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(value) for value in node.value]
+    return node.tag, node.value
+
+
+class _Reader:
+    """Turns nodes into values of annotated types."""
+
+    def __init__(self, source: str, base: Path) -> None:
+        self._source, self._base = source, base
+
+    def fail(self, node: yaml.Node | None, where: str, problem: str) -> ConfigError:
+        return ConfigError(self._source, where, problem, _line(node))
+
+    def dataclass(self, kind: type[T], node: yaml.Node | None, where: str, ignore: frozenset[str]) -> T:
+        if node is not None and _is_null(node):
+            node = None
+        if node is not None and not isinstance(node, yaml.MappingNode):
+            raise self.fail(node, where, f"must be a mapping of keys, not {_describe(node)}")
+        hints = typing.get_type_hints(kind)
+        known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type] # T is a dataclass, which typing cannot say
+        values: dict[str, Any] = {}
+        for name, key, value in self._unique_pairs(node, where):
+            if name in ignore:
+                continue
+            if name not in known:
+                guess = nearest(name, known)
+                hint = f"did you mean {guess!r}?" if guess else f"known here: {', '.join(sorted({*known, *ignore}))}"
+                raise self.fail(key, _join(where, name), f"is not a known key; {hint}")
+            values[name] = self.value(hints[name], value, _join(where, name))
+        for name, f in known.items():
+            if name not in values and f.default is MISSING and f.default_factory is MISSING:
+                guess = nearest(name, ignore)
+                hint = f"; is {guess!r} meant to be it?" if guess else ""
+                raise self.fail(node, where, f"lacks the key {name!r}{hint}")
+        try:
+            return kind(**values)
+        except ValueError as error:
+            raise self.fail(node, where, str(error)) from error
+
+    def value(self, annotation: Any, node: yaml.Node, where: str) -> Any:
+        origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+        if origin in (types.UnionType, typing.Union):
+            if type(None) in arguments and _is_null(node):
+                return None
+            (inner,) = (a for a in arguments if a is not type(None))
+            return self.value(inner, node, where)
+        if annotation is Section:
+            return Section(self._source, self._base, where, node)
+        if is_dataclass(annotation):
+            return self.dataclass(typing.cast("type[Any]", annotation), node, where, frozenset())
+        if origin in (dict, Mapping):
+            return self._mapping(arguments[1], node, where)
+        if origin is tuple:
+            return self._sequence(arguments[0], node, where)
+        return self._scalar(annotation, origin, arguments, node, where)
+
+    def _mapping(self, kind: Any, node: yaml.Node, where: str) -> dict[str, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            raise self.fail(node, where, f"must be a mapping from names, not {_describe(node)}")
+        return {name: self.value(kind, value, _join(where, name)) for name, _, value in self._unique_pairs(node, where)}
+
+    def _sequence(self, kind: Any, node: yaml.Node, where: str) -> tuple[Any, ...]:
+        if not isinstance(node, yaml.SequenceNode):
+            raise self.fail(node, where, f"must be a list, not {_describe(node)}")
+        return tuple(self.value(kind, value, f"{where}[{i}]") for i, value in enumerate(node.value))
+
+    def _scalar(self, annotation: Any, origin: Any, arguments: tuple[Any, ...], node: yaml.Node, where: str) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            raise self.fail(node, where, f"must be a single value, not {_describe(node)}")
+        try:
+            value = yaml.SafeLoader("").construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            raise self.fail(node, where, f"cannot be read: {error}") from error
+        if origin is Literal:
+            if value not in arguments:
+                guess = nearest(str(value), map(str, arguments))
+                hint = f"; did you mean {guess!r}?" if guess else ""
+                raise self.fail(node, where, f"must be one of {', '.join(map(str, arguments))}, not {value!r}{hint}")
+            return value
+        if annotation is Path and isinstance(value, str):
+            return self._base / Path(value).expanduser()
+        if annotation is float and type(value) is int:
+            return float(value)
+        if type(value) is not annotation:
+            name = "text" if annotation in (str, Path) else annotation.__name__
+            raise self.fail(node, where, f"must be {name}, not {_describe(node)}")
+        return value
+
+    def _unique_pairs(self, node: yaml.Node | None, where: str) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+        seen: dict[str, int | None] = {}
+        for name, key, value in _pairs(node):
+            if name in seen:
+                raise self.fail(key, _join(where, name), f"is given twice; the first is on line {seen[name]}")
+            seen[name] = _line(key)
+            yield name, key, value
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def _describe(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    kind = node.tag.rsplit(":", 1)[-1]
+    return "nothing" if kind == "null" else f"{node.value!r} ({kind})"
