@@ -5,7 +5,7 @@ The rule is RouteLLM's (arXiv 2406.18665, section 3): strong when `strong_win_ra
 
 from __future__ import annotations
 
-import os
+import random
 from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
 
@@ -21,6 +21,14 @@ log = structlog.get_logger(__name__)
 
 # Prompts scored in one run: large enough to amortise the run, small enough that padding and pauses stay short.
 SCORING_BATCH = 64
+
+
+# Decision ids must be unique, not secret; a system call for each would cost more than the decision's own arithmetic.
+_id_source = random.Random()  # noqa: S311 - see above
+
+
+def _new_id() -> str:
+    return f"{_id_source.getrandbits(128):032x}"
 
 
 class Engine:
@@ -115,7 +123,7 @@ class Engine:
             )
         strong = rate >= plan.threshold
         return Decision(
-            os.urandom(16).hex(),
+            _new_id(),
             plan.models.strong if strong else plan.models.weak,
             Tier.STRONG if strong else Tier.WEAK,
             rate,
@@ -137,7 +145,7 @@ class Engine:
         if self._fallback is None:
             raise error
         return Decision(
-            os.urandom(16).hex(),
+            _new_id(),
             plan.models.strong if self._fallback is Tier.STRONG else plan.models.weak,
             self._fallback,
             None,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 
 from routing_service.errors import Reason
 
 
-class Tier(Enum):
+class Tier(IntEnum):
     """A side of the model pair. The values are those of the proto's `Tier`."""
 
     STRONG = 1
     WEAK = 2
 
 
-class DecisionReason(Enum):
+class DecisionReason(IntEnum):
     """Why a tier was chosen. The values are those of the proto's `DecisionReason`."""
 
     THRESHOLD = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
 # Seconds. A decision takes microseconds to milliseconds; the upper end shows stalls.
@@ -27,16 +29,17 @@ class Metrics:
             registry=self.registry,
         )
         # Looking a labelled child up costs more than counting; the labels' values are few and known to the server.
-        self._decision_children: dict[tuple[str, str, str], Counter] = {}
+        self._decision_children: dict[tuple[str, Enum, Enum], Counter] = {}
         self._second_children: dict[str, Histogram] = {}
 
-    def decision(self, router: str, tier: str, reason: str, count: int = 1) -> None:
-        """Count decisions of one kind."""
+    def decision(self, router: str, tier: Enum, reason: Enum) -> None:
+        """Count a decision; a tier and a reason go by their names in lower case."""
         key = (router, tier, reason)
         child = self._decision_children.get(key)
         if child is None:
-            child = self._decision_children[key] = self._decisions.labels(*key)
-        child.inc(count)
+            labels = (router, tier.name.lower(), reason.name.lower())
+            child = self._decision_children[key] = self._decisions.labels(*labels)
+        child.inc()
 
     def error(self, method: str, reason: str) -> None:
         """Count an error that was answered."""

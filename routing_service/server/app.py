@@ -18,7 +18,7 @@ from routing_service.config import Config, split_address
 from routing_service.engine.build import build_engine
 from routing_service.errors import ServerError
 from routing_service.observability.metrics import Metrics
-from routing_service.server.service import ADMIN_NAME, SERVICE_NAME, RoutingService
+from routing_service.server.service import SERVICE_NAME, RoutingService
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +90,7 @@ def _grpc_server(config: Config, service: RoutingService, *, reuse_port: bool) -
     if config.server.reflection:
         from grpc_reflection.v1alpha import reflection
 
-        names = (SERVICE_NAME, ADMIN_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
     return server, status
 

@@ -114,12 +114,12 @@ def to_message(decision: Decision) -> decision_pb2.Decision:
     return decision_pb2.Decision(
         decision_id=decision.decision_id,
         model=decision.model,
-        tier=decision.tier.value,  # type: ignore[arg-type] # the domain's enums have the proto's numbers
+        tier=decision.tier,  # type: ignore[arg-type] # the domain's enums have the proto's numbers
         strong_win_rate=decision.strong_win_rate,
         threshold=decision.threshold,
         router=decision.router,
         router_revision=decision.router_revision,
-        reason=decision.reason.value,  # type: ignore[arg-type] # as above
+        reason=decision.reason,  # type: ignore[arg-type] # as above
         fallback_reason=None if fallback is None else _FALLBACK_REASONS[fallback],  # type: ignore[arg-type] # an enum's number
         prompt_tokens=decision.prompt_tokens,
         truncated=decision.truncated,

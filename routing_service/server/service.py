@@ -66,7 +66,7 @@ class RoutingService:
         engine = self._serving_engine()
         request = to_request(parse(raw, routing_service_pb2.DecideRequest), self._limits)
         decision = engine.decide(request)
-        self._metrics.decision(decision.router, decision.tier.name, decision.reason.name)
+        self._metrics.decision(decision.router, decision.tier, decision.reason)
         return routing_service_pb2.DecideResponse(decision=to_message(decision)).SerializeToString()
 
     async def batch_decide(self, raw: bytes) -> bytes:
@@ -119,7 +119,7 @@ class RoutingService:
 
     def _result(self, result: Decision | DecisionError) -> routing_service_pb2.DecideResult:
         if isinstance(result, Decision):
-            self._metrics.decision(result.router, result.tier.name, result.reason.name)
+            self._metrics.decision(result.router, result.tier, result.reason)
             return routing_service_pb2.DecideResult(decision=to_message(result))
         self._metrics.error("BatchDecide", result.reason)
         status: Status = result.to_status()
