@@ -1,0 +1,79 @@
+"""The client of routing-service: asks, per prompt, whether the strong or the weak LLM should answer.
+
+::
+
+    from routing_client import RoutingClient
+
+    with RoutingClient("127.0.0.1:50051") as client:
+        decision = client.decide("Prove that the square root of 2 is irrational.", threshold=0.5)
+        print(decision.model, decision.strong_win_rate)
+
+`AsyncRoutingClient` is the same for asyncio; `routing_client.exceptions` draws what can go wrong;
+`routing_client.testing` has fakes.
+"""
+
+from routing_client._settings import OnUnavailable
+from routing_client.aio import AsyncRoutingClient
+from routing_client.client import RoutingClient
+from routing_client.exceptions import (
+    AccessDeniedError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    FieldViolation,
+    InvalidRequestError,
+    NotFoundError,
+    NotImplementedByServerError,
+    OverloadedError,
+    RouterFailedError,
+    RoutingError,
+    UnavailableError,
+)
+from routing_client.types import (
+    Calibration,
+    CalibrationPoint,
+    CalibrationTable,
+    Candidate,
+    Decision,
+    DecisionReason,
+    DecisionRequest,
+    MessageLike,
+    Messages,
+    ModelPair,
+    PolicyInfo,
+    RouterInfo,
+    RouterList,
+    Tier,
+    Timing,
+)
+
+__all__ = [
+    "AccessDeniedError",
+    "AsyncRoutingClient",
+    "Calibration",
+    "CalibrationPoint",
+    "CalibrationTable",
+    "Candidate",
+    "DeadlineExceededError",
+    "Decision",
+    "DecisionReason",
+    "DecisionRequest",
+    "FailedPreconditionError",
+    "FieldViolation",
+    "InvalidRequestError",
+    "MessageLike",
+    "Messages",
+    "ModelPair",
+    "NotFoundError",
+    "NotImplementedByServerError",
+    "OnUnavailable",
+    "OverloadedError",
+    "PolicyInfo",
+    "RouterFailedError",
+    "RouterInfo",
+    "RouterList",
+    "RoutingClient",
+    "RoutingError",
+    "Tier",
+    "Timing",
+    "UnavailableError",
+]

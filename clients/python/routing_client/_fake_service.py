@@ -1,0 +1,255 @@
+"""The service behind the fakes: messages of the protos in, messages of the protos out, no gRPC."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from routing_client._gen.llmrouting.v1 import conversation_pb2, decision_pb2, routing_service_pb2
+from routing_client._requests import invalid, model_pair
+from routing_client._status import ERROR_DOMAIN
+from routing_client.exceptions import NotFoundError, NotImplementedByServerError, RoutingError
+from routing_client.types import Decision, DecisionReason, ModelPair, Tier
+
+ROUTER, REVISION = "fake", "fake-1"
+
+_REASONS = {
+    DecisionReason.THRESHOLD: decision_pb2.DECISION_REASON_THRESHOLD,
+    DecisionReason.SESSION: decision_pb2.DECISION_REASON_SESSION,
+    DecisionReason.FALLBACK: decision_pb2.DECISION_REASON_FALLBACK,
+}
+_TIERS = {Tier.STRONG: decision_pb2.TIER_STRONG, Tier.WEAK: decision_pb2.TIER_WEAK}
+
+
+@dataclass(frozen=True, slots=True)
+class FakeCall:
+    """One prompt that a fake was asked about, as it went over the wire."""
+
+    method: str
+    """`Decide`, or `BatchDecide` for each item of a batch."""
+    text: str
+    """What a service would route on: the prompt, or the newest user message's text; empty when there is none."""
+    router: str
+    threshold: float | None
+    strong_share: float | None
+    policy: str
+    models: ModelPair
+    session_id: str
+    request_id: str
+
+
+class FakeService:
+    """Decides by rules and scripts; see `FakeRoutingClient` for the arguments. Safe to share between threads."""
+
+    def __init__(
+        self,
+        win_rates: Mapping[str, float] | Callable[[str], float] | None = None,
+        *,
+        default: float = 0.5,
+        threshold: float = 0.5,
+        models: ModelPair | tuple[str, str] = ("strong-model", "weak-model"),
+        policies: Mapping[str, float] | None = None,
+    ) -> None:
+        self.models = model_pair(models)
+        self.calls: list[FakeCall] = []
+        self.failure: RoutingError | None = None
+        self._win_rates = win_rates or {}
+        self._default = default
+        self._threshold = threshold
+        self._policies = dict(policies or {})
+        self._script: deque[float | Decision | RoutingError] = deque()
+        self._lock = threading.Lock()
+
+    def then(self, *answers: float | Decision | RoutingError) -> None:
+        """Script the next answers: a strong win rate, a whole decision, or an error to raise."""
+        with self._lock:
+            self._script.extend(answers)
+
+    def answer(self, method: str, request: Any) -> Any:
+        """The response message for a request message, or for a list of them where the method takes a stream.
+
+        Raises:
+            RoutingError: What a real service would answer with, or `failure`.
+        """
+        if self.failure is not None:
+            raise self.failure
+        match method:
+            case "Decide":
+                return routing_service_pb2.DecideResponse(decision=self._decide(method, request))
+            case "BatchDecide":
+                return routing_service_pb2.BatchDecideResponse(results=[self._item(each) for each in request.requests])
+            case "ListRouters":
+                return self._routers()
+            case "Calibrate":
+                return self._calibrate(request)
+            case _:
+                raise NotImplementedByServerError(
+                    f"{method} is not implemented", reason="METHOD_NOT_IMPLEMENTED", metadata={"method": method}
+                )
+
+    def _item(self, request: routing_service_pb2.DecideRequest) -> routing_service_pb2.DecideResult:
+        try:
+            return routing_service_pb2.DecideResult(decision=self._decide("BatchDecide", request))
+        except RoutingError as error:
+            return routing_service_pb2.DecideResult(error=status_message(error))
+
+    def _decide(self, method: str, request: routing_service_pb2.DecideRequest) -> decision_pb2.Decision:
+        text = routed_text(request)
+        with self._lock:
+            number = len(self.calls)
+            self.calls.append(_record(method, request, text))
+            scripted = self._script.popleft() if self._script else None
+        if isinstance(scripted, RoutingError):
+            raise scripted
+        if isinstance(scripted, Decision):
+            return decision_message(scripted)
+        threshold = self._threshold_of(request)
+        if not text.strip():
+            if request.HasField("prompt"):
+                raise invalid("prompt", "is empty", reason="PROMPT_EMPTY")
+            raise invalid("conversation.messages", "has no user message with text", reason="NO_USER_TURN")
+        win_rate = self._win_rate(text) if scripted is None else scripted
+        strong = win_rate >= threshold
+        pair = ModelPair(request.models.strong or self.models.strong, request.models.weak or self.models.weak)
+        return decision_message(
+            Decision(
+                model=pair.strong if strong else pair.weak,
+                tier=Tier.STRONG if strong else Tier.WEAK,
+                reason=DecisionReason.THRESHOLD,
+                strong_win_rate=win_rate,
+                threshold=threshold,
+                router=request.router or ROUTER,
+                router_revision=REVISION,
+                decision_id=f"fake-{number}",
+                prompt_tokens=len(text.split()),
+                request_id=request.request_id,
+            )
+        )
+
+    def _threshold_of(self, request: routing_service_pb2.DecideRequest) -> float:
+        given = [field for field in ("threshold", "strong_share") if request.HasField(field)]
+        if len(given) + bool(request.policy) > 1:
+            raise invalid(
+                "policy", "is not the only one of threshold, strong_share and policy", reason="POLICY_AMBIGUOUS"
+            )
+        for field in given:
+            if not 0.0 <= getattr(request, field) <= 1.0:
+                raise invalid(field, "must be a number from 0 to 1", reason=f"{field.upper()}_OUT_OF_RANGE")
+        if request.HasField("threshold"):
+            return float(request.threshold)
+        if request.HasField("strong_share"):
+            return 1.0 - float(request.strong_share)  # as the fake's calibration table has it
+        if request.policy and request.policy not in self._policies:
+            raise NotFoundError(
+                f"there is no policy {request.policy!r}", reason="POLICY_NOT_FOUND", metadata={"policy": request.policy}
+            )
+        return self._policies.get(request.policy, self._threshold)
+
+    def _win_rate(self, text: str) -> float:
+        if callable(self._win_rates):
+            return self._win_rates(text)
+        return next((rate for piece, rate in self._win_rates.items() if piece in text), self._default)
+
+    def _routers(self) -> routing_service_pb2.ListRoutersResponse:
+        response = routing_service_pb2.ListRoutersResponse()
+        router = response.routers.add(name=ROUTER, type=ROUTER, revision=REVISION, is_default=True)
+        router.models.strong, router.models.weak = self.models.strong, self.models.weak
+        router.calibration.source, router.calibration.sample_size = "a fake: evenly spread win rates", 100
+        for percent in range(1, 100):
+            router.calibration.points.add(strong_share=percent / 100, threshold=1 - percent / 100)
+        for name, threshold in sorted(self._policies.items()):
+            response.policies.add(name=name, router=ROUTER, threshold=threshold)
+        return response
+
+    def _calibrate(
+        self, requests: Iterable[routing_service_pb2.CalibrateRequest]
+    ) -> routing_service_pb2.CalibrateResponse:
+        first, *rest = requests
+        rates = sorted(
+            (self._win_rate(each.prompt) for each in (first, *rest) if each.HasField("prompt")), reverse=True
+        )
+        response = routing_service_pb2.CalibrateResponse(
+            router=first.router or ROUTER, router_revision=REVISION, sample_size=len(rates)
+        )
+        for share in first.strong_shares:
+            count = round(share * len(rates))
+            threshold = rates[count - 1] if count else 1.0
+            realised = sum(rate >= threshold for rate in rates) / max(len(rates), 1)
+            response.points.add(strong_share=share, threshold=threshold, realised_share=realised)
+        return response
+
+
+def routed_text(request: routing_service_pb2.DecideRequest) -> str:
+    """The prompt, or the newest user message's text as the service picks it; empty when there is none."""
+    if request.HasField("prompt"):
+        return str(request.prompt)
+    for message in reversed(request.conversation.messages):
+        text = "\n".join(part.text for part in message.content if part.HasField("text"))
+        if message.role == conversation_pb2.ROLE_USER and text.strip():
+            return text
+    return ""
+
+
+def decision_message(decision: Decision) -> decision_pb2.Decision:
+    """The message for a decision; the reverse of `_parse.decision`."""
+    message = decision_pb2.Decision(
+        model=decision.model,
+        tier=_TIERS.get(decision.tier, decision_pb2.TIER_UNSPECIFIED),
+        reason=_REASONS.get(decision.reason, decision_pb2.DECISION_REASON_UNSPECIFIED),
+        strong_win_rate=decision.strong_win_rate,
+        threshold=decision.threshold,
+        router=decision.router,
+        router_revision=decision.router_revision,
+        decision_id=decision.decision_id,
+        fallback_reason=f"ERROR_REASON_{decision.fallback_reason or 'UNSPECIFIED'}",
+        prompt_tokens=decision.prompt_tokens,
+        truncated=decision.truncated,
+        skipped_parts=decision.skipped_parts,
+        request_id=decision.request_id,
+    )
+    for candidate in decision.candidates:
+        message.candidates.add(model=candidate.model, score=candidate.score)
+    if decision.timing is not None:
+        for name in ("tokenize_us", "queue_us", "inference_us", "total_us"):
+            setattr(message.timing, name, getattr(decision.timing, name))
+    return message
+
+
+def status_message(error: RoutingError) -> status_pb2.Status:
+    """The `google.rpc.Status` for an error; the reverse of `_status.error_from_status`."""
+    status = status_pb2.Status(code=error.code.value[0], message=error.message)
+    if error.reason is not None:
+        info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.metadata)
+        status.details.append(_packed(info))
+    if error.field_violations:
+        bad_request = error_details_pb2.BadRequest()
+        for violation in error.field_violations:
+            bad_request.field_violations.add(field=violation.field, description=violation.description)
+        status.details.append(_packed(bad_request))
+    return status
+
+
+def _packed(message: Any) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
+
+
+def _record(method: str, request: routing_service_pb2.DecideRequest, text: str) -> FakeCall:
+    return FakeCall(
+        method=method,
+        text=text,
+        router=request.router,
+        threshold=request.threshold if request.HasField("threshold") else None,
+        strong_share=request.strong_share if request.HasField("strong_share") else None,
+        policy=request.policy,
+        models=ModelPair(request.models.strong, request.models.weak),
+        session_id=request.session_id,
+        request_id=request.request_id,
+    )

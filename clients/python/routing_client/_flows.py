@@ -1,0 +1,251 @@
+"""What each method does, without saying how a call is made, so that the clients share all but that.
+
+A flow is a generator: it yields a `Call`, is sent the response message or thrown a `RoutingError`, and returns the
+method's result. `RoutingClient` runs one by calling, `AsyncRoutingClient` by awaiting.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+
+from routing_client import _parse, _status
+from routing_client._gen.llmrouting.v1 import routing_service_pb2
+from routing_client._requests import decide_request, invalid, well_formed
+from routing_client._settings import DEFAULT_CALIBRATE_TIMEOUT, Settings, check_timeout
+from routing_client.exceptions import (
+    OUTAGES,
+    FailedPreconditionError,
+    InvalidRequestError,
+    NotFoundError,
+    RouterFailedError,
+    RoutingError,
+)
+from routing_client.types import (
+    Calibration,
+    CalibrationPoint,
+    Decision,
+    DecisionReason,
+    DecisionRequest,
+    RouterInfo,
+    RouterList,
+)
+
+T = TypeVar("T")
+
+_log = logging.getLogger("routing_client")
+
+# gRPC servers refuse messages over 4 MiB unless told otherwise; the rest is room for what surrounds the prompts.
+MAX_CHUNK_BYTES = 3 << 20
+
+
+class Call(NamedTuple):
+    """One RPC to make."""
+
+    method: str
+    request: Any
+    """The request message, or a `PromptStream` for `Calibrate`."""
+    timeout: float
+    """Seconds."""
+
+
+Flow: TypeAlias = Generator[Call, Any, T]
+
+
+def decide(settings: Settings, request: DecisionRequest, timeout: float | None) -> Flow[Decision]:
+    """One decision."""
+    seconds = settings.timeout if timeout is None else check_timeout(timeout)
+    message = decide_request(request)
+    try:
+        response = yield Call("Decide", message, seconds)
+        return _parse.decide_response(response)
+    except OUTAGES as error:
+        own = settings.own_decision(request, error)
+        if own is None:
+            raise
+        _warn([own])
+        return own
+
+
+def decide_batch(
+    settings: Settings, requests: Iterable[DecisionRequest], timeout: float | None
+) -> Flow[list[Decision | RoutingError]]:
+    """One result for each item, in order."""
+    seconds = settings.batch_timeout if timeout is None else check_timeout(timeout)
+    items = list(requests)
+    results: list[Decision | RoutingError | None] = [None] * len(items)
+    messages: dict[int, routing_service_pb2.DecideRequest] = {}
+    for index, item in enumerate(items):
+        try:
+            messages[index] = decide_request(item)
+        except InvalidRequestError as error:
+            results[index] = error
+    chunks = _chunks(messages, settings.chunk_size)
+    while chunks:
+        chunk = chunks.pop(0)
+        batch = routing_service_pb2.BatchDecideRequest(requests=[messages[index] for index in chunk])
+        try:
+            response = yield Call("BatchDecide", batch, seconds)
+            if len(response.results) != len(chunk):
+                raise RouterFailedError(f"the service answered {len(response.results)} of {len(chunk)} items")
+        except InvalidRequestError as error:
+            limit = _smaller_batch(error, len(chunk))
+            if limit is None:
+                raise
+            left = [index for each in (chunk, *chunks) for index in each]
+            chunks = _chunks({index: messages[index] for index in left}, limit)
+        except OUTAGES as error:
+            # Those still to come would fail too, each after its deadline.
+            for index in [index for each in (chunk, *chunks) for index in each]:
+                own = settings.own_decision(items[index], error)
+                if own is None:
+                    raise
+                results[index] = own
+            chunks = []
+        else:
+            for index, result in zip(chunk, response.results, strict=True):
+                results[index] = _item(settings, items[index], result)
+    done = [result for result in results if result is not None]
+    _warn(done)
+    return done
+
+
+def routers(settings: Settings, timeout: float | None) -> Flow[RouterList]:
+    """The server's routers and policies."""
+    seconds = settings.timeout if timeout is None else check_timeout(timeout)
+    response = yield Call("ListRouters", routing_service_pb2.ListRoutersRequest(), seconds)
+    return _parse.router_list(response)
+
+
+def calibrate(
+    settings: Settings,
+    prompts: Iterable[str] | AsyncIterable[str] | None,
+    strong_shares: Sequence[float],
+    router: str | None,
+    timeout: float | None,
+) -> Flow[Calibration]:
+    """Thresholds, from prompts or from the router's own table."""
+    if not strong_shares:
+        raise invalid("strong_shares", "must have at least one share")
+    if isinstance(prompts, str):
+        raise invalid("prompts", "must be an iterable of prompts, not one str")
+    if prompts is None:
+        served = yield from routers(settings, timeout)
+        return _from_table(_find(served, router), strong_shares)
+    seconds = DEFAULT_CALIBRATE_TIMEOUT if timeout is None else check_timeout(timeout)
+    response = yield Call("Calibrate", PromptStream(prompts, strong_shares, router or ""), seconds)
+    return _parse.calibration(response)
+
+
+class PromptStream:
+    """The messages of a `Calibrate` call, to be iterated once, with or without `async`.
+
+    gRPC turns an exception of the caller's own iterator into a cancelled call; `failure` keeps it, to be raised
+    instead.
+    """
+
+    def __init__(
+        self, prompts: Iterable[str] | AsyncIterable[str], strong_shares: Sequence[float], router: str
+    ) -> None:
+        self._prompts = prompts
+        self._first = routing_service_pb2.CalibrateRequest(router=router, strong_shares=strong_shares)
+        self.failure: Exception | None = None
+
+    def __iter__(self) -> Iterator[routing_service_pb2.CalibrateRequest]:
+        yield self._first
+        try:
+            # The synchronous client's types admit nothing else; an async iterable raises TypeError here.
+            for prompt in cast("Iterable[str]", self._prompts):
+                yield self._message(prompt)
+        except Exception as error:
+            self.failure = error
+            raise
+
+    async def __aiter__(self) -> AsyncIterator[routing_service_pb2.CalibrateRequest]:
+        yield self._first
+        try:
+            if isinstance(self._prompts, AsyncIterable):
+                async for prompt in self._prompts:
+                    yield self._message(prompt)
+            else:
+                for prompt in self._prompts:
+                    yield self._message(prompt)
+        except Exception as error:
+            self.failure = error
+            raise
+
+    @staticmethod
+    def _message(prompt: str) -> routing_service_pb2.CalibrateRequest:
+        if not isinstance(prompt, str):
+            raise invalid("prompts", f"must hold strs, not {type(prompt).__name__}")
+        return routing_service_pb2.CalibrateRequest(prompt=well_formed(prompt))
+
+
+def _warn(results: Iterable[Decision | RoutingError]) -> None:
+    """Log what this client decided itself: a line for each kind of outage, however many items it met."""
+    own = [each for each in results if isinstance(each, Decision) and each.reason is DecisionReason.UNAVAILABLE]
+    for (why, tier), count in Counter((each.fallback_reason, each.tier) for each in own).items():
+        _log.warning("no decision from the service (%s); answered %r for %d prompt(s)", why, str(tier), count)
+
+
+def _chunks(messages: dict[int, routing_service_pb2.DecideRequest], size: int) -> list[list[int]]:
+    """The indices in runs of at most `size` items and `MAX_CHUNK_BYTES`; an item beyond that goes alone."""
+    chunks: list[list[int]] = []
+    room = 0
+    for index, message in messages.items():
+        length = message.ByteSize()
+        if not chunks or len(chunks[-1]) == size or length > room:
+            chunks.append([])
+            room = MAX_CHUNK_BYTES
+        chunks[-1].append(index)
+        room -= length
+    return chunks
+
+
+def _smaller_batch(error: InvalidRequestError, size: int) -> int | None:
+    """The server's batch limit, when that is what it complains of and `size` items can be split to fit."""
+    limit = error.metadata.get("limit_items", "")
+    if error.reason == "BATCH_TOO_LARGE" and limit.isdecimal() and 0 < int(limit) < size:
+        return int(limit)
+    return None
+
+
+def _item(
+    settings: Settings, request: DecisionRequest, result: routing_service_pb2.DecideResult
+) -> Decision | RoutingError:
+    match result.WhichOneof("result"):
+        case "decision":
+            return _parse.decision(result.decision)
+        case "error":
+            error = _status.error_from_status(result.error)
+        case _:
+            error = RouterFailedError("the service gave this item neither a decision nor an error")
+    own = settings.own_decision(request, error) if isinstance(error, OUTAGES) else None
+    return own or error
+
+
+def _find(served: RouterList, name: str | None) -> RouterInfo:
+    found = served.default if name is None else next((each for each in served if each.name == name), None)
+    if found is None:
+        names = ", ".join(each.name for each in served) or "none"
+        which = "default router" if name is None else f"router {name!r}"
+        raise NotFoundError(f"there is no {which}; the server has: {names}", reason="ROUTER_NOT_FOUND")
+    return found
+
+
+def _from_table(router: RouterInfo, strong_shares: Sequence[float]) -> Calibration:
+    table = router.calibration
+    if table is None or not table.points:
+        raise FailedPreconditionError(
+            f"router {router.name!r} has no calibration table; give prompts, or a threshold instead of a share",
+            reason="ROUTER_NOT_CALIBRATED",
+            metadata={"router": router.name},
+        )
+    for index, share in enumerate(strong_shares):
+        if not 0.0 <= share <= 1.0:
+            raise invalid(f"strong_shares[{index}]", "must be a number from 0 to 1", reason="STRONG_SHARE_OUT_OF_RANGE")
+    realised = {point.strong_share: point.realised_share for point in table.points}
+    points = tuple(CalibrationPoint(share, table.threshold_for(share), realised.get(share)) for share in strong_shares)
+    return Calibration(router.name, router.revision, table.sample_size, points)

@@ -1,0 +1,120 @@
+"""A client's settings, checked once, and the decision that it makes itself when the service makes none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from routing_client._channel import MAX_ATTEMPTS_LIMIT, channel_options
+from routing_client._requests import model_pair
+from routing_client.types import Decision, DecisionReason, DecisionRequest, ModelPair, Tier
+
+if TYPE_CHECKING:
+    import grpc
+
+    from routing_client.exceptions import RoutingError
+
+OnUnavailable: TypeAlias = Literal["raise", "strong", "weak"]
+Metadata: TypeAlias = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+# The service answers within a millisecond, a busy one within some tens. A second leaves room for connecting over TLS
+# and a few attempts, and is still little beside the seconds that an LLM takes: the most that an outage adds to a call.
+DEFAULT_TIMEOUT = 1.0
+DEFAULT_BATCH_TIMEOUT = 10.0
+DEFAULT_CALIBRATE_TIMEOUT = 300.0
+DEFAULT_CHUNK_SIZE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `RoutingClient` documents. Raises ValueError for what makes no sense."""
+
+    target: str
+    timeout: float
+    batch_timeout: float
+    on_unavailable: OnUnavailable
+    models: ModelPair
+    chunk_size: int
+    max_attempts: int
+    credentials: grpc.ChannelCredentials | None = field(repr=False)
+    metadata: tuple[tuple[str, str | bytes], ...] = field(repr=False)  # often a token
+    options: tuple[tuple[str, Any], ...] = field(repr=False)
+
+    @classmethod
+    def make(
+        cls,
+        target: str,
+        *,
+        timeout: float,
+        batch_timeout: float,
+        on_unavailable: OnUnavailable,
+        strong_model: str | None,
+        weak_model: str | None,
+        chunk_size: int,
+        max_attempts: int,
+        credentials: grpc.ChannelCredentials | None,
+        metadata: Metadata | None,
+        options: Iterable[tuple[str, Any]],
+    ) -> Settings:
+        """From a client's arguments."""
+        pairs = metadata.items() if isinstance(metadata, Mapping) else metadata or ()
+        return cls(
+            target=target,
+            timeout=timeout,
+            batch_timeout=batch_timeout,
+            on_unavailable=on_unavailable,
+            models=ModelPair(strong_model or "", weak_model or ""),
+            chunk_size=chunk_size,
+            max_attempts=max_attempts,
+            credentials=credentials,
+            metadata=tuple(pairs),
+            options=tuple(options),
+        )
+
+    def __post_init__(self) -> None:
+        if not self.target:
+            raise ValueError("target is empty; give host:port, for example 127.0.0.1:50051")
+        for name in ("timeout", "batch_timeout"):
+            check_timeout(getattr(self, name), name)
+        if self.on_unavailable not in get_args(OnUnavailable):
+            raise ValueError(f"on_unavailable must be one of {', '.join(get_args(OnUnavailable))}")
+        if self.chunk_size < 1:
+            raise ValueError("chunk_size must be at least 1")
+        if not 1 <= self.max_attempts <= MAX_ATTEMPTS_LIMIT:
+            raise ValueError(f"max_attempts must be from 1 (no retries) to {MAX_ATTEMPTS_LIMIT}, gRPC's own limit")
+
+    def channel_options(self) -> list[tuple[str, Any]]:
+        """Options for the gRPC channel, those of the caller taking precedence."""
+        return channel_options(self.max_attempts, self.options)
+
+    def own_decision(self, request: DecisionRequest, error: RoutingError) -> Decision | None:
+        """The decision to give instead of `error`, which must be an outage; None when it is to be raised.
+
+        A name in the request's `models` goes before the client's; with neither, the tier's own word stands for it.
+        """
+        if self.on_unavailable == "raise":
+            return None
+        asked = model_pair(request.models) if request.models is not None else ModelPair()
+        return Decision(
+            model=getattr(asked, self.on_unavailable)
+            or getattr(self.models, self.on_unavailable)
+            or self.on_unavailable,
+            tier=Tier(self.on_unavailable),
+            reason=DecisionReason.UNAVAILABLE,
+            fallback_reason=error.reason or error.code.name,
+            request_id=request.request_id or "",
+        )
+
+
+def check_timeout(seconds: float, name: str = "timeout") -> float:
+    """`seconds`, if it is a positive, finite number.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise ValueError(f"{name} must be a positive number of seconds; a call without a deadline could wait for ever")
+    return seconds

@@ -1,0 +1,102 @@
+"""From gRPC's errors to ours: the one table from status code to exception, and the details in the trailing metadata."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from routing_client import exceptions as exc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DETAILS_KEY = "grpc-status-details-bin"
+ERROR_DOMAIN = "llmrouting.v1"
+
+_Code = grpc.StatusCode
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in _Code}
+_EXCEPTIONS: dict[grpc.StatusCode, type[exc.RoutingError]] = {
+    _Code.INVALID_ARGUMENT: exc.InvalidRequestError,
+    _Code.OUT_OF_RANGE: exc.InvalidRequestError,
+    _Code.NOT_FOUND: exc.NotFoundError,
+    _Code.FAILED_PRECONDITION: exc.FailedPreconditionError,
+    _Code.UNAUTHENTICATED: exc.AccessDeniedError,
+    _Code.PERMISSION_DENIED: exc.AccessDeniedError,
+    _Code.UNIMPLEMENTED: exc.NotImplementedByServerError,
+    _Code.INTERNAL: exc.RouterFailedError,
+    _Code.DATA_LOSS: exc.RouterFailedError,
+    _Code.RESOURCE_EXHAUSTED: exc.OverloadedError,
+    _Code.DEADLINE_EXCEEDED: exc.DeadlineExceededError,
+    _Code.UNAVAILABLE: exc.UnavailableError,
+    # What a reset stream, a stopping server or a proxy that speaks no gRPC turns into. A caller's own cancellation
+    # never comes here: asyncio raises CancelledError, and the synchronous client offers none.
+    _Code.UNKNOWN: exc.UnavailableError,
+    _Code.CANCELLED: exc.UnavailableError,
+    _Code.ABORTED: exc.UnavailableError,
+}
+
+
+def error_from_call(call: grpc.RpcError) -> exc.RoutingError:
+    """The exception for a failed call of either gRPC API, which both give `code`, `details` and trailing metadata."""
+    status = _status_in(_read(call, "trailing_metadata") or ())
+    code = _read(call, "code")
+    if not isinstance(code, grpc.StatusCode):
+        code = _Code.UNKNOWN
+    return _error(code, _read(call, "details") or (status.message if status else ""), status.details if status else ())
+
+
+def error_from_status(status: status_pb2.Status) -> exc.RoutingError:
+    """The exception for a status that came inside an answer: that of a batch's item."""
+    return _error(_CODES.get(status.code, _Code.UNKNOWN), status.message, status.details)
+
+
+def _read(call: grpc.RpcError, name: str) -> Any:
+    # A bare RpcError (an interceptor may raise one) has none of the methods.
+    method = getattr(call, name, None)
+    return method() if callable(method) else None
+
+
+def _status_in(metadata: Iterable[Any]) -> status_pb2.Status | None:
+    for key, value in metadata:
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            try:
+                return status_pb2.Status.FromString(value)
+            except DecodeError:
+                return None
+    return None
+
+
+def _error(code: grpc.StatusCode, message: str, details: Iterable[Any]) -> exc.RoutingError:
+    reason: str | None = None
+    facts: dict[str, str] = {}
+    violations: list[exc.FieldViolation] = []
+    for detail in details:
+        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        try:
+            if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
+                reason, facts = info.reason or None, dict(info.metadata)
+            elif detail.Unpack(bad_request):
+                violations += [exc.FieldViolation(v.field, v.description) for v in bad_request.field_violations]
+        except DecodeError:
+            continue
+    return _exception_type(code, reason, message)(
+        message or "no explanation was given",
+        code=code,
+        reason=reason,
+        field_violations=violations,
+        metadata=facts,
+    )
+
+
+def _exception_type(code: grpc.StatusCode, reason: str | None, message: str) -> type[exc.RoutingError]:
+    if reason is None:
+        # Without a reason of the service's, somebody else failed.
+        if code in (_Code.INTERNAL, _Code.DATA_LOSS):
+            return exc.UnavailableError
+        # gRPC itself refuses messages beyond the receiver's limit with this code; that is no overload.
+        if code is _Code.RESOURCE_EXHAUSTED and "message larger than max" in message:
+            return exc.InvalidRequestError
+    return _EXCEPTIONS.get(code, exc.RoutingError)

@@ -1,0 +1,187 @@
+"""The asynchronous client, for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from routing_client import _flows
+from routing_client._batch import as_requests
+from routing_client._gen.llmrouting.v1.routing_service_pb2_grpc import RoutingServiceStub
+from routing_client._settings import (
+    DEFAULT_BATCH_TIMEOUT,
+    DEFAULT_CHUNK_SIZE,
+    DEFAULT_TARGET,
+    DEFAULT_TIMEOUT,
+    Metadata,
+    OnUnavailable,
+    Settings,
+)
+from routing_client._status import error_from_call
+from routing_client.exceptions import RoutingError
+from routing_client.types import Calibration, Decision, DecisionRequest, Messages, ModelPair, RouterList
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable, Sequence
+    from types import TracebackType
+
+T = TypeVar("T")
+
+
+class AsyncRoutingClient:
+    """`RoutingClient` for asyncio: the same arguments, methods, results and errors, awaited.
+
+    It may be made anywhere, connects at its first call, and from then on belongs to the event loop of that call.
+    Cancelling a task that awaits a call cancels the call.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        batch_timeout: float = DEFAULT_BATCH_TIMEOUT,
+        on_unavailable: OnUnavailable = "raise",
+        strong_model: str | None = None,
+        weak_model: str | None = None,
+        chunk_size: int = DEFAULT_CHUNK_SIZE,
+        max_attempts: int = 3,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Metadata | None = None,
+        options: Iterable[tuple[str, Any]] = (),
+    ) -> None:
+        self._settings = Settings.make(
+            target,
+            timeout=timeout,
+            batch_timeout=batch_timeout,
+            on_unavailable=on_unavailable,
+            strong_model=strong_model,
+            weak_model=weak_model,
+            chunk_size=chunk_size,
+            max_attempts=max_attempts,
+            credentials=credentials,
+            metadata=metadata,
+            options=options,
+        )
+        self._channel: grpc.aio.Channel | None = None
+        self._stub: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    async def decide(
+        self,
+        prompt: str | Messages,
+        *,
+        router: str | None = None,
+        threshold: float | None = None,
+        strong_share: float | None = None,
+        policy: str | None = None,
+        models: ModelPair | tuple[str, str] | None = None,
+        session_id: str | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (a gRPC deadline: it travels to the server, unlike asyncio's)
+    ) -> Decision:
+        """Decide for one prompt or chat, as `RoutingClient.decide` does."""
+        request = DecisionRequest(prompt, router, threshold, strong_share, policy, models, session_id, request_id)
+        return await self._run(_flows.decide(self._settings, request, timeout))
+
+    async def decide_batch(
+        self,
+        items: Iterable[str | Messages | DecisionRequest],
+        *,
+        router: str | None = None,
+        threshold: float | None = None,
+        strong_share: float | None = None,
+        policy: str | None = None,
+        models: ModelPair | tuple[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (as for decide)
+    ) -> list[Decision | RoutingError]:
+        """Decide for many at once, as `RoutingClient.decide_batch` does: a bad item is an exception in its place."""
+        requests = as_requests(items, router, threshold, strong_share, policy, models)
+        return await self._run(_flows.decide_batch(self._settings, requests, timeout))
+
+    async def routers(self, *, timeout: float | None = None) -> RouterList:  # noqa: ASYNC109 (as for decide)
+        """The routers that the server serves, and its policies, as `RoutingClient.routers` gives them."""
+        return await self._run(_flows.routers(self._settings, timeout))
+
+    async def calibrate(
+        self,
+        prompts: Iterable[str] | AsyncIterable[str] | None = None,
+        *,
+        strong_shares: Sequence[float],
+        router: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (as for decide)
+    ) -> Calibration:
+        """Thresholds for wanted shares of strong decisions, as `RoutingClient.calibrate` gives them.
+
+        `prompts` may be an asynchronous iterable. A plain one is iterated on the event loop.
+        """
+        return await self._run(_flows.calibrate(self._settings, prompts, strong_shares, router, timeout))
+
+    async def close(self) -> None:
+        """Close the connection and fail what is in flight. Later calls raise RuntimeError; closing twice is fine."""
+        self._closed = True
+        channel, self._channel, self._stub = self._channel, None, None
+        if channel is not None:
+            await channel.close(None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.target!r})"
+
+    async def _run(self, flow: _flows.Flow[T]) -> T:
+        try:
+            call = next(flow)
+            while True:
+                try:
+                    response = await self._invoke(call)
+                except RoutingError as error:
+                    call = flow.throw(error)
+                else:
+                    call = flow.send(response)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _invoke(self, call: _flows.Call) -> Any:
+        """Make one RPC. The one thing that a fake replaces."""
+        stub = self._connected()
+        stream = call.request if isinstance(call.request, _flows.PromptStream) else None
+        try:
+            return await getattr(stub, call.method)(
+                call.request, timeout=call.timeout, metadata=self._settings.metadata
+            )
+        except (grpc.RpcError, asyncio.CancelledError) as error:
+            # gRPC cancels a call whose request iterator raises, which looks like the task's own cancellation.
+            if stream is not None and stream.failure is not None:
+                raise stream.failure from None
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise error_from_call(error) from error
+
+    def _connected(self) -> Any:
+        if self._closed:
+            raise RuntimeError("this client is closed")
+        loop = asyncio.get_running_loop()
+        if self._stub is None:
+            settings, options = self._settings, self._settings.channel_options()
+            self._channel = (
+                grpc.aio.insecure_channel(settings.target, options)
+                if settings.credentials is None
+                else grpc.aio.secure_channel(settings.target, settings.credentials, options)
+            )
+            self._stub = RoutingServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated without types
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError("this client belongs to another event loop; make one in each")
+        return self._stub

@@ -1,0 +1,264 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import grpc
+
+from routing_client import _flows
+from routing_client._batch import as_requests
+from routing_client._gen.llmrouting.v1.routing_service_pb2_grpc import RoutingServiceStub
+from routing_client._settings import (
+    DEFAULT_BATCH_TIMEOUT,
+    DEFAULT_CHUNK_SIZE,
+    DEFAULT_TARGET,
+    DEFAULT_TIMEOUT,
+    Metadata,
+    OnUnavailable,
+    Settings,
+)
+from routing_client._status import error_from_call
+from routing_client.exceptions import RoutingError
+from routing_client.types import Calibration, Decision, DecisionRequest, Messages, ModelPair, RouterList
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+T = TypeVar("T")
+
+
+class RoutingClient:
+    """Asks the routing service whether the strong or the weak model should answer a prompt.
+
+    One client serves any number of threads; make one and keep it. It connects at its first call, and anew in each
+    process that calls it, so one made before a fork (a pre-loading web server) works in the children, provided that the
+    parent has made no call yet: gRPC's threads do not survive a fork.
+
+    Args:
+        target: The service's address, `host:port` or any gRPC target such as `dns:///router:50051`.
+        timeout: Seconds for a `decide` or `routers` call, attempts and connecting included. Raise it for a router that
+            embeds by a remote API.
+        batch_timeout: Seconds for each call that `decide_batch` makes.
+        on_unavailable: What `decide` and `decide_batch` do when there is no decision although the request is sound:
+            `"raise"` the error, or answer `"strong"` or `"weak"` with `reason` unavailable. Which errors that covers is
+            said in `routing_client.exceptions`. Such answers are logged as a warning, without the prompt.
+        strong_model: The name that such an answer gives for the strong model, unless the call's `models` names one. With
+            neither, its `model` is the word `strong`: go by `tier` then.
+        weak_model: Likewise for the weak model.
+        chunk_size: The most items that `decide_batch` sends in one call.
+        max_attempts: 1 to 5; how often a call is tried in all while the service answers UNAVAILABLE.
+        credentials: For TLS, from `grpc.ssl_channel_credentials()`. None: plain text.
+        metadata: Sent with every call, for example `{"authorization": "Bearer ..."}`. Keys are lower case.
+        options: gRPC channel options, which go before the client's own.
+
+    Raises:
+        ValueError: An argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        batch_timeout: float = DEFAULT_BATCH_TIMEOUT,
+        on_unavailable: OnUnavailable = "raise",
+        strong_model: str | None = None,
+        weak_model: str | None = None,
+        chunk_size: int = DEFAULT_CHUNK_SIZE,
+        max_attempts: int = 3,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Metadata | None = None,
+        options: Iterable[tuple[str, Any]] = (),
+    ) -> None:
+        self._settings = Settings.make(
+            target,
+            timeout=timeout,
+            batch_timeout=batch_timeout,
+            on_unavailable=on_unavailable,
+            strong_model=strong_model,
+            weak_model=weak_model,
+            chunk_size=chunk_size,
+            max_attempts=max_attempts,
+            credentials=credentials,
+            metadata=metadata,
+            options=options,
+        )
+        self._lock = threading.Lock()
+        self._channel: grpc.Channel | None = None
+        self._stub: Any = None
+        self._pid = os.getpid()
+        self._closed = False
+
+    def decide(
+        self,
+        prompt: str | Messages,
+        *,
+        router: str | None = None,
+        threshold: float | None = None,
+        strong_share: float | None = None,
+        policy: str | None = None,
+        models: ModelPair | tuple[str, str] | None = None,
+        session_id: str | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Decision:
+        """Decide for one prompt or chat.
+
+        At most one of `threshold`, `strong_share` and `policy` may be given; with none, the server's default decides.
+
+        Args:
+            prompt: The text, or a chat in OpenAI's format: the service routes on its newest user message with text. Of
+                parts that are no text (images, audio, files, tool results) only their kind is sent.
+            router: The router's name. None: that of the policy, else the server's default.
+            threshold: The win rate in 0..1 from which the strong model is chosen.
+            strong_share: The wanted share in 0..1 of strong decisions.
+            policy: The name of a policy in the server's configuration.
+            models: (strong, weak), to choose between these instead of the router's own.
+            session_id: Names a conversation whose decisions may be kept together.
+            request_id: The caller's name for this request; comes back with the decision.
+            timeout: Seconds, instead of the client's.
+
+        Raises:
+            RoutingError: See `routing_client.exceptions`; outages only when `on_unavailable` is `"raise"`.
+        """
+        request = DecisionRequest(prompt, router, threshold, strong_share, policy, models, session_id, request_id)
+        return self._run(_flows.decide(self._settings, request, timeout))
+
+    def decide_batch(
+        self,
+        items: Iterable[str | Messages | DecisionRequest],
+        *,
+        router: str | None = None,
+        threshold: float | None = None,
+        strong_share: float | None = None,
+        policy: str | None = None,
+        models: ModelPair | tuple[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> list[Decision | RoutingError]:
+        """Decide for many at once: one result for each item, in order.
+
+        An item that is wrong, or that the router failed at, has its exception **in its place**; it is returned, not
+        raised, and disturbs no other item. What fails a whole call (an outage, with `on_unavailable="raise"`; missing
+        credentials) is raised. With `on_unavailable` `"strong"` or `"weak"`, each item that an outage left without an
+        answer gets one.
+
+        Long lists are sent in several calls, of at most the client's `chunk_size` items and about 3 MiB each, or of
+        fewer where the server's limit is lower.
+
+        Args:
+            items: Prompts, chats, or `DecisionRequest`s. The arguments below go with the first two only: a
+                `DecisionRequest` has settings of its own and takes none from here.
+            router: As for `decide`; so are the arguments that follow.
+            threshold: As for `decide`.
+            strong_share: As for `decide`.
+            policy: As for `decide`.
+            models: As for `decide`.
+            timeout: Seconds for each call, instead of the client's `batch_timeout`.
+
+        Raises:
+            RoutingError: A whole call failed.
+        """
+        requests = as_requests(items, router, threshold, strong_share, policy, models)
+        return self._run(_flows.decide_batch(self._settings, requests, timeout))
+
+    def routers(self, *, timeout: float | None = None) -> RouterList:
+        """The routers that the server serves, and its policies.
+
+        Raises:
+            RoutingError: The call failed. `on_unavailable` does not apply.
+        """
+        return self._run(_flows.routers(self._settings, timeout))
+
+    def calibrate(
+        self,
+        prompts: Iterable[str] | None = None,
+        *,
+        strong_shares: Sequence[float],
+        router: str | None = None,
+        timeout: float | None = None,
+    ) -> Calibration:
+        """Thresholds for wanted shares of strong decisions.
+
+        Without `prompts`, from the router's own calibration table, as `CalibrationTable.threshold_for` does. With them,
+        the server scores them as they stream; an older server raises `NotImplementedByServerError`.
+
+        Args:
+            prompts: A sample of the caller's own traffic, iterated once.
+            strong_shares: The wanted shares, in 0..1, at least one.
+            router: The router's name. None: the server's default.
+            timeout: Seconds. The default is the client's `timeout` without prompts, and 300 with them.
+
+        Raises:
+            FailedPreconditionError: The router has no calibration table, and no prompts are given.
+            RoutingError: The call failed. `on_unavailable` does not apply.
+            Exception: Whatever iterating `prompts` raises.
+        """
+        return self._run(_flows.calibrate(self._settings, prompts, strong_shares, router, timeout))
+
+    def close(self) -> None:
+        """Close the connection and fail what is in flight. Later calls raise RuntimeError; closing twice is fine."""
+        with self._lock:
+            self._closed = True
+            # A channel of another process is not ours to close.
+            if self._channel is not None and self._pid == os.getpid():
+                self._channel.close()
+            self._channel = self._stub = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.target!r})"
+
+    def _run(self, flow: _flows.Flow[T]) -> T:
+        try:
+            call = next(flow)
+            while True:
+                try:
+                    response = self._invoke(call)
+                except RoutingError as error:
+                    call = flow.throw(error)
+                else:
+                    call = flow.send(response)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def _invoke(self, call: _flows.Call) -> Any:
+        """Make one RPC. The one thing that a fake replaces."""
+        stub = self._connected()
+        stream = call.request if isinstance(call.request, _flows.PromptStream) else None
+        request = call.request if stream is None else iter(stream)
+        try:
+            return getattr(stub, call.method)(request, timeout=call.timeout, metadata=self._settings.metadata)
+        except grpc.RpcError as error:
+            if stream is not None and stream.failure is not None:
+                raise stream.failure from None
+            raise error_from_call(error) from error
+
+    def _connected(self) -> Any:
+        stub = self._stub
+        if stub is not None and self._pid == os.getpid():
+            return stub
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this client is closed")
+            if self._stub is None or self._pid != os.getpid():
+                settings, options = self._settings, self._settings.channel_options()
+                self._channel = (
+                    grpc.insecure_channel(settings.target, options)
+                    if settings.credentials is None
+                    else grpc.secure_channel(settings.target, settings.credentials, options)
+                )
+                self._stub = RoutingServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated without types
+                self._pid = os.getpid()
+            return self._stub

@@ -1,0 +1,241 @@
+"""What goes in and what comes out: plain frozen dataclasses, no protobuf.
+
+A newer server may send what this client does not know yet. Unknown fields are dropped, and unknown enum values become
+`UNKNOWN`, so that an old client goes on working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from routing_client._interpolate import interpolate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class MessageLike(Protocol):
+    """A message as LLM libraries return it: an object with the attributes that a dict has as keys."""
+
+    @property
+    def role(self) -> str:
+        """system, developer, user, assistant, tool or function."""
+
+    @property
+    def content(self) -> Any:
+        """A str, a list of parts such as `{"type": "text", "text": ...}`, or None."""
+
+
+Messages: TypeAlias = Sequence[Mapping[str, Any] | MessageLike]
+"""A chat in OpenAI's format, oldest message first: dicts with `role` and `content`, or objects with these."""
+
+
+class Tier(StrEnum):
+    """Which side of a model pair was chosen."""
+
+    STRONG = "strong"
+    WEAK = "weak"
+    UNKNOWN = "unknown"
+    """Something that this client does not know; go by the decision's `model`."""
+
+
+class DecisionReason(StrEnum):
+    """Why a decision came out as it did."""
+
+    THRESHOLD = "threshold"
+    """The rule: strong when `strong_win_rate >= threshold`."""
+    SESSION = "session"
+    """An earlier decision of the same session was kept."""
+    FALLBACK = "fallback"
+    """The router failed, and the server's configured fallback answered."""
+    UNAVAILABLE = "unavailable"
+    """The service gave no decision, and this client answered by its `on_unavailable`. No server sends this."""
+    UNKNOWN = "unknown"
+    """Something that this client does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPair:
+    """The two models to choose between. An empty name stands for the router's own model in that place."""
+
+    strong: str = ""
+    weak: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRequest:
+    """One item of `decide_batch` with settings of its own. The fields are the arguments of `decide`."""
+
+    prompt: str | Messages
+    router: str | None = None
+    threshold: float | None = None
+    strong_share: float | None = None
+    policy: str | None = None
+    models: ModelPair | tuple[str, str] | None = None
+    session_id: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that was considered, and the router's score for it in 0..1."""
+
+    model: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where a decision's time went on the server, in microseconds. In a batch: its time divided by its items."""
+
+    tokenize_us: float
+    queue_us: float
+    inference_us: float
+    total_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one prompt."""
+
+    model: str
+    """The chosen model's name."""
+    tier: Tier
+    """Which of the pair that is."""
+    reason: DecisionReason
+    """Why this tier."""
+    strong_win_rate: float | None = None
+    """The probability in 0..1 that the strong model's answer beats the weak one's, a tie counting half; None when
+    `reason` is fallback or unavailable."""
+    threshold: float | None = None
+    """The threshold in 0..1 that the win rate was held against; None as above."""
+    router: str = ""
+    """The router that scored. Empty when `reason` is unavailable, as are `router_revision` and `decision_id`."""
+    router_revision: str = ""
+    """The revision of the router's artifact: it changes when anything in the artifact does."""
+    decision_id: str = ""
+    """A unique name for this decision, to report its outcome by."""
+    fallback_reason: str | None = None
+    """What failed, when `reason` is fallback or unavailable: an `ErrorReason` such as `ROUTER_FAILED`, or the name of
+    the gRPC status code when the failure came with none."""
+    candidates: tuple[Candidate, ...] = ()
+    """Every model considered, best first, where there are more than two."""
+    prompt_tokens: int | None = None
+    """How many tokens were scored, after truncation; None when the router does not tokenize."""
+    truncated: bool = False
+    """Whether the prompt was longer than the router reads, and was cut."""
+    skipped_parts: int = 0
+    """How many parts of the routed message, and of newer ones, hold no text and were skipped."""
+    timing: Timing | None = None
+    """Where the time went on the server."""
+    request_id: str = ""
+    """The request's `request_id`, as it was given."""
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether the strong model was chosen."""
+        return self.tier is Tier.STRONG
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationPoint:
+    """A threshold and the share of strong decisions that it was made for."""
+
+    strong_share: float
+    """The wanted share of strong decisions, in 0..1."""
+    threshold: float
+    """The threshold, in 0..1."""
+    realised_share: float | None = None
+    """The share that the threshold gives on the sample, where it is known; equal scores can keep it from the wanted
+    one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationTable:
+    """A router's own thresholds, made when it was trained or calibrated."""
+
+    source: str
+    """What the sample was, for people."""
+    sample_size: int
+    """How many prompts it had."""
+    points: tuple[CalibrationPoint, ...]
+    """Points by rising share."""
+
+    def threshold_for(self, strong_share: float) -> float:
+        """The threshold for a wanted share in 0..1 of strong decisions.
+
+        Linear between the table's points, as a server does it between its own, finer ones. The ends are those of the
+        rule: share 0 is threshold 1.0 (strong only for a win rate of 1), and share 1 is threshold 0.0 (strong always).
+
+        Raises:
+            ValueError: The share is NaN or outside 0..1.
+        """
+        return interpolate(strong_share, [(point.strong_share, point.threshold) for point in self.points])
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Thresholds for wanted strong shares."""
+
+    router: str
+    router_revision: str
+    sample_size: int
+    """How many prompts the thresholds rest on."""
+    points: tuple[CalibrationPoint, ...]
+    """One for each wanted share, in the order asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterInfo:
+    """A router that the server serves."""
+
+    name: str
+    type: str
+    """`static`, `mf`, `sw_ranking`, `bert`, `causal_llm`, `random`, or a plug-in's."""
+    revision: str
+    models: ModelPair
+    """The models that it chooses between when a request names none."""
+    calibration: CalibrationTable | None
+    is_default: bool
+    """Whether it decides when a request names no router."""
+    max_tokens: int | None
+    """How many tokens of a prompt it reads; None when it does not tokenize."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInfo:
+    """A named policy of the server's configuration."""
+
+    name: str
+    router: str
+    threshold: float
+    is_default: bool
+    """Whether it decides when a request names no policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterList:
+    """The server's routers and policies. Iterating gives the routers; `[name]` gives one."""
+
+    routers: tuple[RouterInfo, ...]
+    policies: tuple[PolicyInfo, ...]
+
+    @property
+    def default(self) -> RouterInfo | None:
+        """The router that decides when a request names none."""
+        return next((router for router in self.routers if router.is_default), None)
+
+    def __iter__(self) -> Iterator[RouterInfo]:
+        return iter(self.routers)
+
+    def __len__(self) -> int:
+        return len(self.routers)
+
+    def __getitem__(self, name: str) -> RouterInfo:
+        for router in self.routers:
+            if router.name == name:
+                return router
+        raise KeyError(name)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from routing_client import Decision, DecisionRequest, InvalidRequestError, NotFoundError, RouterFailedError, _flows
+from routing_client._gen.llmrouting.v1.routing_service_pb2 import BatchDecideResponse, DecideResult
+
+Answer = Callable[..., Any]
+
+
+def rejection(reason: str, **metadata: str) -> tuple[grpc.StatusCode, str, bytes]:
+    made = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message="sentence")
+    made.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="llmrouting.v1", metadata=metadata))
+    return grpc.StatusCode.INVALID_ARGUMENT, "sentence", made.SerializeToString()
+
+
+def test_a_batch_keeps_order_across_chunks(scripted: Any, make_client: Answer, echo_batch: Answer) -> None:
+    scripted.on("BatchDecide", echo_batch)
+    prompts = [str(number) for number in range(11)]
+    results = make_client(scripted.target, chunk_size=4).decide_batch(iter(prompts), threshold=0.5)
+    assert [result.model for result in results] == prompts
+    assert [len(request.requests) for request in scripted.requests] == [4, 4, 3]
+    assert all(item.threshold == 0.5 for request in scripted.requests for item in request.requests)
+
+
+def test_a_batch_is_split_by_bytes_and_a_huge_item_goes_alone(
+    scripted: Any, make_client: Answer, echo_batch: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_flows, "MAX_CHUNK_BYTES", 1000)
+    scripted.on("BatchDecide", echo_batch)
+    prompts = ["a" * 450, "b" * 450, "c" * 450, "d" * 5000, "e"]
+    results = make_client(scripted.target).decide_batch(prompts)
+    assert [result.model for result in results] == prompts
+    assert [len(request.requests) for request in scripted.requests] == [2, 1, 1, 1]
+
+
+def test_a_batch_shrinks_to_the_servers_limit(scripted: Any, make_client: Answer, echo_batch: Answer) -> None:
+    def limited(request: Any, context: Any) -> Any:
+        if len(request.requests) > 3:
+            code, message, details = rejection("BATCH_TOO_LARGE", items="?", limit_items="3")
+            context.set_trailing_metadata((("grpc-status-details-bin", details),))
+            context.abort(code, message)
+        return echo_batch(request, context)
+
+    scripted.on("BatchDecide", limited)
+    prompts = [str(number) for number in range(8)]
+    results = make_client(scripted.target, chunk_size=5).decide_batch(prompts)
+    assert [result.model for result in results] == prompts
+    assert [len(request.requests) for request in scripted.requests] == [5, 3, 3, 2]
+
+
+def test_a_senseless_batch_limit_is_an_error_and_no_loop(scripted: Any, make_client: Answer) -> None:
+    scripted.on("BatchDecide", rejection("BATCH_TOO_LARGE", limit_items="99"))
+    with pytest.raises(InvalidRequestError, match="BATCH_TOO_LARGE"):
+        make_client(scripted.target).decide_batch(["a", "b"])
+    assert scripted.attempts["BatchDecide"] == 1
+
+
+def test_an_empty_batch_asks_nobody(make_client: Answer) -> None:
+    assert make_client("127.0.0.1:1").decide_batch([]) == []
+
+
+def test_one_string_is_no_batch(make_client: Answer) -> None:
+    with pytest.raises(InvalidRequestError, match="decide"):
+        make_client("127.0.0.1:1").decide_batch("hello")
+
+
+def test_bad_items_are_errors_in_their_place(scripted: Any, make_client: Answer, decided: Answer) -> None:
+    def answer(request: Any, _context: Any) -> Any:
+        results = [
+            DecideResult(error=status_pb2.Status(code=code_pb2.NOT_FOUND, message="no such router"))
+            if item.router
+            else DecideResult(decision=decided(model=item.prompt))
+            for item in request.requests
+        ]
+        results[-1] = DecideResult()
+        return BatchDecideResponse(results=results)
+
+    scripted.on("BatchDecide", answer)
+    items = ["a", 3, DecisionRequest("b", router="sttic"), [{"role": "robot"}], "c", "d"]
+    results = make_client(scripted.target).decide_batch(items, threshold=0.3)
+    assert [type(result) for result in results] == [
+        Decision,
+        InvalidRequestError,
+        NotFoundError,
+        InvalidRequestError,
+        Decision,
+        RouterFailedError,
+    ]
+    sent = scripted.requests[0].requests
+    assert [item.prompt for item in sent] == ["a", "b", "c", "d"]
+    # An item with settings of its own takes none from the call.
+    assert [item.HasField("threshold") for item in sent] == [True, False, True, True]
+
+
+def test_a_batch_with_only_bad_items_asks_nobody(make_client: Answer) -> None:
+    results = make_client("127.0.0.1:1").decide_batch([1, 2])
+    assert [type(result) for result in results] == [InvalidRequestError, InvalidRequestError]
+
+
+def test_an_answer_of_the_wrong_length_is_the_services_failure(
+    scripted: Any, make_client: Answer, decided: Answer
+) -> None:
+    scripted.on("BatchDecide", BatchDecideResponse(results=[DecideResult(decision=decided())]))
+    with pytest.raises(RouterFailedError, match="1 of 2"):
+        make_client(scripted.target).decide_batch(["a", "b"])

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+from routing_client import (
+    AsyncRoutingClient,
+    FailedPreconditionError,
+    InvalidRequestError,
+    NotFoundError,
+    NotImplementedByServerError,
+)
+from routing_client._gen.llmrouting.v1.routing_service_pb2 import (
+    CalibrateResponse,
+    CalibrationPoint,
+    CalibrationTable,
+    ListRoutersResponse,
+    PolicyInfo,
+    RouterInfo,
+)
+
+Answer = Callable[..., Any]
+
+
+def listing(*points: tuple[float, float]) -> ListRoutersResponse:
+    table = CalibrationTable(
+        source="sample",
+        sample_size=9,
+        points=[CalibrationPoint(strong_share=s, threshold=t, realised_share=s) for s, t in points],
+    )
+    return ListRoutersResponse(
+        routers=[
+            RouterInfo(name="random", type="random", revision="r0"),
+            RouterInfo(name="static", type="static", revision="r1", is_default=True, calibration=table, max_tokens=512),
+        ],
+        policies=[PolicyInfo(name="cheap", router="static", threshold=0.7)],
+    )
+
+
+def test_routers_and_policies(scripted: Any, make_client: Answer) -> None:
+    scripted.on("ListRouters", listing((0.5, 0.4)))
+    served = make_client(scripted.target).routers()
+    assert [router.name for router in served] == ["random", "static"]
+    assert len(served) == 2
+    assert served.default is served["static"]
+    assert served["static"].max_tokens == 512
+    assert served["random"].max_tokens is served["random"].calibration is None
+    assert served.policies[0].threshold == 0.7
+    with pytest.raises(KeyError):
+        served["sttic"]
+
+
+def test_calibrating_without_prompts_reads_the_table(scripted: Any, make_client: Answer) -> None:
+    scripted.on("ListRouters", listing((0.2, 0.8), (0.6, 0.4)))
+    made = make_client(scripted.target).calibrate(strong_shares=[0.2, 0.4, 0, 1, 0.1, 0.8])
+    assert [point.threshold for point in made.points] == pytest.approx([0.8, 0.6, 1.0, 0.0, 0.9, 0.2])
+    assert [point.realised_share for point in made.points] == [0.2, None, None, None, None, None]
+    assert (made.router, made.router_revision, made.sample_size) == ("static", "r1", 9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "reason"),
+    [
+        ({"strong_shares": [0.5], "router": "random"}, FailedPreconditionError, "ROUTER_NOT_CALIBRATED"),
+        ({"strong_shares": [0.5], "router": "sttic"}, NotFoundError, "ROUTER_NOT_FOUND"),
+        ({"strong_shares": [0.5, 1.5]}, InvalidRequestError, "STRONG_SHARE_OUT_OF_RANGE"),
+        ({"strong_shares": [float("nan")]}, InvalidRequestError, "STRONG_SHARE_OUT_OF_RANGE"),
+        ({"strong_shares": []}, InvalidRequestError, None),
+        ({"strong_shares": [0.5], "prompts": "one str"}, InvalidRequestError, None),
+    ],
+)
+def test_what_cannot_be_calibrated_is_said(
+    arguments: dict[str, Any], error: type[Exception], reason: str | None, scripted: Any, make_client: Answer
+) -> None:
+    scripted.on("ListRouters", listing((0.5, 0.4)))
+    with pytest.raises(error) as caught:
+        make_client(scripted.target).calibrate(**arguments)
+    assert getattr(caught.value, "reason", None) == reason
+
+
+def test_calibrating_on_prompts_streams_them(scripted: Any, make_client: Answer) -> None:
+    scripted.on(
+        "Calibrate",
+        CalibrateResponse(
+            router="static",
+            sample_size=3,
+            points=[CalibrationPoint(strong_share=0.5, threshold=0.4, realised_share=0.3)],
+        ),
+    )
+    made = make_client(scripted.target).calibrate(
+        (str(number) for number in range(3)), strong_shares=[0.5], router="static"
+    )
+    assert made.points[0].realised_share == 0.3
+    first, *rest = scripted.requests[0]
+    assert (first.router, list(first.strong_shares), first.HasField("prompt")) == ("static", [0.5], False)
+    assert [message.prompt for message in rest] == ["0", "1", "2"]
+
+
+async def test_calibrating_takes_an_async_iterable(scripted: Any) -> None:
+    async def prompts() -> Any:
+        yield "a"
+        yield "b"
+
+    scripted.on("Calibrate", CalibrateResponse(sample_size=2))
+    async with AsyncRoutingClient(scripted.target) as client:
+        assert (await client.calibrate(prompts(), strong_shares=[0.5])).sample_size == 2
+    assert len(scripted.requests[0]) == 3
+
+
+def test_an_error_of_the_callers_own_iterator_is_raised_as_it_is(scripted: Any, make_client: Answer) -> None:
+    def broken() -> Any:
+        yield "a"
+        raise LookupError("my file is gone")
+
+    scripted.on("Calibrate", CalibrateResponse())
+    client = make_client(scripted.target)
+    with pytest.raises(LookupError, match="my file"):
+        client.calibrate(broken(), strong_shares=[0.5])
+    with pytest.raises(InvalidRequestError, match="must hold strs"):
+        client.calibrate(["a", 3], strong_shares=[0.5])
+
+
+def test_a_server_without_the_method_says_so(scripted: Any, make_client: Answer) -> None:
+    scripted.on("Calibrate", (grpc.StatusCode.UNIMPLEMENTED, "not yet", None))
+    with pytest.raises(NotImplementedByServerError):
+        make_client(scripted.target).calibrate(["a"], strong_shares=[0.5])

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from enum import EnumMeta
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+import routing_client
+from hypothesis import given
+from routing_client import CalibrationPoint, CalibrationTable, exceptions, testing
+from routing_client._gen.llmrouting.v1 import decision_pb2
+
+
+def test_exported_members() -> None:
+    assert routing_client.__all__ == sorted(routing_client.__all__)
+    for name in routing_client.__all__:
+        assert getattr(routing_client, name) is not None
+    reachable = {name for name in vars(routing_client) if not name.startswith("_")}
+    modules = {name for name in reachable if type(getattr(routing_client, name)).__name__ == "module"}
+    assert reachable - modules == set(routing_client.__all__)
+
+
+def test_every_exception_and_result_is_exported() -> None:
+    from routing_client import types
+
+    own = {name for name, value in vars(types).items() if getattr(value, "__module__", "") == types.__name__}
+    assert own | set(exceptions.__all__) <= set(routing_client.__all__)
+
+
+def test_testing_exports() -> None:
+    for name in testing.__all__:
+        assert getattr(testing, name).__doc__
+
+
+def test_public_things_are_documented() -> None:
+    for name in routing_client.__all__:
+        value = getattr(routing_client, name)
+        if isinstance(value, type | EnumMeta):
+            assert value.__doc__, name
+
+
+def test_the_drawn_exception_tree_is_the_real_one() -> None:
+    drawn: dict[str, str] = {}
+    path: list[str] = []
+    for match in re.finditer(r"^( *(?:[│├└─] *)*)(\w+Error)\b", exceptions.__doc__ or "", re.MULTILINE):
+        depth = len(match[1].strip(" ")) and len(match[1]) // 4
+        path[depth - 1 if match[1].strip() else 0 :] = [match[2]]
+        drawn[match[2]] = path[-2] if len(path) > 1 else "Exception"
+    real = {name: getattr(exceptions, name).__base__.__name__ for name in exceptions.__all__ if name.endswith("Error")}
+    assert drawn == real
+
+
+def test_starred_exceptions_are_the_outages() -> None:
+    starred = set(re.findall(r"(\w+Error) +\(\*\)", exceptions.__doc__ or ""))
+    outages = {
+        name
+        for name in exceptions.__all__
+        if name.endswith("Error") and issubclass(getattr(exceptions, name), exceptions.OUTAGES)
+    }
+    assert starred == outages
+
+
+def test_this_client_knows_every_value_of_its_own_protos() -> None:
+    from routing_client import _parse
+
+    for number in decision_pb2.Tier.values()[1:]:
+        assert _parse.decision(decision_pb2.Decision(tier=decision_pb2.Tier.Name(number))).tier != "unknown"
+    for number in decision_pb2.DecisionReason.values()[1:]:
+        assert (
+            _parse.decision(decision_pb2.Decision(reason=decision_pb2.DecisionReason.Name(number))).reason != "unknown"
+        )
+
+
+def test_importing_is_light() -> None:
+    # Named one by one: what `import grpc` itself picks up from its surroundings is no doing of ours.
+    heavy = {"numpy", "onnxruntime", "pandas", "pydantic", "pyarrow", "structlog", "tokenizers", "torch", "yaml"}
+    folder = str(Path(routing_client.__file__).parent.parent)
+    program = f"""
+import sys
+sys.path.insert(0, {folder!r})
+import routing_client, routing_client.testing
+print(*sys.modules)
+"""
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()  # noqa: S603 (our own interpreter and program)
+    assert "routing_client.testing" in loaded
+    assert not {name.partition(".")[0] for name in loaded} & {*heavy, "routing_service"}
+
+
+shares = st.floats(0, 1)
+points = st.lists(st.tuples(st.floats(0.01, 0.99), shares), min_size=1, max_size=20, unique_by=lambda point: point[0])
+
+
+@given(points, shares, shares)
+def test_a_higher_share_never_has_a_higher_threshold(
+    table: list[tuple[float, float]], one: float, other: float
+) -> None:
+    by_share = sorted(share for share, _ in table)
+    falling = sorted((threshold for _, threshold in table), reverse=True)
+    made = CalibrationTable("sample", 1, tuple(CalibrationPoint(s, t) for s, t in zip(by_share, falling, strict=True)))
+    low, high = sorted((one, other))
+    assert made.threshold_for(low) >= made.threshold_for(high) - 1e-12
+    assert (made.threshold_for(0), made.threshold_for(1)) == (1.0, 0.0)
+    for point in made.points:
+        assert made.threshold_for(point.strong_share) == point.threshold
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_outside_its_range_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="0 to 1"):
+        CalibrationTable("sample", 1, ()).threshold_for(share)
+
+
+def test_the_readmes_examples_work() -> None:
+    readme = (Path(routing_client.__file__).parent.parent / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert len(blocks) == 5
+    with testing.fake_server() as target:
+        code = "\n".join(blocks).replace("127.0.0.1:50051", target).replace("router:50051", target)
+        scope: dict[str, Any] = {}
+        exec(compile(code, "README.md", "exec"), scope)  # noqa: S102 (our own README)
+        asyncio.run(scope["main"]())
+        scope["client"].close()
