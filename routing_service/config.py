@@ -44,6 +44,16 @@ class RouterConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedderConfig:
+    """One embedder, for routers that need vectors. Keys beside `type` are the embedder type's own."""
+
+    # The embedder's type, e.g. `openai`.
+    type: str
+    # The whole section, for the embedder type to read its options from.
+    section: Section
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyConfig:
     """A named rule for choosing a threshold. Exactly one of `threshold` and `strong_share` is set."""
 
@@ -153,6 +163,8 @@ class Config:
     default_policy: str | None = None
     # Routers by name. By default the one that ships, as `static`.
     routers: dict[str, RouterConfig] = field(default_factory=dict)
+    # Embedders by name, for routers that need vectors.
+    embedders: dict[str, EmbedderConfig] = field(default_factory=dict)
     # Policies by name.
     policies: dict[str, PolicyConfig] = field(default_factory=dict)
     # What happens when a router fails.
@@ -165,12 +177,13 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """The top level of the file, before routers are read."""
+    """The top level of the file, before routers and embedders are read."""
 
     models: ModelsConfig | None = None
     default_router: str | None = None
     default_policy: str | None = None
     routers: dict[str, Section] = field(default_factory=dict)
+    embedders: dict[str, Section] = field(default_factory=dict)
     policies: dict[str, PolicyConfig] = field(default_factory=dict)
     fallback: FallbackConfig = field(default_factory=FallbackConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
@@ -183,8 +196,14 @@ class _RouterKeys:
     models: ModelsConfig | None = None
 
 
-# What a router type's own options must leave to RouterConfig.
+@dataclass(frozen=True, slots=True)
+class _EmbedderKeys:
+    type: str
+
+
+# What a router or embedder type's own options must leave to RouterConfig and EmbedderConfig.
 ROUTER_KEYS = frozenset(("type", "models"))
+EMBEDDER_KEYS = frozenset(("type",))
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -234,14 +253,15 @@ def parse_config(text: str, source: str, base: Path) -> Config:
     if file.default_policy is not None and file.default_policy not in file.policies:
         raise document.error(unknown_name("policy", file.default_policy, file.policies), "default_policy")
     return Config(
-        file.models,
-        default,
-        file.default_policy,
-        routers,
-        file.policies,
-        file.fallback,
-        file.server,
-        file.observability,
+        models=file.models,
+        default_router=default,
+        default_policy=file.default_policy,
+        routers=routers,
+        embedders={name: _embedder(section) for name, section in file.embedders.items()},
+        policies=file.policies,
+        fallback=file.fallback,
+        server=file.server,
+        observability=file.observability,
     )
 
 
@@ -249,3 +269,7 @@ def _router(section: Section) -> RouterConfig:
     # Only the two common keys are read here; the router's type, when it is built, reads and checks the rest.
     plain = section.parse_only(_RouterKeys)
     return RouterConfig(plain.type, plain.models, section)
+
+
+def _embedder(section: Section) -> EmbedderConfig:
+    return EmbedderConfig(section.parse_only(_EmbedderKeys).type, section)

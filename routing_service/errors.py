@@ -54,6 +54,7 @@ class Reason(StrEnum):
     OVERLOADED = "OVERLOADED"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     METHOD_NOT_IMPLEMENTED = "METHOD_NOT_IMPLEMENTED"
+    EMBEDDER_UNAVAILABLE = "EMBEDDER_UNAVAILABLE"
 
 
 # The one table: the name of the grpc.StatusCode of every reason that is not the caller's mistake in the request itself.
@@ -69,6 +70,7 @@ _CODES: Mapping[Reason, str] = {
     Reason.OVERLOADED: "RESOURCE_EXHAUSTED",
     Reason.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
     Reason.METHOD_NOT_IMPLEMENTED: "UNIMPLEMENTED",
+    Reason.EMBEDDER_UNAVAILABLE: "UNAVAILABLE",
 }
 _DEFAULT_CODE = "INVALID_ARGUMENT"
 
@@ -122,12 +124,20 @@ class DecisionError(RoutingServiceError):
         message: one sentence for the caller: what is wrong and what to do. It never quotes a prompt.
         field: the path of the request's field at fault, empty when none is.
         metadata: details for `ErrorInfo`.
+        retry_seconds: when trying again may help, after how long; None when it will not.
     """
 
     def __init__(
-        self, reason: Reason, message: str, field: str = "", metadata: Mapping[str, str] | None = None
+        self,
+        reason: Reason,
+        message: str,
+        field: str = "",
+        metadata: Mapping[str, str] | None = None,
+        *,
+        retry_seconds: float | None = None,
     ) -> None:
         self.reason, self.message, self.field, self.metadata = reason, message, field, dict(metadata or {})
+        self.retry_seconds = retry_seconds
         super().__init__(f"{reason}: {message}")
 
     @property
@@ -138,7 +148,7 @@ class DecisionError(RoutingServiceError):
         return grpc.StatusCode[_CODES.get(self.reason, _DEFAULT_CODE)]
 
     def to_status(self) -> Status:
-        """The error as `google.rpc.Status`, with `ErrorInfo` and, where a field is at fault, `BadRequest`."""
+        """The error as `google.rpc.Status`, with `ErrorInfo`, and `BadRequest` and `RetryInfo` where they apply."""
         from google.rpc import error_details_pb2
         from google.rpc.status_pb2 import Status
 
@@ -150,6 +160,10 @@ class DecisionError(RoutingServiceError):
                 field=self.field, description=self.message, reason=self.reason.value
             )
             status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+        if self.retry_seconds is not None:
+            retry = error_details_pb2.RetryInfo()
+            retry.retry_delay.FromNanoseconds(round(self.retry_seconds * 1e9))
+            status.details.add().Pack(retry)
         return status
 
 

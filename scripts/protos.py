@@ -41,7 +41,7 @@ def generate(target: Path) -> None:
     if protoc.main(["protoc", *includes, *outputs, *sources()]) != 0:
         raise SystemExit("protoc failed; its messages are above")
     for name in sources():
-        if "service " not in (PROTOS / name).read_text():
+        if not re.search(r"^service ", (PROTOS / name).read_text(), flags=re.M):
             (target / name.replace(".proto", "_pb2_grpc.py")).unlink()
     for path in target.rglob("*.py*"):
         # protoc writes imports relative to the include folder; the package lives inside the client.

@@ -70,24 +70,6 @@ def open_artifact(folder: Path, expected_type: str) -> Artifact:
     return Artifact(folder, manifest)
 
 
-def load_session(graph: Path, *, threads: int) -> Any:
-    """An ONNX Runtime session on the CPU for a graph whose hash was checked.
-
-    Raises:
-        ArtifactError: ONNX Runtime refuses the graph.
-    """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only; everything else is noise on stderr
-    try:
-        return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ArtifactError(graph, f"cannot be loaded by ONNX Runtime {ort.__version__}: {error}") from error
-
-
 def self_test(router: _Scorer, artifact: Artifact) -> None:
     """Score the manifest's self-test prompts, one by one and as a batch, and compare. It warms the router up as well.
 

@@ -62,7 +62,8 @@ class Manifest:
     """The content of `manifest.json`.
 
     `type` is the router's type; `models` has the keys `strong` and `weak`; `files` maps names inside the folder to
-    their entries; `license` is an SPDX expression; `provenance` and `metrics` are free-form JSON for people.
+    their entries; `license` is an SPDX expression; `options` is JSON that the router's type reads; `provenance` and
+    `metrics` are free-form JSON for people.
     """
 
     type: str
@@ -72,6 +73,7 @@ class Manifest:
     license: str
     self_test: SelfTest
     calibration: Calibration | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from routing_service.config import Config
+from routing_service.embedders.registry import Embedders
 from routing_service.engine.engine import Engine
 from routing_service.engine.policies import Planner
 from routing_service.routers.registry import build_routers
@@ -15,5 +16,5 @@ def build_engine(config: Config) -> Engine:
         ConfigError: a router or a policy is configured wrongly.
         ArtifactError: an artifact cannot be trusted or read.
     """
-    routers = build_routers(config)
+    routers = build_routers(config, Embedders(config))
     return Engine(routers, Planner(routers, config), config.fallback)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from routing_service.artifacts.manifest import Calibration
+from routing_service.config import ROUTER_KEYS
+from routing_service.embedders.base import Embedder
+from routing_service.yaml_sections import Section
+
+T = TypeVar("T")
 
 
 class ModelPair(NamedTuple):
@@ -15,6 +20,10 @@ class ModelPair(NamedTuple):
 
     strong: str
     weak: str
+
+
+# The pair of RouteLLM's published routers, for router types that have no artifact to say theirs.
+RESEARCH_PAIR = ModelPair("gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +42,41 @@ class Scores:
     inference_us: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """The options of a router that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterContext:
+    """What a router is built from.
+
+    `name` is its name in the configuration, `section` its part of it, `models` the configured pair, None when none is
+    configured; `embedder` gives the embedder of that name and raises `ConfigError` when there is none.
+    """
+
+    name: str
+    section: Section
+    models: ModelPair | None
+    embedder: Callable[[str], Embedder]
+
+    def options(self, kind: type[T]) -> T:
+        """The router's own keys as the dataclass `kind`.
+
+        Raises:
+            ConfigError: a key is not known or a value is not allowed; says file, line and key.
+        """
+        return self.section.parse(kind, ignore=ROUTER_KEYS)
+
+
 class Router(ABC):
-    """Scores prompts. A new router is a subclass with `score`.
+    """Scores prompts.
+
+    A new router is a subclass with `type` and `score`, and an entry point in `routing_service.routers`.
+
+    `inline` says that a score takes microseconds, so that it runs where the call came in; every other router runs in
+    worker threads, at most `concurrency` batches at a time, which is more than 1 for a router that mostly waits for
+    something remote. `score` must bear that many threads.
 
     `revision` changes whenever its scores may; `models` is the pair it chooses between when a request names none;
     `max_tokens` is how many tokens of a prompt it reads, None when it does not tokenize; `calibration` is how its
@@ -42,23 +84,42 @@ class Router(ABC):
     """
 
     type: ClassVar[str]
+    inline: ClassVar[bool] = False
+    concurrency: int = 1
 
     def __init__(
         self,
         *,
-        revision: str,
         models: ModelPair,
+        revision: str = "unversioned",
         max_tokens: int | None = None,
         calibration: Calibration | None = None,
     ) -> None:
         self.revision, self.models, self.max_tokens, self.calibration = revision, models, max_tokens, calibration
+
+    @classmethod
+    def build(cls, context: RouterContext) -> Self:
+        """Make the router that a section of the configuration asks for. Override it to read options or an artifact.
+
+        Raises:
+            ConfigError: the section is wrong.
+            ArtifactError: the router's artifact cannot be trusted or read.
+        """
+        context.options(NoOptions)
+        return cls(models=context.models or RESEARCH_PAIR)
 
     @abstractmethod
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:
         """Score prompts, at least one, for a pair that `strong_names` and `weak_names` allow.
 
         A prompt's score must not depend on the others in its batch.
+
+        Raises:
+            DecisionError: for these prompts there is no score; any other exception is reported as ROUTER_FAILED.
         """
+
+    def close(self) -> None:  # noqa: B027 - most routers hold nothing to give up
+        """Give up what the router holds. It is not used afterwards."""
 
     @property
     def strong_names(self) -> frozenset[str]:

@@ -6,10 +6,10 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from routing_service.artifacts.manifest import Calibration
-from routing_service.routers.base import ModelPair, Router, Scores
+from routing_service.routers.base import RESEARCH_PAIR, ModelPair, Router, RouterContext, Scores
 
 _UNIFORM = Calibration("uniform by construction", 0, (0.0, 1.0))
 
@@ -30,6 +30,7 @@ class RandomRouter(Router):
     """Draws win rates from 0..1, 1 excluded. It reads nothing of a prompt unless `by_prompt` is set."""
 
     type: ClassVar[str] = "random"
+    inline: ClassVar[bool] = True
 
     def __init__(self, models: ModelPair, options: RandomOptions | None = None) -> None:
         options = options or RandomOptions()
@@ -38,6 +39,11 @@ class RandomRouter(Router):
         self._by_prompt = options.by_prompt
         self._key = str(options.seed or 0).encode()
         self._draw = random.Random(options.seed).random  # noqa: S311 - a baseline, not a secret
+
+    @classmethod
+    def build(cls, context: RouterContext) -> Self:
+        """Take the seed from the configuration."""
+        return cls(context.models or RESEARCH_PAIR, context.options(RandomOptions))
 
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - chance knows no models
         """Draw a win rate for each prompt."""

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
-import onnxruntime as ort
 
-from routing_service.artifacts.loading import Artifact, load_session, self_test
+from routing_service.artifacts.loading import DEFAULT_ARTIFACT, Artifact, open_artifact, self_test
+from routing_service.artifacts.sessions import SessionConfig, open_session
 from routing_service.errors import ArtifactError
-from routing_service.routers.base import ModelPair, Router, Scores
+from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
 from routing_service.routers.static_text import StaticTextEncoder, pad_ids
 
 PAD_ID = -1  # ONNX's Gather reads it as the table's last row, which is zero
@@ -25,19 +25,11 @@ OUTPUT = "strong_win_rate"
 
 
 @dataclass(frozen=True, slots=True)
-class StaticOptions:
-    """The configuration of a `static` router.
+class StaticOptions(SessionConfig):
+    """The configuration of a `static` router, beside how its graph is run."""
 
-    `artifact` is its folder, by default the one that ships; `threads` is how many cores one run may use, from 1: more
-    than one only pays in batches.
-    """
-
+    # The artifact's folder; by default the one that ships.
     artifact: Path | None = None
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise ValueError("threads must be at least 1")
 
 
 class StaticRouter(Router):
@@ -46,15 +38,18 @@ class StaticRouter(Router):
     Args:
         artifact: the verified folder.
         models: the names to answer with; None for the artifact's own.
-        threads: how many cores one run may use.
+        session: how the graph is run.
 
     Raises:
         ArtifactError: the artifact is of another kind, or does not return its own self-test's win rates.
     """
 
     type: ClassVar[str] = "static"
+    inline: ClassVar[bool] = True
 
-    def __init__(self, artifact: Artifact, models: ModelPair | None = None, threads: int = 1) -> None:
+    def __init__(
+        self, artifact: Artifact, models: ModelPair | None = None, session: SessionConfig | None = None
+    ) -> None:
         manifest = artifact.manifest
         own = ModelPair(**manifest.models)
         super().__init__(
@@ -66,11 +61,17 @@ class StaticRouter(Router):
         self._own_models = own
         self._encoder = StaticTextEncoder(artifact.file("tokenizer.json"), manifest.max_tokens)
         graph = artifact.file("model.onnx")
-        self._session: ort.InferenceSession = load_session(graph, threads=threads)
+        self._session = open_session(graph, session or SessionConfig())
         names = sorted(node.name for node in self._session.get_inputs())
         if names != sorted(INPUTS) or OUTPUT not in [node.name for node in self._session.get_outputs()]:
             raise ArtifactError(graph, f"has inputs {names}; a static graph has {sorted(INPUTS)} and gives {OUTPUT!r}")
         self_test(self, artifact)
+
+    @classmethod
+    def build(cls, context: RouterContext) -> Self:
+        """Open the configured artifact, by default the one that ships."""
+        options = context.options(StaticOptions)
+        return cls(open_artifact(options.artifact or DEFAULT_ARTIFACT, cls.type), context.models, options)
 
     @property
     def strong_names(self) -> frozenset[str]:

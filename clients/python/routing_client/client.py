@@ -46,8 +46,8 @@ class RoutingClient:
         on_unavailable: What `decide` and `decide_batch` do when there is no decision although the request is sound:
             `"raise"` the error, or answer `"strong"` or `"weak"` with `reason` unavailable. Which errors that covers is
             said in `routing_client.exceptions`. Such answers are logged as a warning, without the prompt.
-        strong_model: The name that such an answer gives for the strong model, unless the call's `models` names one. With
-            neither, its `model` is the word `strong`: go by `tier` then.
+        strong_model: The name that such an answer gives for the strong model, unless the call's `models` names one.
+            With neither, its `model` is the word `strong`: go by `tier` then.
         weak_model: Likewise for the weak model.
         chunk_size: The most items that `decide_batch` sends in one call.
         max_attempts: 1 to 5; how often a call is tried in all while the service answers UNAVAILABLE.

@@ -1,0 +1,84 @@
+"""What an embedder is: text in, vectors out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from routing_service.config import EMBEDDER_KEYS
+from routing_service.yaml_sections import Section
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """An embedder's answer for a batch.
+
+    `vectors` is float32 of shape (texts, dimension); `tokens` how many tokens of each text were read, None when that is
+    not known; `truncated` whether each text was cut.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    tokens: Sequence[int] | None
+    truncated: Sequence[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderContext:
+    """What an embedder is built from: its name in the configuration and its part of it."""
+
+    name: str
+    section: Section
+
+    def options(self, kind: type[T]) -> T:
+        """The embedder's own keys as the dataclass `kind`.
+
+        Raises:
+            ConfigError: a key is not known or a value is not allowed; says file, line and key.
+        """
+        return self.section.parse(kind, ignore=EMBEDDER_KEYS)
+
+
+class Embedder(ABC):
+    """Turns texts into vectors.
+
+    A new embedder is a subclass with `type`, `build` and `embed`, and an entry point in `routing_service.embedders`.
+    `embed` must bear `concurrency` threads.
+
+    `dimension` is the length of a vector, None when it is only known after the first call; `max_tokens` is how many
+    tokens of a text are read, None when that is not known; `concurrency` is more than 1 for one that waits for
+    something remote.
+    """
+
+    type: ClassVar[str]
+    concurrency: int = 1
+
+    def __init__(self, *, dimension: int | None, max_tokens: int | None = None) -> None:
+        self.dimension, self.max_tokens = dimension, max_tokens
+
+    @classmethod
+    @abstractmethod
+    def build(cls, context: EmbedderContext) -> Self:
+        """Make the embedder that a section of the configuration asks for.
+
+        Raises:
+            ConfigError: the section is wrong.
+            ArtifactError: the embedder's artifact cannot be trusted or read.
+        """
+
+    @abstractmethod
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Embed texts, at least one.
+
+        Raises:
+            DecisionError: EMBEDDER_UNAVAILABLE when something remote does not answer in time or answers nonsense.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most embedders hold nothing to give up
+        """Give up connections. The embedder is not used afterwards."""
