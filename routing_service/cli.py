@@ -14,8 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from routing_service.config import DEFAULT_ADDRESS, Config, load_config, split_address
+from routing_service.config import DEFAULT_ADDRESS, Config, ObservabilityConfig, load_config, split_address
 from routing_service.errors import DecisionError, RoutingServiceError, UsageError
+from routing_service.observability.logging import configure_logging
 
 if TYPE_CHECKING:
     from routing_service.engine.engine import Engine
@@ -26,6 +27,7 @@ Command = Callable[[argparse.Namespace], None]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line. Returns the exit code: 0, 1 when something is wrong, 2 for wrong usage."""
     options = _parser().parse_args(arguments)
+    configure_logging(ObservabilityConfig(log_format="console"))
     command: Command = options.run
     try:
         command(options)
@@ -52,7 +54,6 @@ def _complain(message: str) -> int:
 def _serve(options: argparse.Namespace) -> None:
     import asyncio
 
-    from routing_service.observability.logging import configure_logging
     from routing_service.server.app import serve
     from routing_service.server.environment import check_onnxruntime
     from routing_service.server.workers import serve_with_workers

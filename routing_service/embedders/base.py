@@ -53,11 +53,12 @@ class Embedder(ABC):
 
     `dimension` is the length of a vector, None when it is only known after the first call; `max_tokens` is how many
     tokens of a text are read, None when that is not known; `concurrency` is more than 1 for one that waits for
-    something remote.
+    something remote; `model` is the name of the model that makes the vectors, None when that is not known.
     """
 
     type: ClassVar[str]
     concurrency: int = 1
+    model: str | None = None
 
     def __init__(self, *, dimension: int | None, max_tokens: int | None = None) -> None:
         self.dimension, self.max_tokens = dimension, max_tokens

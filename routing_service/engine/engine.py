@@ -5,34 +5,45 @@ The rule is RouteLLM's (arXiv 2406.18665, section 3): strong when `strong_win_ra
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
-
-import structlog
+from typing import NamedTuple
 
 from routing_service.config import FallbackConfig
+from routing_service.engine.batcher import Batcher
 from routing_service.engine.policies import Plan, Planner
+from routing_service.engine.scoring import Scored, score
 from routing_service.engine.types import Decision, DecisionReason, RouteRequest, Tier
 from routing_service.errors import DecisionError, Reason
-from routing_service.routers.base import ModelPair, Router, Scores
-
-log = structlog.get_logger(__name__)
+from routing_service.routers.base import ModelPair, Router
 
 # Prompts scored in one run: large enough to amortise the run, small enough that padding and pauses stay short.
 SCORING_BATCH = 64
 
+# What the configured fallback answers for. A request that is wrong, or one too many, is an error all the same.
+FALLBACK_REASONS = frozenset((Reason.ROUTER_FAILED, Reason.SCORE_INVALID, Reason.EMBEDDER_UNAVAILABLE))
 
 # Decision ids must be unique, not secret; a system call for each would cost more than the decision's own arithmetic.
 _id_source = random.Random()  # noqa: S311 - see above
 
+Result = Decision | DecisionError
 
-def _new_id() -> str:
-    return f"{_id_source.getrandbits(128):032x}"
+
+class Planned(NamedTuple):
+    """An item of a batch that can be scored: where it stands, what is asked, what is applied."""
+
+    place: int
+    request: RouteRequest
+    plan: Plan
 
 
 class Engine:
-    """Decides. It holds no state between requests, so that it may be swapped for a new one at any time.
+    """Decides. It holds nothing of earlier requests, so that it may be swapped for a new one at any time.
+
+    `decide` and `decide_batch` score in the caller's own thread, whatever the router. Their `_async` twins do so for
+    inline routers only and hand prompts for slower ones to the router's batcher, so that the event loop never waits.
 
     Args:
         routers: by name, at least one.
@@ -43,6 +54,7 @@ class Engine:
     def __init__(self, routers: Mapping[str, Router], planner: Planner, fallback: FallbackConfig) -> None:
         self.routers, self.planner = dict(routers), planner
         self._fallback = {"strong": Tier.STRONG, "weak": Tier.WEAK}.get(fallback.on_router_error)
+        self._batchers = {name: Batcher(router) for name, router in self.routers.items() if not router.inline}
 
     def decide(self, request: RouteRequest) -> Decision:
         """Decide for one request.
@@ -52,135 +64,142 @@ class Engine:
         """
         start = perf_counter_ns()
         plan = self.planner.plan(request)
-        try:
-            scores = _score(plan.router, [request.text], plan.models)
-            decision = self._apply(request, plan, scores, 0, 1)
-        except DecisionError as error:
-            decision = self._fall_back(request, plan, error)
-        decision.total_us = (perf_counter_ns() - start) / 1e3
-        return decision
+        return self._answer_or_raise(request, plan, score(plan.router, (request.text,), plan.models)[0], start)
 
-    def decide_batch(self, requests: Sequence[RouteRequest | DecisionError]) -> list[Decision | DecisionError]:
+    async def decide_async(self, request: RouteRequest) -> Decision:
+        """`decide`, without making the event loop wait.
+
+        Raises:
+            DecisionError: as for `decide`, and OVERLOADED when too many prompts wait for the router.
+        """
+        start = perf_counter_ns()
+        plan = self.planner.plan(request)
+        if plan.router.inline:
+            scored = score(plan.router, (request.text,), plan.models)[0]
+        else:
+            scored = await self._batchers[plan.name].score(request.text, plan.models)
+        return self._answer_or_raise(request, plan, scored, start)
+
+    def decide_batch(self, requests: Sequence[RouteRequest | DecisionError]) -> list[Result]:
         """Decide for many; the answer to each is what `decide` would give, with an error in place of a raise.
 
         An item that is an error already stays one. Prompts for the same router and models are scored together.
         """
         start = perf_counter_ns()
-        results: list[Decision | DecisionError | None] = [None] * len(requests)
-        groups: dict[tuple[int, ModelPair], list[tuple[int, RouteRequest, Plan]]] = {}
+        results, planned = self._plan_all(requests)
+        self._score_groups(planned, results)
+        _share_time(results, start)
+        return results
+
+    async def decide_batch_async(self, requests: Sequence[RouteRequest | DecisionError]) -> list[Result]:
+        """`decide_batch`, without making the event loop wait."""
+        start = perf_counter_ns()
+        results, planned = self._plan_all(requests)
+        slow = [item for item in planned if not item.plan.router.inline]
+        waits = [self._batchers[item.plan.name].score(item.request.text, item.plan.models) for item in slow]
+        self._score_groups([item for item in planned if item.plan.router.inline], results)
+        for item, scored in zip(slow, await asyncio.gather(*waits), strict=True):
+            results[item.place] = self._answer(item.request, item.plan, scored)
+        _share_time(results, start)
+        return results
+
+    def close(self) -> None:
+        """Give up threads and whatever the routers hold."""
+        for batcher in self._batchers.values():
+            batcher.close()
+        for router in self.routers.values():
+            router.close()
+
+    def _plan_all(self, requests: Sequence[RouteRequest | DecisionError]) -> tuple[list[Result], list[Planned]]:
+        """A list of results in which errors have their place already, and the items that are to be scored."""
+        results: list[Result] = [_UNDECIDED] * len(requests)
+        planned = []
         for index, request in enumerate(requests):
             if isinstance(request, DecisionError):
                 results[index] = request
                 continue
             try:
-                plan = self.planner.plan(request)
+                planned.append(Planned(index, request, self.planner.plan(request)))
             except DecisionError as error:
                 results[index] = error
-                continue
-            groups.setdefault((id(plan.router), plan.models), []).append((index, request, plan))
-        for members in groups.values():
+        return results, planned
+
+    def _score_groups(self, planned: Sequence[Planned], results: list[Result]) -> None:
+        groups: dict[tuple[str, ModelPair], list[Planned]] = {}
+        for item in planned:
+            groups.setdefault((item.plan.name, item.plan.models), []).append(item)
+        for (_, models), members in groups.items():
             # Neighbours of like length waste little padding; a prompt's score does not depend on its batch.
-            members.sort(key=lambda member: len(member[1].text))
+            members.sort(key=lambda member: len(member.request.text))
             for first in range(0, len(members), SCORING_BATCH):
-                self._decide_group(members[first : first + SCORING_BATCH], results)
-        total = (perf_counter_ns() - start) / 1e3 / max(1, len(requests))
-        for result in results:
-            if isinstance(result, Decision):
-                result.total_us = total
-        return [result for result in results if result is not None]
+                part = members[first : first + SCORING_BATCH]
+                scores = score(part[0].plan.router, [item.request.text for item in part], models)
+                for item, scored in zip(part, scores, strict=True):
+                    results[item.place] = self._answer(item.request, item.plan, scored)
 
-    def _decide_group(
-        self, members: Sequence[tuple[int, RouteRequest, Plan]], results: list[Decision | DecisionError | None]
-    ) -> None:
-        _, _, first = members[0]
-        try:
-            scores = _score(first.router, [request.text for _, request, _ in members], first.models)
-        except DecisionError:
-            # One prompt may have failed the whole run: score each alone, so that it fails nobody else.
-            for index, request, _ in members:
-                results[index] = self._decide_or_error(request)
-            return
-        for row, (index, request, plan) in enumerate(members):
-            try:
-                results[index] = self._apply(request, plan, scores, row, len(members))
-            except DecisionError as error:
-                results[index] = self._fall_back_or_error(request, plan, error)
+    def _answer_or_raise(
+        self, request: RouteRequest, plan: Plan, scored: Scored | DecisionError, start_ns: int
+    ) -> Decision:
+        answer = self._answer(request, plan, scored)
+        if isinstance(answer, DecisionError):
+            raise answer
+        answer.total_us = (perf_counter_ns() - start_ns) / 1e3
+        return answer
 
-    def _decide_or_error(self, request: RouteRequest) -> Decision | DecisionError:
-        try:
-            return self.decide(request)
-        except DecisionError as error:
-            return error
-
-    def _apply(self, request: RouteRequest, plan: Plan, scores: Scores, row: int, rows: int) -> Decision:
-        rate = scores.strong_win_rates[row]
-        if not 0.0 <= rate <= 1.0:  # NaN fails every comparison
-            log.error("score_invalid", router=plan.name, revision=plan.router.revision, score=rate)
-            raise DecisionError(
-                Reason.SCORE_INVALID,
-                f"Router {plan.name!r} returned no probability for this prompt; use another, or report its revision.",
-                metadata={"router": plan.name, "router_revision": plan.router.revision},
-            )
-        strong = rate >= plan.threshold
+    def _answer(self, request: RouteRequest, plan: Plan, scored: Scored | DecisionError) -> Result:
+        """The rule, or the configured fallback."""
+        if isinstance(scored, DecisionError):
+            return self._fall_back(request, plan, scored)
+        strong = scored.strong_win_rate >= plan.threshold
         return Decision(
             _new_id(),
             plan.models.strong if strong else plan.models.weak,
             Tier.STRONG if strong else Tier.WEAK,
-            rate,
+            scored.strong_win_rate,
             plan.threshold,
             plan.name,
             plan.router.revision,
             DecisionReason.THRESHOLD,
             None,
-            None if scores.prompt_tokens is None else scores.prompt_tokens[row],
-            scores.truncated[row],
+            scored.prompt_tokens,
+            scored.truncated,
             request.skipped_parts,
             request.request_id,
-            scores.tokenize_us / rows,
-            0.0,
-            scores.inference_us / rows,
+            scored.tokenize_us,
+            scored.queue_us,
+            scored.inference_us,
         )
 
-    def _fall_back(self, request: RouteRequest, plan: Plan, error: DecisionError) -> Decision:
-        if self._fallback is None:
-            raise error
+    def _fall_back(self, request: RouteRequest, plan: Plan, error: DecisionError) -> Result:
+        if self._fallback is None or error.reason not in FALLBACK_REASONS:
+            return error
         return Decision(
-            _new_id(),
-            plan.models.strong if self._fallback is Tier.STRONG else plan.models.weak,
-            self._fallback,
-            None,
-            None,
-            plan.name,
-            plan.router.revision,
-            DecisionReason.FALLBACK,
-            error.reason,
-            None,
-            False,
-            request.skipped_parts,
-            request.request_id,
+            decision_id=_new_id(),
+            model=plan.models.strong if self._fallback is Tier.STRONG else plan.models.weak,
+            tier=self._fallback,
+            strong_win_rate=None,
+            threshold=None,
+            router=plan.name,
+            router_revision=plan.router.revision,
+            reason=DecisionReason.FALLBACK,
+            fallback_reason=error.reason,
+            prompt_tokens=None,
+            truncated=False,
+            skipped_parts=request.skipped_parts,
+            request_id=request.request_id,
         )
 
-    def _fall_back_or_error(self, request: RouteRequest, plan: Plan, error: DecisionError) -> Decision | DecisionError:
-        return error if self._fallback is None else self._fall_back(request, plan, error)
+
+# Holds the place of an item until its answer is there.
+_UNDECIDED = DecisionError(Reason.INTERNAL, "This item was not decided.")
 
 
-def _score(router: Router, texts: Sequence[str], models: ModelPair) -> Scores:
-    try:
-        scores = router.score(texts, models)
-    except DecisionError:
-        raise
-    except Exception as error:
-        # Only the class is logged: a message of a tokenizer or a runtime may quote the prompt.
-        log.error("router_failed", router=router.type, revision=router.revision, error=type(error).__name__)
-        raise DecisionError(
-            Reason.ROUTER_FAILED,
-            f"The {router.type} router failed on this prompt; use another router or report its revision.",
-            metadata={"router_type": router.type, "router_revision": router.revision},
-        ) from error
-    if len(scores.strong_win_rates) != len(texts):
-        raise DecisionError(
-            Reason.ROUTER_FAILED,
-            f"The {router.type} router returned {len(scores.strong_win_rates)} scores for {len(texts)} prompts.",
-            metadata={"router_type": router.type, "router_revision": router.revision},
-        )
-    return scores
+def _new_id() -> str:
+    return f"{_id_source.getrandbits(128):032x}"
+
+
+def _share_time(results: Sequence[Result], start_ns: int) -> None:
+    total = (perf_counter_ns() - start_ns) / 1e3 / max(1, len(results))
+    for result in results:
+        if isinstance(result, Decision):
+            result.total_us = total

@@ -30,7 +30,6 @@ def configure_logging(config: ObservabilityConfig) -> None:
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[config.log_level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
     )
 
 
@@ -43,8 +42,16 @@ def exception_without_message(_logger: Any, _method: str, event: MutableMapping[
     if error is True:
         error = sys.exc_info()[1]
     if isinstance(error, BaseException):
-        event["exception"] = [_summary(e) for e in _chain(error)]
+        event["raised"] = exception_summary(error)
     return event
+
+
+def exception_summary(error: BaseException) -> list[dict[str, Any]]:
+    """An exception and its causes as classes and frames, without messages and values: what a log may hold of it.
+
+    Code that handles prompts logs this itself, because a logger that nobody configured prints every local variable.
+    """
+    return [_summary(e) for e in _chain(error)]
 
 
 def _chain(error: BaseException) -> list[BaseException]:

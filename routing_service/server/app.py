@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from routing_service.config import Config, split_address
 from routing_service.engine.build import build_engine
+from routing_service.engine.engine import Engine
 from routing_service.errors import ServerError
 from routing_service.observability.metrics import Metrics
 from routing_service.server.service import SERVICE_NAME, RoutingService
@@ -55,9 +56,11 @@ async def serve(
     address = _bind(server, config.server.address, reuse_port=reuse_port)
     await _set_health(status, _NOT_SERVING)
     await server.start()
+    engine: Engine | None = None
     try:
         _serve_metrics(config, metrics)
-        service.use(await asyncio.to_thread(build_engine, config))
+        engine = await asyncio.to_thread(build_engine, config)
+        service.use(engine)
         # What is loaded stays: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
@@ -71,6 +74,8 @@ async def serve(
         await asyncio.sleep(config.server.shutdown.delay_seconds)
     finally:
         await server.stop(config.server.shutdown.grace_seconds)
+        if engine is not None:
+            engine.close()
     log.info("stopped")
 
 

@@ -15,6 +15,7 @@ import grpc
 import structlog
 
 from routing_service.errors import DecisionError, Reason
+from routing_service.observability.logging import exception_summary
 from routing_service.observability.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Calls:
     async def _fail(self, method: str, error: Exception, context: Any) -> NoReturn:
         if not isinstance(error, DecisionError):
             # The caller learns nothing of the inside, and the log nothing of the prompt.
-            log.error("internal_error", method=method, exc_info=error)
+            log.error("internal_error", method=method, raised=exception_summary(error))
             error = DecisionError(Reason.INTERNAL, "The server failed on this request; its log has the cause.")
         self._metrics.error(method, error.reason)
         await abort(context, error)

@@ -45,7 +45,7 @@ class RoutingService:
         """What to register with a gRPC server."""
         calls = Calls(self._metrics)
         routing = {
-            "Decide": calls.unary("Decide", self.decide),
+            "Decide": calls.async_unary("Decide", self.decide),
             "BatchDecide": calls.async_unary("BatchDecide", self.batch_decide),
             "ListRouters": calls.unary("ListRouters", self.list_routers),
             "StreamDecide": calls.not_implemented("StreamDecide", request_streams=True, response_streams=True),
@@ -61,11 +61,11 @@ class RoutingService:
             grpc.method_handlers_generic_handler(ADMIN_NAME, admin),
         )
 
-    def decide(self, raw: bytes) -> bytes:
+    async def decide(self, raw: bytes) -> bytes:
         """Answer `Decide`."""
         engine = self._serving_engine()
         request = to_request(parse(raw, routing_service_pb2.DecideRequest), self._limits)
-        decision = engine.decide(request)
+        decision = await engine.decide_async(request)
         self._metrics.decision(decision.router, decision.tier, decision.reason)
         return routing_service_pb2.DecideResponse(decision=to_message(decision)).SerializeToString()
 
@@ -85,7 +85,7 @@ class RoutingService:
             )
         response = routing_service_pb2.BatchDecideResponse()
         for part in _parts(messages, SCORING_BATCH):
-            for result in engine.decide_batch(to_requests(part, self._limits)):
+            for result in await engine.decide_batch_async(to_requests(part, self._limits)):
                 response.results.append(self._result(result))
             await yield_to_others()
         return response.SerializeToString()

@@ -1,0 +1,59 @@
+"""Failing fast: after enough failures in a row a remote is left alone, but for one attempt now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+
+
+class CircuitBreaker:
+    """Counts failures in a row and says whether to try at all. Safe for threads.
+
+    While it is closed, as at first, every attempt is let through. `failures` in a row open it. While it is open, one
+    attempt is let through every `open_seconds`; an attempt that succeeds, whenever it began, closes it.
+
+    Args:
+        failures: how many failures in a row open it, at least 1.
+        open_seconds: how long an open one waits before it lets the next attempt through, more than 0.
+        clock: seconds that never go back; for tests.
+    """
+
+    def __init__(self, failures: int, open_seconds: float, clock: Callable[[], float] = monotonic) -> None:
+        self._limit, self._open_seconds, self._clock = failures, open_seconds, clock
+        self._lock = Lock()
+        self._failures = 0
+        self._next_attempt: float | None = None  # None while it is closed
+
+    def wait_seconds(self) -> float:
+        """Ask to try: 0 lets the attempt through, anything else is the seconds after which asking again may."""
+        with self._lock:
+            if self._next_attempt is None:
+                return 0.0
+            now = self._clock()
+            if now < self._next_attempt:
+                return self._next_attempt - now
+            self._next_attempt = now + self._open_seconds
+            return 0.0
+
+    def succeeded(self) -> bool:
+        """The remote answered. Says whether that closed the breaker."""
+        with self._lock:
+            was_open = self._next_attempt is not None
+            self._failures, self._next_attempt = 0, None
+            return was_open
+
+    def failed(self, hold_seconds: float = 0.0) -> bool:
+        """The remote did not answer, or said that it cannot. Says whether that opened the breaker.
+
+        Args:
+            hold_seconds: how long the remote asked to be left alone; more than 0 opens the breaker for that long,
+                whatever the count.
+        """
+        with self._lock:
+            self._failures += 1
+            was_closed = self._next_attempt is None
+            if hold_seconds > 0.0 or self._failures >= self._limit:
+                until = self._clock() + (hold_seconds or self._open_seconds)
+                self._next_attempt = max(until, self._next_attempt or until)
+            return was_closed and self._next_attempt is not None

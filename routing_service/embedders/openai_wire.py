@@ -1,0 +1,154 @@
+"""The wire format of `/v1/embeddings`, both ways: https://platform.openai.com/docs/api-reference/embeddings/create."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+# OpenAI refuses requests of more than 300,000 tokens in all; a token has at least one byte.
+MAX_REQUEST_BYTES = 262_144
+# Longer than 16 bytes a token is no language: it is cut without asking.
+BYTES_PER_TOKEN = 16
+
+
+class InvalidAnswerError(Exception):
+    """The answer is not what the format says. The message never quotes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The vectors of one request, float32 of shape (texts, dimension), and the tokens it read, None if not said."""
+
+    vectors: npt.NDArray[np.float32]
+    tokens: int | None
+
+
+class Text(NamedTuple):
+    """A text as it is sent: its place in the batch, its UTF-8, and whether it was cut."""
+
+    place: int
+    raw: bytes
+    truncated: bool
+
+    def cut(self, size: int) -> Text:
+        """The text with at most `size` bytes."""
+        return self if len(self.raw) <= size else Text(self.place, _whole_characters(self.raw[:size]), True)
+
+
+def plan_requests(texts: Sequence[str], max_tokens: int, max_inputs: int) -> Iterator[list[Text]]:
+    """Group texts into requests of at most `max_inputs` texts and `MAX_REQUEST_BYTES` bytes.
+
+    A text of more than `max_tokens` bytes, which alone might be refused for its length, is sent by itself, so that no
+    other is refused with it.
+    """
+    group: list[Text] = []
+    size = 0
+    for place, text in enumerate(texts):
+        item = Text(place, text.encode("utf-8", "replace"), False).cut(BYTES_PER_TOKEN * max_tokens)
+        if len(item.raw) > max_tokens:
+            yield [item]
+            continue
+        if len(group) >= max_inputs or (group and size + len(item.raw) > MAX_REQUEST_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += len(item.raw)
+    if group:
+        yield group
+
+
+def encode_request(texts: Sequence[Text], model: str, encoding_format: str, dimensions: int | None) -> bytes:
+    """The JSON body of a request."""
+    body: dict[str, Any] = {"model": model, "input": [text.raw.decode() for text in texts]}
+    body["encoding_format"] = encoding_format
+    if dimensions is not None:
+        body["dimensions"] = dimensions
+    return json.dumps(body).encode()
+
+
+def decode_answer(raw: bytes, texts: int, dimensions: int | None) -> Answer:
+    """Read an answer for `texts` texts, in whichever encoding it came.
+
+    Args:
+        raw: the body.
+        texts: how many texts were sent.
+        dimensions: the length that each vector must have; None for any, if only all have the same.
+
+    Raises:
+        InvalidAnswerError: it is no answer, has another number of vectors, or a vector has a wrong length, is not
+            finite or is all zero.
+    """
+    try:
+        body = json.loads(raw)
+        items = body["data"]
+        places = _places(items, texts)
+        rows = [_vector(item["embedding"]) for item in items]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidAnswerError("is not in the format of /v1/embeddings") from error
+    lengths = {len(row) for row in rows}
+    wanted = dimensions or next(iter(lengths))
+    if lengths != {wanted}:
+        raise InvalidAnswerError(f"has vectors of length {', '.join(map(str, sorted(lengths)))}, not {wanted}")
+    vectors = np.empty((texts, wanted), np.float32)
+    vectors[places] = rows
+    if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
+        raise InvalidAnswerError("has vectors that are not finite, or all zero")
+    return Answer(vectors, _tokens(body))
+
+
+def retry_after(header: str | None, now: datetime | None = None) -> float | None:
+    """The seconds, at least 0, that a `Retry-After` header asks for: a number or a date (RFC 9110, section 10.2.3).
+
+    None when there is no header or it makes no sense.
+    """
+    if not header:
+        return None
+    header = header.strip()
+    try:
+        if header.isascii() and header.replace(".", "", 1).isdigit():
+            return float(header)
+        date = parsedate_to_datetime(header)
+        return max(0.0, (date.astimezone(UTC) - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _whole_characters(raw: bytes) -> bytes:
+    return raw.decode("utf-8", "ignore").encode()
+
+
+def _places(items: list[Any], texts: int) -> list[int]:
+    """Where each item belongs: its `index`; its position when none has one."""
+    if not isinstance(items, list) or len(items) != texts:
+        raise ValueError("another number of vectors than of texts")
+    indices = [item.get("index") for item in items]
+    if all(index is None for index in indices):
+        return list(range(texts))
+    if any(type(index) is not int for index in indices) or sorted(indices) != list(range(texts)):
+        raise ValueError("the indices are not those of the texts")
+    return indices
+
+
+def _vector(embedding: object) -> npt.NDArray[Any]:
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
+    values = np.asarray(embedding)
+    # Strings, nulls and nested lists must not be taken for numbers, as a cast would.
+    if values.ndim != 1 or values.dtype.kind not in "fi" or not len(values):
+        raise ValueError("a vector is not a list of numbers")
+    with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused as such
+        return values.astype(np.float32)
+
+
+def _tokens(body: dict[str, Any]) -> int | None:
+    usage = body.get("usage")
+    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return tokens if type(tokens) is int and tokens >= 0 else None

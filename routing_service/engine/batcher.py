@@ -1,0 +1,124 @@
+"""Scoring off the event loop, for routers that take milliseconds: what waits is batched, bounded, dropped when stale.
+
+There is no artificial delay: a batch starts as soon as a worker is free, with whatever waits by then (as in
+huggingface/text-embeddings-inference, `core/src/queue.rs`). A caller that has gone, or whose deadline has passed, has
+cancelled its future, and its prompt is dropped before it costs anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from time import perf_counter_ns
+
+import structlog
+
+from routing_service.engine.scoring import Scored, score
+from routing_service.errors import DecisionError, Reason
+from routing_service.observability.logging import exception_summary
+from routing_service.routers.base import ModelPair, Router
+
+log = structlog.get_logger(__name__)
+
+# One batch holds at most so many prompts, and so many characters unless a single prompt has more: about 16,000 tokens.
+BATCH_PROMPTS = 64
+BATCH_CHARACTERS = 65_536
+# Waiting is bounded by count; a batch's time is the router's own, so this is what a caller may queue behind.
+DEFAULT_MAX_WAITING = 4096
+RETRY_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A prompt in the queue. The future's result is a `Scored` or a `DecisionError`, never an exception."""
+
+    text: str
+    models: ModelPair
+    future: asyncio.Future[Scored | DecisionError]
+    since_ns: int = field(default_factory=perf_counter_ns)
+
+
+class Batcher:
+    """Scores prompts of one router in worker threads.
+
+    Args:
+        router: what scores; `router.concurrency` batches run at a time.
+        max_waiting: how many prompts may wait; one more is refused at once.
+    """
+
+    def __init__(self, router: Router, max_waiting: int = DEFAULT_MAX_WAITING) -> None:
+        self._router, self._max_waiting = router, max_waiting
+        self._waiting: deque[_Waiting] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(router.concurrency, thread_name_prefix=f"score-{router.type}")
+
+    async def score(self, text: str, models: ModelPair) -> Scored | DecisionError:
+        """Score one prompt with whatever else waits. Cancelling this drops the prompt from the queue.
+
+        An error is returned, not raised: OVERLOADED when too many wait, or whatever kept the prompt from a score.
+        """
+        if len(self._waiting) >= self._max_waiting:
+            self._drop_stale()
+        if len(self._waiting) >= self._max_waiting:
+            return DecisionError(
+                Reason.OVERLOADED,
+                f"{self._max_waiting:,} prompts wait for the {self._router.type} router; try again after a pause.",
+                metadata={"router_type": self._router.type},
+                retry_seconds=RETRY_SECONDS,
+            )
+        loop = asyncio.get_running_loop()
+        item = _Waiting(text, models, loop.create_future())
+        self._waiting.append(item)
+        if len(self._workers) < self._router.concurrency:
+            worker = loop.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+        return await item.future
+
+    def close(self) -> None:
+        """Stop the worker threads once their batches are done."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _work(self) -> None:
+        """Score batches until nothing waits."""
+        loop = asyncio.get_running_loop()
+        while batch := self._next_batch():
+            texts, models = [item.text for item in batch], batch[0].models
+            start_ns = perf_counter_ns()
+            try:
+                results = await loop.run_in_executor(self._threads, score, self._router, texts, models)
+            except Exception as error:
+                # `score` returns errors; should it raise all the same, nobody may be left waiting.
+                log.error("batch_failed", router=self._router.type, raised=exception_summary(error))
+                failed = DecisionError(Reason.INTERNAL, "The server failed on this request; its log has the cause.")
+                results = [failed] * len(batch)
+            for item, result in zip(batch, results, strict=True):
+                if isinstance(result, Scored):
+                    result.queue_us = (start_ns - item.since_ns) / 1e3
+                if not item.future.done():
+                    item.future.set_result(result)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """The longest-waiting prompts that share a pair of models, up to the budget."""
+        self._drop_stale()
+        batch = list(islice(self._affordable(), BATCH_PROMPTS))
+        for _ in batch:
+            self._waiting.popleft()
+        return batch
+
+    def _affordable(self) -> Iterator[_Waiting]:
+        characters, models = 0, None
+        for item in self._waiting:
+            characters += len(item.text)
+            if models is not None and (item.models != models or characters > BATCH_CHARACTERS):
+                return
+            models = item.models
+            yield item
+
+    def _drop_stale(self) -> None:
+        if any(item.future.done() for item in self._waiting):
+            self._waiting = deque(item for item in self._waiting if not item.future.done())
