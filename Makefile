@@ -1,0 +1,93 @@
+# Everything a developer runs. `make help` lists it. Needs Python 3.11 or newer and make; the rest comes from PyPI into
+# .venv, at the versions that constraints.txt pins.
+#
+#   PYTHON=python3.12 make setup    another interpreter than the first that fits
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+.PHONY: help setup test demo lint format protos protos-check protos-lint bench train constraints clean
+
+VENV := .venv
+PROTOS_VENV := .venv-protos
+BIN := $(VENV)/bin
+SHARED ?= $(or $(ROUTING_SHARED),../shared)
+PIP_FLAGS := --disable-pip-version-check --quiet
+
+# A name on PATH need not run (a version manager's shim, say), so each candidate is asked for its version.
+FITS := import sys; sys.exit(sys.version_info < (3, 11))
+CANDIDATES := python3 python3.13 python3.12 python3.11 python
+PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c '$(FITS)' >/dev/null 2>&1 && { echo "$$name"; break; }; done)
+
+# Makes the virtual environment $(1) afresh: what an older pyproject.toml asked for must not linger.
+define make_venv
+@test -n "$(PYTHON)" && "$(PYTHON)" -c '$(FITS)' || { \
+  echo "make: needs Python 3.11 or newer, and none of '$(or $(PYTHON),$(CANDIDATES))' is;" \
+    "install one, or say PYTHON=/path/to/python3.11" >&2; exit 1; }
+@echo "setting up $(1) with $$("$(PYTHON)" --version) (a minute or two, once)"
+@"$(PYTHON)" -m venv --clear $(1) || { \
+  echo "make: 'python -m venv' failed; on Debian and Ubuntu it needs the package python3-venv" >&2; exit 1; }
+endef
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: $(VENV)/.installed ## make .venv and install the service, the client and the development tools into it
+
+# The stamp is written last, so an interrupted set-up starts over.
+$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml hatch_build.py constraints.txt
+	$(call make_venv,$(VENV))
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --constraint constraints.txt --editable ./clients/python --editable '.[dev]'
+	@touch $@
+
+$(PROTOS_VENV)/.installed: constraints-protos.txt
+	$(call make_venv,$(PROTOS_VENV))
+	@$(PROTOS_VENV)/bin/python -m pip install $(PIP_FLAGS) --requirement constraints-protos.txt
+	@touch $@
+
+test: setup ## run every test; those that lack a toolchain or ../shared are skipped with the reason
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: setup ## start the service, route a dozen prompts, print what was decided, stop the service
+	@$(BIN)/python scripts/demo.py
+
+lint: setup ## ruff, ruff format and mypy, changing nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy hatch_build.py scripts benchmarks
+	$(BIN)/mypy --explicit-package-bases conftest.py tests
+	$(BIN)/mypy --explicit-package-bases clients/python/tests
+
+format: setup ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: $(PROTOS_VENV)/.installed ## regenerate clients/python/routing_client/_gen from protos/
+	$(PROTOS_VENV)/bin/python scripts/protos.py generate
+
+protos-check: $(PROTOS_VENV)/.installed ## fail when the checked-in generated code is not what `make protos` makes
+	$(PROTOS_VENV)/bin/python scripts/protos.py check
+
+protos-lint: $(PROTOS_VENV)/.installed ## buf lint
+	$(PROTOS_VENV)/bin/python scripts/protos.py deps
+	cd protos && ../$(PROTOS_VENV)/bin/buf lint
+
+bench: setup ## measure decision latency and throughput against a bare echo server (needs h2load and two cores)
+	$(BIN)/python -m benchmarks.decision $(ARGS)
+
+train: setup ## make the router that ships anew from the data in SHARED (../shared)
+	$(BIN)/routing-service train static --output routing_service/artifacts/default \
+	  --data $(SHARED)/data/preferences/*.jsonl.gz $(SHARED)/data/routellm_evals
+
+constraints: setup ## pin the newest versions in constraints.txt
+	$(BIN)/python -m pip install $(PIP_FLAGS) uv
+	@{ sed -n '/^#/p' constraints.txt; printf '%s\n' ./clients/python '.[dev]' onnxruntime-gpu | $(BIN)/uv pip compile \
+	  --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
+	  --no-emit-package routing-client --no-emit-package routing-service -; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean: ## remove the environments, caches and build products
+	rm -rf $(VENV) $(PROTOS_VENV) build dist clients/python/build clients/python/dist protos/.deps benchmarks/out \
+	  .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

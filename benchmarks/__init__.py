@@ -1,0 +1,1 @@
+"""How fast a decision is, measured side by side with peers. Not part of any distribution."""
