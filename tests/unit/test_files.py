@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from routing_service.errors import UsageError
+from routing_service.files import writing
+
+
+def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with writing(path) as file:
+        file.write("prémier\n")
+        assert not path.exists()
+    assert path.read_bytes() == "prémier\n".encode()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt(), UsageError("no")])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text("old")
+
+    def fail() -> None:
+        with writing(path) as file:
+            file.write("new")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_old_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("old and longer")
+    with writing(path) as file:
+        file.write("new")
+    assert path.read_text() == "new"
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        with writing(tmp_path / "out"):
+            pass
+        after = os.umask(0o027)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o640
+    assert after == 0o027, "writing must not change the process's umask"
+
+
+def test_a_missing_folder_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "out"
+    with pytest.raises(UsageError, match=r"missing/out: cannot be written: No such file or directory"), writing(path):
+        pytest.fail("there is nowhere to write to")
+
+
+def test_a_folder_in_the_file_s_place_is_an_error_and_leaves_no_litter(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UsageError, match="out: cannot be written"), writing(tmp_path / "out") as file:
+        file.write("new")
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
+def test_an_error_of_the_caller_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    """What the body raises is the body's; only writing's own failures are about `path`."""
+
+    def read_something_else() -> None:
+        with writing(tmp_path / "out"):
+            (tmp_path / "input").read_text()
+
+    with pytest.raises(FileNotFoundError):
+        read_something_else()
+
+
+def test_a_symbolic_link_keeps_pointing_where_it_did(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+    with writing(link) as file:
+        file.write("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
