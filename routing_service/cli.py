@@ -52,10 +52,10 @@ def _complain(message: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    import asyncio
+    import uvloop
 
     from routing_service.server.app import serve
-    from routing_service.server.environment import check_onnxruntime
+    from routing_service.server.environment import check_onnxruntime, favour_throughput
     from routing_service.server.workers import serve_with_workers
 
     config = _with_server_options(load_config(options.config), options)
@@ -64,7 +64,8 @@ def _serve(options: argparse.Namespace) -> None:
     if config.server.workers > 1:
         serve_with_workers(config, options.config, options.ready_file)
     else:
-        asyncio.run(serve(config, options.ready_file, reuse_port=options.reuse_port))
+        favour_throughput(config.server)
+        uvloop.run(serve(config, options.ready_file, reuse_port=options.reuse_port))
 
 
 def _with_server_options(config: Config, options: argparse.Namespace) -> Config:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from routing_service.errors import ConfigError, unknown_name
 from routing_service.yaml_sections import Section, read_yaml
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
+_ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]\s]+)\]|(?P<host>[^\[\]:\s]+)):(?P<port>\d{1,5})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,18 @@ class FallbackConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """Scores of recent prompts, kept by a digest of the prompt and never across a reload."""
+
+    # How many scores are kept, about 300 bytes each; 0 keeps none.
+    max_entries: int = 8192
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_entries <= 10_000_000:
+            raise ValueError("max_entries must be from 0 to 10000000")
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsConfig:
     """How much a caller may ask for at once."""
 
@@ -129,6 +143,9 @@ class ServerConfig:
     metrics_address: str | None = None
     # Whether tools such as grpcurl may ask for the protos.
     reflection: bool = True
+    # Let a thread that runs finish its slice before one that wakes up takes over (Linux's SCHED_BATCH): gRPC's threads
+    # wake each other several times a call, and without this they push each other off the core each time.
+    batch_scheduling: bool = True
     # How much a caller may ask for.
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     # What SIGTERM does.
@@ -137,8 +154,12 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= 256:
             raise ValueError("workers must be from 1 to 256")
-        for address in filter(None, (self.address, self.metrics_address)):
-            split_address(address)
+        for name in ("address", "metrics_address"):
+            if (address := getattr(self, name)) is not None:
+                try:
+                    split_address(address)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +190,14 @@ class Config:
     policies: dict[str, PolicyConfig] = field(default_factory=dict)
     # What happens when a router fails.
     fallback: FallbackConfig = field(default_factory=FallbackConfig)
+    # Scores of recent prompts.
+    cache: CacheConfig = field(default_factory=CacheConfig)
     # The gRPC server.
     server: ServerConfig = field(default_factory=ServerConfig)
     # Logs.
     observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
+    # Where all of it stands, for errors that show only when routers are loaded.
+    document: Section = field(default=Section("defaults", Path(), "", None), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +211,7 @@ class _File:
     embedders: dict[str, Section] = field(default_factory=dict)
     policies: dict[str, PolicyConfig] = field(default_factory=dict)
     fallback: FallbackConfig = field(default_factory=FallbackConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
 
@@ -212,10 +238,10 @@ def split_address(address: str) -> tuple[str, int]:
     Raises:
         ValueError: it is not of that form, or the port is not from 0 to 65535.
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+    match = _ADDRESS.fullmatch(address)
+    if match is None or int(match["port"]) > 65535:
         raise ValueError(f"{address!r} is no address; write HOST:PORT, e.g. 127.0.0.1:50051 or [::1]:50051")
-    return host.strip("[]"), int(port)
+    return match["ipv6"] or match["host"], int(match["port"])
 
 
 def load_config(path: Path | None) -> Config:
@@ -249,7 +275,7 @@ def parse_config(text: str, source: str, base: Path) -> Config:
         raise document.error(unknown_name("router", default, routers), "default_router")
     for name, policy in file.policies.items():
         if policy.router is not None and policy.router not in routers:
-            raise document.error(f"{name}.router: {unknown_name('router', policy.router, routers)}", "policies")
+            raise document.error(unknown_name("router", policy.router, routers), "policies", name, "router")
     if file.default_policy is not None and file.default_policy not in file.policies:
         raise document.error(unknown_name("policy", file.default_policy, file.policies), "default_policy")
     return Config(
@@ -260,8 +286,10 @@ def parse_config(text: str, source: str, base: Path) -> Config:
         embedders={name: _embedder(section) for name, section in file.embedders.items()},
         policies=file.policies,
         fallback=file.fallback,
+        cache=file.cache,
         server=file.server,
         observability=file.observability,
+        document=document,
     )
 
 

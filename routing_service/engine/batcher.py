@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -74,9 +74,7 @@ class Batcher:
         item = _Waiting(text, models, loop.create_future())
         self._waiting.append(item)
         if len(self._workers) < self._router.concurrency:
-            worker = loop.create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+            self._workers.add(loop.create_task(self._work()))
         return await item.future
 
     def close(self) -> None:
@@ -84,23 +82,32 @@ class Batcher:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _work(self) -> None:
-        """Score batches until nothing waits."""
-        loop = asyncio.get_running_loop()
-        while batch := self._next_batch():
-            texts, models = [item.text for item in batch], batch[0].models
-            start_ns = perf_counter_ns()
-            try:
-                results = await loop.run_in_executor(self._threads, score, self._router, texts, models)
-            except Exception as error:
-                # `score` returns errors; should it raise all the same, nobody may be left waiting.
-                log.error("batch_failed", router=self._router.type, raised=exception_summary(error))
-                failed = DecisionError(Reason.INTERNAL, "The server failed on this request; its log has the cause.")
-                results = [failed] * len(batch)
-            for item, result in zip(batch, results, strict=True):
-                if isinstance(result, Scored):
-                    result.queue_us = (start_ns - item.since_ns) / 1e3
-                if not item.future.done():
-                    item.future.set_result(result)
+        """Score batches until nothing waits; then this worker is gone at once, and the next prompt starts another."""
+        try:
+            while batch := self._next_batch():
+                await self._score(batch)
+        finally:
+            task = asyncio.current_task()
+            if task is not None:
+                self._workers.discard(task)
+
+    async def _score(self, batch: list[_Waiting]) -> None:
+        texts, models = [item.text for item in batch], batch[0].models
+        start_ns = perf_counter_ns()
+        results: Sequence[Scored | DecisionError]
+        try:
+            loop = asyncio.get_running_loop()
+            results = await loop.run_in_executor(self._threads, score, self._router, texts, models)
+        except Exception as error:
+            # `score` returns errors; should it raise all the same, nobody may be left waiting.
+            log.error("batch_failed", router=self._router.type, raised=exception_summary(error))
+            failed = DecisionError(Reason.INTERNAL, "The server failed on this request; its log has the cause.")
+            results = [failed] * len(batch)
+        for item, result in zip(batch, results, strict=True):
+            if isinstance(result, Scored):
+                result.queue_us = (start_ns - item.since_ns) / 1e3
+            if not item.future.done():
+                item.future.set_result(result)
 
     def _next_batch(self) -> list[_Waiting]:
         """The longest-waiting prompts that share a pair of models, up to the budget."""

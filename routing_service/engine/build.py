@@ -17,4 +17,4 @@ def build_engine(config: Config) -> Engine:
         ArtifactError: an artifact cannot be trusted or read.
     """
     routers = build_routers(config, Embedders(config))
-    return Engine(routers, Planner(routers, config), config.fallback)
+    return Engine(routers, Planner(routers, config), config.fallback, config.cache.max_entries)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from time import perf_counter_ns
 from typing import NamedTuple
 
 from routing_service.config import FallbackConfig
 from routing_service.engine.batcher import Batcher
+from routing_service.engine.cache import ScoreCache
 from routing_service.engine.policies import Plan, Planner
 from routing_service.engine.scoring import Scored, score
 from routing_service.engine.types import Decision, DecisionReason, RouteRequest, Tier
@@ -49,10 +50,14 @@ class Engine:
         routers: by name, at least one.
         planner: turns a request's router, policy and models into a `Plan`.
         fallback: what to do when a router fails.
+        cached_scores: how many scores the `_async` methods keep for prompts that come again, 0 for none.
     """
 
-    def __init__(self, routers: Mapping[str, Router], planner: Planner, fallback: FallbackConfig) -> None:
+    def __init__(
+        self, routers: Mapping[str, Router], planner: Planner, fallback: FallbackConfig, cached_scores: int = 0
+    ) -> None:
         self.routers, self.planner = dict(routers), planner
+        self._cache = ScoreCache(cached_scores)
         self._fallback = {"strong": Tier.STRONG, "weak": Tier.WEAK}.get(fallback.on_router_error)
         self._batchers = {name: Batcher(router) for name, router in self.routers.items() if not router.inline}
 
@@ -74,10 +79,14 @@ class Engine:
         """
         start = perf_counter_ns()
         plan = self.planner.plan(request)
-        if plan.router.inline:
-            scored = score(plan.router, (request.text,), plan.models)[0]
-        else:
-            scored = await self._batchers[plan.name].score(request.text, plan.models)
+        key = self._cache_key(request, plan)
+        scored: Scored | DecisionError | None = self._cache.get(key)
+        if scored is None:
+            if plan.router.inline:
+                scored = score(plan.router, (request.text,), plan.models)[0]
+            else:
+                scored = await self._batchers[plan.name].score(request.text, plan.models)
+            self._cache.put(key, scored)
         return self._answer_or_raise(request, plan, scored, start)
 
     def decide_batch(self, requests: Sequence[RouteRequest | DecisionError]) -> list[Result]:
@@ -87,7 +96,8 @@ class Engine:
         """
         start = perf_counter_ns()
         results, planned = self._plan_all(requests)
-        self._score_groups(planned, results)
+        for item, scored in _score_groups(planned):
+            results[item.place] = self._answer(item.request, item.plan, scored)
         _share_time(results, start)
         return results
 
@@ -95,11 +105,18 @@ class Engine:
         """`decide_batch`, without making the event loop wait."""
         start = perf_counter_ns()
         results, planned = self._plan_all(requests)
-        slow = [item for item in planned if not item.plan.router.inline]
+        keys = {item.place: self._cache_key(item.request, item.plan) for item in planned}
+        known = {item.place: self._cache.get(keys[item.place]) for item in planned}
+        fresh = [item for item in planned if known[item.place] is None]
+        slow = [item for item in fresh if not item.plan.router.inline]
         waits = [self._batchers[item.plan.name].score(item.request.text, item.plan.models) for item in slow]
-        self._score_groups([item for item in planned if item.plan.router.inline], results)
-        for item, scored in zip(slow, await asyncio.gather(*waits), strict=True):
-            results[item.place] = self._answer(item.request, item.plan, scored)
+        scores: dict[int, Scored | DecisionError | None] = {**known}
+        scores |= {item.place: scored for item, scored in _score_groups([i for i in fresh if i.plan.router.inline])}
+        scores |= {item.place: scored for item, scored in zip(slow, await asyncio.gather(*waits), strict=True)}
+        for item in planned:
+            if (scored := scores[item.place]) is not None:
+                self._cache.put(keys[item.place], scored)
+                results[item.place] = self._answer(item.request, item.plan, scored)
         _share_time(results, start)
         return results
 
@@ -124,18 +141,8 @@ class Engine:
                 results[index] = error
         return results, planned
 
-    def _score_groups(self, planned: Sequence[Planned], results: list[Result]) -> None:
-        groups: dict[tuple[str, ModelPair], list[Planned]] = {}
-        for item in planned:
-            groups.setdefault((item.plan.name, item.plan.models), []).append(item)
-        for (_, models), members in groups.items():
-            # Neighbours of like length waste little padding; a prompt's score does not depend on its batch.
-            members.sort(key=lambda member: len(member.request.text))
-            for first in range(0, len(members), SCORING_BATCH):
-                part = members[first : first + SCORING_BATCH]
-                scores = score(part[0].plan.router, [item.request.text for item in part], models)
-                for item, scored in zip(part, scores, strict=True):
-                    results[item.place] = self._answer(item.request, item.plan, scored)
+    def _cache_key(self, request: RouteRequest, plan: Plan) -> Hashable | None:
+        return self._cache.key(plan.name, plan.models, request.text) if plan.router.deterministic else None
 
     def _answer_or_raise(
         self, request: RouteRequest, plan: Plan, scored: Scored | DecisionError, start_ns: int
@@ -168,6 +175,7 @@ class Engine:
             scored.tokenize_us,
             scored.queue_us,
             scored.inference_us,
+            cached=scored.cached,
         )
 
     def _fall_back(self, request: RouteRequest, plan: Plan, error: DecisionError) -> Result:
@@ -188,6 +196,20 @@ class Engine:
             skipped_parts=request.skipped_parts,
             request_id=request.request_id,
         )
+
+
+def _score_groups(planned: Sequence[Planned]) -> Iterator[tuple[Planned, Scored | DecisionError]]:
+    """Score items in this thread, those for the same router and models together."""
+    groups: dict[tuple[str, ModelPair], list[Planned]] = {}
+    for item in planned:
+        groups.setdefault((item.plan.name, item.plan.models), []).append(item)
+    for (_, models), members in groups.items():
+        # Neighbours of like length waste little padding; a prompt's score does not depend on its batch.
+        members.sort(key=lambda member: len(member.request.text))
+        for first in range(0, len(members), SCORING_BATCH):
+            part = members[first : first + SCORING_BATCH]
+            scores = score(part[0].plan.router, [item.request.text for item in part], models)
+            yield from zip(part, scores, strict=True)
 
 
 # Holds the place of an item until its answer is there.

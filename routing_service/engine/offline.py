@@ -19,12 +19,13 @@ def score_prompts(engine: Engine, router: str, prompts: Iterable[str]) -> Iterat
         prompts: the texts.
 
     Raises:
-        UsageError: a prompt cannot be scored; says which, counting from 1.
         DecisionError: the router is not known.
+        UsageError: a prompt cannot be scored; says which, counting from 1.
     """
+    # A threshold of 0 asks for no calibration table; the win rate does not depend on it.
+    engine.planner.plan(RouteRequest("", router=router, threshold=0.0))
     remaining, done = iter(prompts), 0
     while chunk := list(islice(remaining, SCORING_BATCH)):
-        # A threshold of 0 asks for no calibration table; the win rate does not depend on it.
         requests = [RouteRequest(text, router=router, threshold=0.0) for text in chunk]
         for offset, result in enumerate(engine.decide_batch(requests), start=1):
             if not isinstance(result, Decision):

@@ -155,5 +155,7 @@ def _ambiguous(request: RouteRequest) -> DecisionError:
     fields = {"threshold": request.threshold, "strong_share": request.strong_share, "policy": request.policy or None}
     given = [f"`{name}`" for name, value in fields.items() if value is not None]
     return DecisionError(
-        Reason.POLICY_AMBIGUOUS, f"{' and '.join(given)} are both set; set at most one of them.", given[-1].strip("`")
+        Reason.POLICY_AMBIGUOUS,
+        f"{' and '.join(given)} are {'both' if len(given) == 2 else 'all'} set; set at most one of them.",
+        given[-1].strip("`"),
     )

@@ -16,7 +16,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Scored:
-    """One prompt's score. The times are microseconds; in a batch, the batch's share for one prompt."""
+    """One prompt's score. The times are microseconds; in a batch, the batch's share for one prompt.
+
+    `cached` says that it was computed for an earlier request.
+    """
 
     strong_win_rate: float
     prompt_tokens: int | None
@@ -24,6 +27,7 @@ class Scored:
     tokenize_us: float
     inference_us: float
     queue_us: float = 0.0
+    cached: bool = False
 
 
 def score(router: Router, texts: Sequence[str], models: ModelPair) -> list[Scored | DecisionError]:
@@ -32,44 +36,49 @@ def score(router: Router, texts: Sequence[str], models: ModelPair) -> list[Score
     When the router fails on the whole batch, each prompt is scored alone, so that one cannot fail the others.
     """
     try:
-        scores = _run(router, texts, models)
+        return _unpacked(router.score(texts, models), len(texts))
     except DecisionError as error:
-        if error.reason is not Reason.ROUTER_FAILED or len(texts) == 1:
-            return [error] * len(texts)
-        return [result for text in texts for result in score(router, [text], models)]
-    return [_checked(router, scores, row) for row in range(len(texts))]
-
-
-def _checked(router: Router, scores: Scores, row: int) -> Scored | DecisionError:
-    rate, rows = scores.strong_win_rates[row], len(scores.strong_win_rates)
-    if not 0.0 <= rate <= 1.0:  # NaN fails every comparison
-        log.error("score_invalid", router=router.type, revision=router.revision, score=rate)
-        return DecisionError(
-            Reason.SCORE_INVALID,
-            f"The {router.type} router returned no probability for this prompt; use another, or report its revision.",
-            metadata={"router_type": router.type, "router_revision": router.revision},
-        )
-    tokens = None if scores.prompt_tokens is None else scores.prompt_tokens[row]
-    return Scored(rate, tokens, scores.truncated[row], scores.tokenize_us / rows, scores.inference_us / rows)
-
-
-def _run(router: Router, texts: Sequence[str], models: ModelPair) -> Scores:
-    try:
-        scores = router.score(texts, models)
-    except DecisionError:
-        raise
+        return [error] * len(texts)
+    except _NoProbabilityError as error:
+        if len(texts) == 1:
+            log.error("score_invalid", router=router.type, revision=router.revision, score=error.rate)
+            return [_error(router, Reason.SCORE_INVALID, "returned no probability for this prompt")]
     except Exception as error:
-        summary = exception_summary(error)
-        log.error("router_failed", router=router.type, revision=router.revision, raised=summary)
-        raise _failed(router, "failed on this prompt") from error
-    if len(scores.strong_win_rates) != len(texts):
-        raise _failed(router, f"returned {len(scores.strong_win_rates)} scores for {len(texts)} prompts")
-    return scores
+        if len(texts) == 1:
+            summary = exception_summary(error)
+            log.error("router_failed", router=router.type, revision=router.revision, raised=summary)
+            return [_error(router, Reason.ROUTER_FAILED, "failed on this prompt", error)]
+    return [result for text in texts for result in score(router, (text,), models)]
 
 
-def _failed(router: Router, how: str) -> DecisionError:
-    return DecisionError(
-        Reason.ROUTER_FAILED,
+class _NoProbabilityError(Exception):
+    """A score that is NaN, infinite or outside 0..1."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        super().__init__(rate)
+
+
+def _unpacked(scores: Scores, count: int) -> list[Scored | DecisionError]:
+    """One `Scored` a prompt. Whatever is wrong with `scores`, which a plug-in may have made, raises."""
+    rates, truncated = scores.strong_win_rates, scores.truncated
+    tokens = scores.prompt_tokens if scores.prompt_tokens is not None else (None,) * count
+    tokenize_us, inference_us = scores.tokenize_us / count, scores.inference_us / count
+    results: list[Scored | DecisionError] = []
+    for rate, read, cut in zip(rates, tokens, truncated, strict=True):
+        if not 0.0 <= rate <= 1.0:  # NaN fails every comparison
+            raise _NoProbabilityError(rate)
+        results.append(Scored(rate, read, cut, tokenize_us, inference_us))
+    if len(results) != count:
+        raise ValueError(f"{len(results)} scores for {count} prompts")
+    return results
+
+
+def _error(router: Router, reason: Reason, how: str, cause: Exception | None = None) -> DecisionError:
+    error = DecisionError(
+        reason,
         f"The {router.type} router {how}; use another, or report its revision.",
         metadata={"router_type": router.type, "router_revision": router.revision},
     )
+    error.__cause__ = cause
+    return error

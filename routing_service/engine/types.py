@@ -65,3 +65,4 @@ class Decision:
     queue_us: float = 0.0
     inference_us: float = 0.0
     total_us: float = 0.0
+    cached: bool = False

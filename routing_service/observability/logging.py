@@ -41,6 +41,8 @@ def exception_without_message(_logger: Any, _method: str, event: MutableMapping[
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()[1]
+    elif isinstance(error, tuple):
+        error = error[1]
     if isinstance(error, BaseException):
         event["raised"] = exception_summary(error)
     return event

@@ -1,56 +1,72 @@
-"""Prometheus metrics: how many decisions, of which kind, how long they took, and what went wrong."""
+"""Prometheus metrics: how many decisions, of which kind, how long calls took, and what went wrong.
+
+Counting happens for every call, reading once in a while, so counts are plain numbers here and become Prometheus's
+metrics when they are read. All counting is done by one thread, the event loop's.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from enum import Enum
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-# Seconds. A decision takes microseconds to milliseconds; the upper end shows stalls.
-_BUCKETS = (25e-6, 50e-6, 1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3, 6.4e-3, 12.8e-3, 25.6e-3, 0.1, 1.0)
+# Upper bounds in seconds. A decision takes microseconds to milliseconds; the upper end shows stalls.
+BUCKETS = (25e-6, 50e-6, 1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3, 6.4e-3, 12.8e-3, 25.6e-3, 0.1, 1.0)
 
 
-class Metrics:
+class Metrics(Collector):
     """The service's counters and histograms, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._decisions = Counter(
-            "routing_decisions", "Decisions made.", ("router", "tier", "reason"), registry=self.registry
-        )
-        self._errors = Counter(
-            "routing_errors", "Calls and batch items refused.", ("method", "reason"), registry=self.registry
-        )
-        self._seconds = Histogram(
-            "routing_call_seconds",
-            "Seconds from a call's bytes to its answer's bytes.",
-            ("method",),
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        # Looking a labelled child up costs more than counting; the labels' values are few and known to the server.
-        self._decision_children: dict[tuple[str, Enum, Enum], Counter] = {}
-        self._second_children: dict[str, Histogram] = {}
+        self._decisions: Counter[tuple[str, Enum, Enum]] = Counter()
+        self._errors: Counter[tuple[str, str]] = Counter()
+        # By method: how many calls fell into each bucket, the last one without a bound, and the sum of their seconds.
+        self._buckets: dict[str, list[int]] = {}
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self.registry.register(self)
 
     def decision(self, router: str, tier: Enum, reason: Enum) -> None:
         """Count a decision; a tier and a reason go by their names in lower case."""
-        key = (router, tier, reason)
-        child = self._decision_children.get(key)
-        if child is None:
-            labels = (router, tier.name.lower(), reason.name.lower())
-            child = self._decision_children[key] = self._decisions.labels(*labels)
-        child.inc()
+        self._decisions[router, tier, reason] += 1
 
     def error(self, method: str, reason: str) -> None:
         """Count an error that was answered."""
-        self._errors.labels(method, reason).inc()
+        self._errors[method, reason] += 1
 
     def seconds(self, method: str, value: float) -> None:
         """Record how long a call took."""
-        child = self._second_children.get(method)
-        if child is None:
-            child = self._second_children[method] = self._seconds.labels(method)
-        child.observe(value)
+        buckets = self._buckets.get(method)
+        if buckets is None:
+            buckets = self._buckets[method] = [0] * (len(BUCKETS) + 1)
+        buckets[bisect_left(BUCKETS, value)] += 1
+        self._seconds[method] += value
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics as they are now, for Prometheus's library."""
+        decisions = CounterMetricFamily("routing_decisions", "Decisions made.", labels=("router", "tier", "reason"))
+        for (router, tier, reason), count in sorted(dict(self._decisions).items()):
+            decisions.add_metric((router, tier.name.lower(), reason.name.lower()), count)
+        yield decisions
+        errors = CounterMetricFamily("routing_errors", "Calls and batch items refused.", labels=("method", "reason"))
+        for labels, count in sorted(dict(self._errors).items()):
+            errors.add_metric(labels, count)
+        yield errors
+        seconds = HistogramMetricFamily(
+            "routing_call_seconds", "Seconds from a call's bytes to its answer's bytes.", labels=("method",)
+        )
+        for method, buckets in sorted(dict(self._buckets).items()):
+            total, cumulated = 0, []
+            for bound, count in zip((*BUCKETS, float("inf")), buckets, strict=True):
+                total += count
+                cumulated.append((str(bound) if bound != float("inf") else "+Inf", float(total)))
+            seconds.add_metric((method,), cumulated, self._seconds[method])
+        yield seconds
 
     def serve(self, host: str, port: int) -> int:
         """Serve the metrics over HTTP from a thread and return the bound port.

@@ -76,7 +76,8 @@ class Router(ABC):
 
     `inline` says that a score takes microseconds, so that it runs where the call came in; every other router runs in
     worker threads, at most `concurrency` batches at a time, which is more than 1 for a router that mostly waits for
-    something remote. `score` must bear that many threads.
+    something remote. `score` must bear that many threads. `deterministic` says that a prompt always gets the same
+    score, so that it may be cached.
 
     `revision` changes whenever its scores may; `models` is the pair it chooses between when a request names none;
     `max_tokens` is how many tokens of a prompt it reads, None when it does not tokenize; `calibration` is how its
@@ -86,6 +87,7 @@ class Router(ABC):
     type: ClassVar[str]
     inline: ClassVar[bool] = False
     concurrency: int = 1
+    deterministic: bool = True
 
     def __init__(
         self,

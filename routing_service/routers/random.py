@@ -18,8 +18,9 @@ _UNIFORM = Calibration("uniform by construction", 0, (0.0, 1.0))
 class RandomOptions:
     """The configuration of a `random` router.
 
-    `seed` makes its sequence repeatable; `by_prompt` makes the win rate a function of the seed (0 when there is none)
-    and the prompt, so that a prompt always gets the same one.
+    `seed` makes the sequence of draws repeatable, though not which prompt of a batch gets which: the engine orders
+    batches as it likes. `by_prompt` makes the win rate a function of the seed (0 when there is none) and the prompt, so
+    that a prompt always gets the same one.
     """
 
     seed: int | None = None
@@ -34,10 +35,13 @@ class RandomRouter(Router):
 
     def __init__(self, models: ModelPair, options: RandomOptions | None = None) -> None:
         options = options or RandomOptions()
-        revision = "unseeded" if options.seed is None else f"seed-{options.seed}"
+        if options.by_prompt:
+            revision = f"by-prompt-{options.seed or 0}"
+        else:
+            revision = "unseeded" if options.seed is None else f"seed-{options.seed}"
         super().__init__(revision=revision, models=models, calibration=_UNIFORM)
-        self._by_prompt = options.by_prompt
-        self._key = str(options.seed or 0).encode()
+        self.deterministic = self._by_prompt = options.by_prompt
+        self._salt = f"{options.seed or 0}:".encode()
         self._draw = random.Random(options.seed).random  # noqa: S311 - a baseline, not a secret
 
     @classmethod
@@ -51,5 +55,5 @@ class RandomRouter(Router):
         return Scores(rates, None, [False] * len(texts))
 
     def _of_prompt(self, text: str) -> float:
-        digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8, key=self._key).digest()
+        digest = hashlib.blake2b(self._salt + text.encode("utf-8", "replace"), digest_size=8).digest()
         return (int.from_bytes(digest) >> 11) / (1 << 53)

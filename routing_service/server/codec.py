@@ -131,6 +131,7 @@ def to_message(decision: Decision) -> decision_pb2.Decision:
             total_us=decision.total_us,
         ),
         request_id=decision.request_id,
+        cached=decision.cached,
     )
 
 

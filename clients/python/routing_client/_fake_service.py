@@ -212,6 +212,7 @@ def decision_message(decision: Decision) -> decision_pb2.Decision:
         truncated=decision.truncated,
         skipped_parts=decision.skipped_parts,
         request_id=decision.request_id,
+        cached=decision.cached,
     )
     for candidate in decision.candidates:
         message.candidates.add(model=candidate.model, score=candidate.score)

@@ -43,6 +43,7 @@ def decision(message: decision_pb2.Decision) -> types.Decision:
         if timing is None
         else types.Timing(timing.tokenize_us, timing.queue_us, timing.inference_us, timing.total_us),
         request_id=message.request_id,
+        cached=message.cached,
     )
 
 

@@ -133,6 +133,8 @@ class Decision:
     """Where the time went on the server."""
     request_id: str = ""
     """The request's `request_id`, as it was given."""
+    cached: bool = False
+    """Whether the score was computed for an earlier request with the same prompt."""
 
     @property
     def is_strong(self) -> bool:

@@ -63,8 +63,9 @@ def test_a_prompt_that_cannot_be_scored_is_told_by_its_number(
 
 def test_an_unknown_router_is_no_fault_of_a_prompt(fake_router: type[Any], make_engine: MakeEngine) -> None:
     engine = make_engine({"main": fake_router()})
-    with pytest.raises(DecisionError, match="No router is named 'mian'; did you mean 'main'"):
-        list(score_prompts(engine, "mian", ["x"]))
+    for prompts in (["x"], []):
+        with pytest.raises(DecisionError, match="No router is named 'mian'; did you mean 'main'"):
+            list(score_prompts(engine, "mian", prompts))
 
 
 def test_rates_are_plain_numbers_in_0_to_1(fake_router: type[Any], make_engine: MakeEngine) -> None:

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from routing_client._gen.llmrouting.v1 import error_reason_pb2 as llmrouting_dot_v1_dot_error__reason__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cllmrouting/v1/decision.proto\x12\rllmrouting.v1\x1a llmrouting/v1/error_reason.proto\")\n\tModelPair\x12\x0e\n\x06strong\x18\x01 \x01(\t\x12\x0c\n\x04weak\x18\x02 \x01(\t\")\n\tCandidate\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"W\n\x06Timing\x12\x13\n\x0btokenize_us\x18\x01 \x01(\x01\x12\x10\n\x08queue_us\x18\x02 \x01(\x01\x12\x14\n\x0cinference_us\x18\x03 \x01(\x01\x12\x10\n\x08total_us\x18\x04 \x01(\x01\"\xf7\x03\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12!\n\x04tier\x18\x03 \x01(\x0e\x32\x13.llmrouting.v1.Tier\x12\x1c\n\x0fstrong_win_rate\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tthreshold\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06router\x18\x06 \x01(\t\x12\x17\n\x0frouter_revision\x18\x07 \x01(\t\x12-\n\x06reason\x18\x08 \x01(\x0e\x32\x1d.llmrouting.v1.DecisionReason\x12\x33\n\x0f\x66\x61llback_reason\x18\t \x01(\x0e\x32\x1a.llmrouting.v1.ErrorReason\x12,\n\ncandidates\x18\n \x03(\x0b\x32\x18.llmrouting.v1.Candidate\x12\x1a\n\rprompt_tokens\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\x11\n\ttruncated\x18\x0c \x01(\x08\x12\x15\n\rskipped_parts\x18\r \x01(\r\x12%\n\x06timing\x18\x0e \x01(\x0b\x32\x15.llmrouting.v1.Timing\x12\x12\n\nrequest_id\x18\x0f \x01(\tB\x12\n\x10_strong_win_rateB\x0c\n\n_thresholdB\x10\n\x0e_prompt_tokens*<\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_STRONG\x10\x01\x12\r\n\tTIER_WEAK\x10\x02*\x8b\x01\n\x0e\x44\x65\x63isionReason\x12\x1f\n\x1b\x44\x45\x43ISION_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45\x43ISION_REASON_THRESHOLD\x10\x01\x12\x1b\n\x17\x44\x45\x43ISION_REASON_SESSION\x10\x02\x12\x1c\n\x18\x44\x45\x43ISION_REASON_FALLBACK\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cllmrouting/v1/decision.proto\x12\rllmrouting.v1\x1a llmrouting/v1/error_reason.proto\")\n\tModelPair\x12\x0e\n\x06strong\x18\x01 \x01(\t\x12\x0c\n\x04weak\x18\x02 \x01(\t\")\n\tCandidate\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"W\n\x06Timing\x12\x13\n\x0btokenize_us\x18\x01 \x01(\x01\x12\x10\n\x08queue_us\x18\x02 \x01(\x01\x12\x14\n\x0cinference_us\x18\x03 \x01(\x01\x12\x10\n\x08total_us\x18\x04 \x01(\x01\"\x87\x04\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12!\n\x04tier\x18\x03 \x01(\x0e\x32\x13.llmrouting.v1.Tier\x12\x1c\n\x0fstrong_win_rate\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tthreshold\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06router\x18\x06 \x01(\t\x12\x17\n\x0frouter_revision\x18\x07 \x01(\t\x12-\n\x06reason\x18\x08 \x01(\x0e\x32\x1d.llmrouting.v1.DecisionReason\x12\x33\n\x0f\x66\x61llback_reason\x18\t \x01(\x0e\x32\x1a.llmrouting.v1.ErrorReason\x12,\n\ncandidates\x18\n \x03(\x0b\x32\x18.llmrouting.v1.Candidate\x12\x1a\n\rprompt_tokens\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\x11\n\ttruncated\x18\x0c \x01(\x08\x12\x15\n\rskipped_parts\x18\r \x01(\r\x12%\n\x06timing\x18\x0e \x01(\x0b\x32\x15.llmrouting.v1.Timing\x12\x12\n\nrequest_id\x18\x0f \x01(\t\x12\x0e\n\x06\x63\x61\x63hed\x18\x10 \x01(\x08\x42\x12\n\x10_strong_win_rateB\x0c\n\n_thresholdB\x10\n\x0e_prompt_tokens*<\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_STRONG\x10\x01\x12\r\n\tTIER_WEAK\x10\x02*\x8b\x01\n\x0e\x44\x65\x63isionReason\x12\x1f\n\x1b\x44\x45\x43ISION_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45\x43ISION_REASON_THRESHOLD\x10\x01\x12\x1b\n\x17\x44\x45\x43ISION_REASON_SESSION\x10\x02\x12\x1c\n\x18\x44\x45\x43ISION_REASON_FALLBACK\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'llmrouting.v1.decision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TIER']._serialized_start=762
-  _globals['_TIER']._serialized_end=822
-  _globals['_DECISIONREASON']._serialized_start=825
-  _globals['_DECISIONREASON']._serialized_end=964
+  _globals['_TIER']._serialized_start=778
+  _globals['_TIER']._serialized_end=838
+  _globals['_DECISIONREASON']._serialized_start=841
+  _globals['_DECISIONREASON']._serialized_end=980
   _globals['_MODELPAIR']._serialized_start=81
   _globals['_MODELPAIR']._serialized_end=122
   _globals['_CANDIDATE']._serialized_start=124
@@ -43,5 +43,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIMING']._serialized_start=167
   _globals['_TIMING']._serialized_end=254
   _globals['_DECISION']._serialized_start=257
-  _globals['_DECISION']._serialized_end=760
+  _globals['_DECISION']._serialized_end=776
 # @@protoc_insertion_point(module_scope)

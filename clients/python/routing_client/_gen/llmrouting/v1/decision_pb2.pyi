@@ -57,7 +57,7 @@ class Timing(_message.Message):
     def __init__(self, tokenize_us: _Optional[float] = ..., queue_us: _Optional[float] = ..., inference_us: _Optional[float] = ..., total_us: _Optional[float] = ...) -> None: ...
 
 class Decision(_message.Message):
-    __slots__ = ("decision_id", "model", "tier", "strong_win_rate", "threshold", "router", "router_revision", "reason", "fallback_reason", "candidates", "prompt_tokens", "truncated", "skipped_parts", "timing", "request_id")
+    __slots__ = ("decision_id", "model", "tier", "strong_win_rate", "threshold", "router", "router_revision", "reason", "fallback_reason", "candidates", "prompt_tokens", "truncated", "skipped_parts", "timing", "request_id", "cached")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +73,7 @@ class Decision(_message.Message):
     SKIPPED_PARTS_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     model: str
     tier: Tier
@@ -88,4 +89,5 @@ class Decision(_message.Message):
     skipped_parts: int
     timing: Timing
     request_id: str
-    def __init__(self, decision_id: _Optional[str] = ..., model: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., strong_win_rate: _Optional[float] = ..., threshold: _Optional[float] = ..., router: _Optional[str] = ..., router_revision: _Optional[str] = ..., reason: _Optional[_Union[DecisionReason, str]] = ..., fallback_reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., prompt_tokens: _Optional[int] = ..., truncated: bool = ..., skipped_parts: _Optional[int] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    cached: bool
+    def __init__(self, decision_id: _Optional[str] = ..., model: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., strong_win_rate: _Optional[float] = ..., threshold: _Optional[float] = ..., router: _Optional[str] = ..., router_revision: _Optional[str] = ..., reason: _Optional[_Union[DecisionReason, str]] = ..., fallback_reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., prompt_tokens: _Optional[int] = ..., truncated: bool = ..., skipped_parts: _Optional[int] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., request_id: _Optional[str] = ..., cached: bool = ...) -> None: ...
