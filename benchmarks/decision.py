@@ -29,6 +29,7 @@ FOLDER = Path(__file__).resolve().parent
 IN_FLIGHT = 32
 BATCH = 64
 MEGABYTE = 1_000_000
+UNCACHED = Path(__file__).parent / "uncached.yaml"
 
 
 @dataclass
@@ -208,7 +209,12 @@ def turns(results: list[Result]) -> str:
 def main() -> int:
     """Measure everything and print it. Returns 1 with --check when a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.decision", description=__doc__)
-    parser.add_argument("--config", type=Path, help="configuration for `serve` (default: the router that ships)")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=UNCACHED,
+        help="configuration for `serve` (default: the router that ships, without its cache of recent scores)",
+    )
     parser.add_argument("--pairs", type=int, default=5, help="turns of each side (default 5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a throughput turn (default 3)")
     parser.add_argument(

@@ -47,7 +47,7 @@ async def serve(ready_file: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     server = grpc.aio.server()
-    routing_service_pb2_grpc.add_RoutingServiceServicer_to_server(EchoService(), server)  # type: ignore[no-untyped-call]  # generated
+    routing_service_pb2_grpc.add_RoutingServiceServicer_to_server(EchoService(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     temporary = ready_file.with_suffix(".tmp")

@@ -1,6 +1,7 @@
-"""RouteLLM's own `SWRankingRouter` behind standard input and output; run by `routers_sw_ranking` in RouteLLM's environment.
+"""RouteLLM's own `SWRankingRouter` behind standard input and output, for `routers_sw_ranking`.
 
-Its data sets and its embedding client are replaced by files at hand; everything that is timed is RouteLLM's.
+It runs in RouteLLM's environment. Its data sets and its embedding client are replaced by files at hand; everything
+that is timed is RouteLLM's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +22,10 @@ os.environ.setdefault("OPENAI_API_KEY", "unused")  # RouteLLM makes a client whe
 
 def main(folder: Path) -> None:
     """Answer each line, a query's number, with a line of JSON: `seconds` and `strong_win_rate`."""
-    import pandas as pd
-    from routellm.routers import routers
+    import pandas as pd  # type: ignore[import-untyped,unused-ignore] # not in this project's environment
+    from routellm.routers import routers  # type: ignore[import-not-found] # not in this project's environment
+
+    warnings.simplefilter("ignore", FutureWarning)  # scikit-learn's, at every query
 
     vectors = np.load(folder / "embeddings.npy").astype(np.float64)
     queries = np.load(folder / "queries.npy").astype(np.float64)

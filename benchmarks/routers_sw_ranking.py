@@ -39,8 +39,11 @@ VARIANTS: dict[str, tuple[str, Solver]] = {
     "fp16": ("fp16", "routellm"),
     "int8": ("int8", "routellm"),
 }
+HEADS = {"ms": 8, "times": 7, "32 at once, ms each": 20, "off by": 8, "RSS MB": 7, "own MB": 7, "export s": 9}
 MODELS = 64
 QUERIES = 32
+# A matrix library's threads spin for a while after a product, and would slow whoever comes next.
+PAUSE_SECONDS = 0.3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,9 +65,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         figures = _measure(folder, args.peer_python, args.rounds)
     result = {"machine": describe(), "battles": args.battles, "dimension": args.dimension, "variants": figures}
     print(f"sw_ranking, {args.battles:,} battles of {args.dimension:,} dimensions, one query, medians of {args.rounds}")
-    print(
-        f"{'':16} {'ms':>8} {'times':>7} {'32 at once, ms each':>20} {'off by':>8} {'RSS MB':>7} {'own MB':>7} {'export s':>9}"
-    )
+    print(f"{'':16} {' '.join(f'{head:>{width}}' for head, width in HEADS.items())}")
     for variant, row in figures.items():
         export = exports.get(VARIANTS[variant][0]) if variant in VARIANTS else None
         cells = (row["ms"], row["times_faster"], row["batch_ms"], row["largest_difference"])
@@ -75,7 +76,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _cell(value: float | None, form: str) -> str:
-    return " " * int(form.split(".")[0]) if value is None else format(value, form)
+    return " " * int(form.partition(".")[0]) if value is None else format(value, form)
 
 
 def _make_data(folder: Path, battles: int, dimension: int) -> None:
@@ -106,7 +107,8 @@ def _make_data(folder: Path, battles: int, dimension: int) -> None:
 
 
 def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: npt.NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def _export(folder: Path, precision: str) -> float:
@@ -159,7 +161,7 @@ def _workers(folder: Path, peer_python: str | None) -> Iterator[dict[str, _Worke
     if peer_python:
         commands[PEER] = [peer_python, str(PEER_WORKER), str(folder)]
     for variant in VARIANTS:
-        commands[variant] = [sys.executable, "-m", __spec__.name, "--serve", variant, str(folder)]
+        commands[variant] = [sys.executable, "-m", "benchmarks.routers_sw_ranking", "--serve", variant, str(folder)]
     workers: dict[str, _Worker] = {}
     try:
         for variant, command in commands.items():
@@ -177,6 +179,7 @@ def _measure(folder: Path, peer_python: str | None, rounds: int) -> dict[str, An
         answers: dict[str, list[dict[str, float]]] = {variant: [] for variant in workers}
         for query in range(rounds):
             for variant, worker in workers.items():
+                time.sleep(PAUSE_SECONDS)
                 answers[variant].append(worker.ask(query))
         batch = {variant: worker.ask(-1)["seconds"] for variant, worker in workers.items() if variant != PEER}
         memory = {

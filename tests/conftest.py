@@ -78,21 +78,13 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
         service.stop()
 
 
-SERVICE_CONFIG = """
-routers:
-  static: {type: static}
-  random: {type: random, seed: 7, by_prompt: true}
-policies:
-  cheap: {router: static, strong_share: 0.2}
-  even: {router: random, threshold: 0.5}
-server: {limits: {max_prompt_bytes: 2000000, max_batch_items: 100}}
-"""
+SERVICE_CONFIG = Path(__file__).parent / "golden" / "routing.yaml"
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """One service with two routers and two policies, for all tests that change nothing about it."""
-    process = ServiceProcess(tmp_path_factory.mktemp("service"), [], SERVICE_CONFIG)
+    process = ServiceProcess(tmp_path_factory.mktemp("service"), [], SERVICE_CONFIG.read_text())
     yield process
     assert process.stop() == 0
 
