@@ -8,6 +8,8 @@
 MAKEFLAGS += --no-builtin-rules
 .PHONY: help setup test demo lint format protos protos-check protos-lint bench train constraints clean
 
+# What is installed beside the service. `EXTRAS=dev,export` adds torch, which the tests of export-onnx need.
+EXTRAS ?= dev
 VENV := .venv
 PROTOS_VENV := .venv-protos
 BIN := $(VENV)/bin
@@ -37,7 +39,7 @@ setup: $(VENV)/.installed ## make .venv and install the service, the client and 
 # The stamp is written last, so an interrupted set-up starts over.
 $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml hatch_build.py constraints.txt
 	$(call make_venv,$(VENV))
-	@$(BIN)/python -m pip install $(PIP_FLAGS) --constraint constraints.txt --editable ./clients/python --editable '.[dev]'
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --constraint constraints.txt --editable ./clients/python --editable '.[$(EXTRAS)]'
 	@touch $@
 
 $(PROTOS_VENV)/.installed: constraints-protos.txt
@@ -82,7 +84,7 @@ train: setup ## make the router that ships anew from the data in SHARED (../shar
 
 constraints: setup ## pin the newest versions in constraints.txt
 	$(BIN)/python -m pip install $(PIP_FLAGS) uv
-	@{ sed -n '/^#/p' constraints.txt; printf '%s\n' ./clients/python '.[dev]' onnxruntime-gpu | $(BIN)/uv pip compile \
+	@{ sed -n '/^#/p' constraints.txt; printf '%s\n' ./clients/python '.[dev,export]' onnxruntime-gpu | $(BIN)/uv pip compile \
 	  --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  --no-emit-package routing-client --no-emit-package routing-service -; } > constraints.new
 	@mv constraints.new constraints.txt

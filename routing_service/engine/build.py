@@ -16,5 +16,7 @@ def build_engine(config: Config) -> Engine:
         ConfigError: a router or a policy is configured wrongly.
         ArtifactError: an artifact cannot be trusted or read.
     """
-    routers = build_routers(config, Embedders(config))
-    return Engine(routers, Planner(routers, config), config.fallback, config.cache.max_entries)
+    embedders = Embedders(config)
+    routers = build_routers(config, embedders)
+    planner = Planner(routers, config)
+    return Engine(routers, planner, config.fallback, config.cache.max_entries, on_close=embedders.close)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from time import perf_counter_ns
 from typing import NamedTuple
 
@@ -51,12 +51,19 @@ class Engine:
         planner: turns a request's router, policy and models into a `Plan`.
         fallback: what to do when a router fails.
         cached_scores: how many scores the `_async` methods keep for prompts that come again, 0 for none.
+        on_close: what else is to be given up when the engine is, such as the routers' embedders.
     """
 
     def __init__(
-        self, routers: Mapping[str, Router], planner: Planner, fallback: FallbackConfig, cached_scores: int = 0
+        self,
+        routers: Mapping[str, Router],
+        planner: Planner,
+        fallback: FallbackConfig,
+        cached_scores: int = 0,
+        on_close: Callable[[], None] | None = None,
     ) -> None:
         self.routers, self.planner = dict(routers), planner
+        self._on_close = on_close
         self._cache = ScoreCache(cached_scores)
         self._fallback = {"strong": Tier.STRONG, "weak": Tier.WEAK}.get(fallback.on_router_error)
         self._batchers = {name: Batcher(router) for name, router in self.routers.items() if not router.inline}
@@ -126,6 +133,8 @@ class Engine:
             batcher.close()
         for router in self.routers.values():
             router.close()
+        if self._on_close is not None:
+            self._on_close()
 
     def _plan_all(self, requests: Sequence[RouteRequest | DecisionError]) -> tuple[list[Result], list[Planned]]:
         """A list of results in which errors have their place already, and the items that are to be scored."""
