@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from google.rpc.status_pb2 import Status
 
 ERROR_DOMAIN = "llmrouting.v1"
+# How much of a name that nobody knows is looked at, in characters: it may be a megabyte, sent by anyone.
+_COMPARED = 80
 
 
 class Reason(StrEnum):
@@ -168,8 +170,8 @@ class DecisionError(RoutingServiceError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like `name`, or None when none is like it."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    """The known name most like `name`, or None when none is like it. Of a long name only the start is compared."""
+    matches = difflib.get_close_matches(name[:_COMPARED], list(known), n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
@@ -186,5 +188,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     return f"no {kind} is named {_short(name)!r}{hint} Known: {listed}."
 
 
-def _short(name: str, limit: int = 80) -> str:
-    return name if len(name) <= limit else name[:limit] + "…"
+def _short(name: str) -> str:
+    return name if len(name) <= _COMPARED else name[:_COMPARED] + "…"

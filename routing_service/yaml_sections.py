@@ -1,15 +1,17 @@
 """YAML to frozen dataclasses, with errors that say file, line, key and what to write instead.
 
 A section is a dataclass; its fields are the known keys, its annotations the types, its `__post_init__` the validation
-(a `ValueError` says what is wrong). Supported annotations: bool, int, float, str, Path, a Literal, another dataclass,
-`dict[str, X]`, `tuple[X, ...]`, `X | None`, and `Section` for a part that is read later.
+(a `ValueError` says what is wrong). Supported annotations: bool, int, float, str and unions of these, Path, a Literal,
+another dataclass, `dict[str, X]`, `tuple[X, ...]`, `X | None`, and `Section` for a part that is read later. A mapping
+of which nothing is said (`key:` alone) is as good as an empty one.
 """
 
 from __future__ import annotations
 
+import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,6 +21,17 @@ import yaml
 from routing_service.errors import ConfigError, nearest
 
 T = TypeVar("T")
+
+_TAG = "tag:yaml.org,2002:"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `1e-3` as the number that it is in YAML 1.2 and in JSON; PyYAML's YAML 1.1 takes it for text."""
+
+
+_Loader.add_implicit_resolver(
+    _TAG + "float", re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$", re.ASCII), list("-+.0123456789")
+)
 
 
 @dataclass(frozen=True)
@@ -46,35 +59,39 @@ class Section:
         known = {f.name for f in fields(kind)}  # type: ignore[arg-type] # T is a dataclass, which typing cannot say
         return self.parse(kind, ignore=frozenset(name for name, _, _ in _pairs(self.node) if name not in known))
 
-    def error(self, problem: str, key: str = "") -> ConfigError:
-        """An error at this section, or at one of its keys."""
-        node = self.node
-        for name, key_node, value in _pairs(self.node) if key else ():
-            if name == key:
-                node = value if value.start_mark else key_node
-        return ConfigError(self.source, _join(self.where, key), problem, _line(node))
+    def error(self, problem: str, *keys: str) -> ConfigError:
+        """An error at this section, or at what stands under one of its keys, and so on downwards."""
+        node, where = self.node, self.where
+        for key in keys:
+            node = next((value for name, _, value in _pairs(node) if name == key), node)
+            where = _join(where, key)
+        return ConfigError(self.source, where, problem, _line(node))
 
     def __eq__(self, other: object) -> bool:
         """Sections are equal when their content is, wherever it stands."""
         return isinstance(other, Section) and _plain(self.node) == _plain(other.node)
 
     def __hash__(self) -> int:
-        return hash((self.source, self.where))
+        return hash(_plain(self.node))
 
 
 def read_yaml(text: str, source: str, base: Path) -> Section:
     """Parse a YAML document into a section. `source` names it in errors; an empty document is an empty section.
 
     Raises:
-        ConfigError: it is no YAML, or not a mapping, or uses a tag (`!!…`).
+        ConfigError: it is no YAML, or not a mapping.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(source, "", f"is not valid YAML: {problem}", mark.line + 1 if mark else None) from error
-    if node is not None and not isinstance(node, yaml.MappingNode):
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.reader.ReaderError as error:
+        problem = f"is not valid YAML: it has the character {chr(error.character)!r}"
+        raise ConfigError(source, "", problem, text.count("\n", 0, error.position) + 1) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise ConfigError(source, "", f"is not valid YAML: {error.problem}", mark.line + 1 if mark else None) from error
+    except RecursionError as error:
+        raise ConfigError(source, "", "is nested too deeply") from error
+    if not (node is None or _is_null(node) or _is_mapping(node)):
         raise ConfigError(source, "", "must be a mapping of sections, as in `routers: {...}`", _line(node))
     return Section(source, base, "", node)
 
@@ -93,13 +110,14 @@ def _pairs(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node, yaml.Node]]
             yield str(key.value), key, value
 
 
-def _plain(node: yaml.Node | None) -> Any:
+def _plain(node: yaml.Node | None) -> Hashable:
+    """A node's content, wherever it stands and in whatever order its keys are."""
     if node is None:
         return None
     if isinstance(node, yaml.MappingNode):
-        return {name: _plain(value) for name, _, value in _pairs(node)}
+        return node.tag, frozenset((name, _plain(value)) for name, _, value in _pairs(node))
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(value) for value in node.value]
+        return node.tag, tuple(_plain(value) for value in node.value)
     return node.tag, node.value
 
 
@@ -113,9 +131,7 @@ class _Reader:
         return ConfigError(self._source, where, problem, _line(node))
 
     def dataclass(self, kind: type[T], node: yaml.Node | None, where: str, ignore: frozenset[str]) -> T:
-        if node is not None and _is_null(node):
-            node = None
-        if node is not None and not isinstance(node, yaml.MappingNode):
+        if not (node is None or _is_null(node) or _is_mapping(node)):
             raise self.fail(node, where, f"must be a mapping of keys, not {_describe(node)}")
         hints = typing.get_type_hints(kind)
         known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type] # T is a dataclass, which typing cannot say
@@ -143,8 +159,8 @@ class _Reader:
         if origin in (types.UnionType, typing.Union):
             if type(None) in arguments and _is_null(node):
                 return None
-            (inner,) = (a for a in arguments if a is not type(None))
-            return self.value(inner, node, where)
+            kinds = tuple(a for a in arguments if a is not type(None))
+            return self.value(kinds[0], node, where) if len(kinds) == 1 else self._scalar(kinds, node, where)
         if annotation is Section:
             return Section(self._source, self._base, where, node)
         if is_dataclass(annotation):
@@ -153,43 +169,55 @@ class _Reader:
             return self._mapping(arguments[1], node, where)
         if origin is tuple:
             return self._sequence(arguments[0], node, where)
-        return self._scalar(annotation, origin, arguments, node, where)
+        if origin is Literal:
+            return self._literal(arguments, node, where)
+        return self._scalar((annotation,), node, where)
 
     def _mapping(self, kind: Any, node: yaml.Node, where: str) -> dict[str, Any]:
-        if not isinstance(node, yaml.MappingNode):
+        if not (_is_null(node) or _is_mapping(node)):
             raise self.fail(node, where, f"must be a mapping from names, not {_describe(node)}")
         return {name: self.value(kind, value, _join(where, name)) for name, _, value in self._unique_pairs(node, where)}
 
     def _sequence(self, kind: Any, node: yaml.Node, where: str) -> tuple[Any, ...]:
-        if not isinstance(node, yaml.SequenceNode):
+        if not (isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq"):
             raise self.fail(node, where, f"must be a list, not {_describe(node)}")
         return tuple(self.value(kind, value, f"{where}[{i}]") for i, value in enumerate(node.value))
 
-    def _scalar(self, annotation: Any, origin: Any, arguments: tuple[Any, ...], node: yaml.Node, where: str) -> Any:
+    def _literal(self, known: tuple[str, ...], node: yaml.Node, where: str) -> Any:
+        value = self._constructed(node, where)
+        if value not in known:
+            guess = nearest(str(value), known)
+            hint = f"; did you mean {guess!r}?" if guess else ""
+            raise self.fail(node, where, f"must be one of {', '.join(known)}, not {value!r}{hint}")
+        return value
+
+    def _scalar(self, kinds: tuple[type, ...], node: yaml.Node, where: str) -> Any:
+        value = self._constructed(node, where)
+        try:
+            if type(value) is int and int not in kinds and float in kinds:
+                value = float(value)
+            elif type(value) is str and Path in kinds:
+                return self._base / Path(value).expanduser()
+        except (OverflowError, RuntimeError) as error:
+            raise self.fail(node, where, f"cannot be used: {error}") from error
+        if type(value) not in kinds:
+            names = " or ".join("text" if kind in (str, Path) else kind.__name__ for kind in kinds)
+            raise self.fail(node, where, f"must be {names}, not {_describe(node)}")
+        return value
+
+    def _constructed(self, node: yaml.Node, where: str) -> Any:
         if not isinstance(node, yaml.ScalarNode):
             raise self.fail(node, where, f"must be a single value, not {_describe(node)}")
         try:
-            value = yaml.SafeLoader("").construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            raise self.fail(node, where, f"cannot be read: {error}") from error
-        if origin is Literal:
-            if value not in arguments:
-                guess = nearest(str(value), map(str, arguments))
-                hint = f"; did you mean {guess!r}?" if guess else ""
-                raise self.fail(node, where, f"must be one of {', '.join(map(str, arguments))}, not {value!r}{hint}")
-            return value
-        if annotation is Path and isinstance(value, str):
-            return self._base / Path(value).expanduser()
-        if annotation is float and type(value) is int:
-            return float(value)
-        if type(value) is not annotation:
-            name = "text" if annotation in (str, Path) else annotation.__name__
-            raise self.fail(node, where, f"must be {name}, not {_describe(node)}")
-        return value
+            return _Loader("").construct_object(node)
+        except Exception as error:  # PyYAML passes on whatever it trips over when a value does not fit its tag
+            raise self.fail(node, where, f"cannot be read: {_describe(node)}") from error
 
     def _unique_pairs(self, node: yaml.Node | None, where: str) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
         seen: dict[str, int | None] = {}
         for name, key, value in _pairs(node):
+            if not isinstance(key, yaml.ScalarNode):
+                raise self.fail(key, where, f"has {_describe(key)} as a key; a key is text")
             if name in seen:
                 raise self.fail(key, _join(where, name), f"is given twice; the first is on line {seen[name]}")
             seen[name] = _line(key)
@@ -197,13 +225,17 @@ class _Reader:
 
 
 def _is_null(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+    return isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "null"
+
+
+def _is_mapping(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map"
 
 
 def _describe(node: yaml.Node) -> str:
+    kind = node.tag.removeprefix(_TAG)
     if isinstance(node, yaml.MappingNode):
-        return "a mapping"
+        return "a mapping" if kind == "map" else f"a mapping with the tag {kind!r}"
     if isinstance(node, yaml.SequenceNode):
-        return "a list"
-    kind = node.tag.rsplit(":", 1)[-1]
+        return "a list" if kind == "seq" else f"a list with the tag {kind!r}"
     return "nothing" if kind == "null" else f"{node.value!r} ({kind})"

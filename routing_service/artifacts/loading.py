@@ -43,16 +43,19 @@ class _Scorer(Protocol):
 def open_artifact(folder: Path, expected_type: str) -> Artifact:
     """Read the manifest of `folder` and check the hash and size of every file that it lists.
 
+    A file that it does not list is refused, because a graph may read its weights from any file beside it. Only names
+    that begin with a dot are passed over: file systems, version control and Kubernetes volumes leave them everywhere.
+
     Raises:
         ArtifactError: the manifest is missing, invalid, edited or of another router type, or a file is missing, outside
-            the folder, or not what the manifest recorded.
+            the folder, not listed, or not what the manifest recorded.
     """
     manifest = read_manifest(folder)
     if manifest.type != expected_type:
         raise ArtifactError(folder / MANIFEST_NAME, f"is of type {manifest.type!r}, not {expected_type!r}")
     for name, recorded in manifest.files.items():
         relative = PurePosixPath(name)
-        if relative.is_absolute() or ".." in relative.parts:
+        if relative.is_absolute() or ".." in relative.parts or "\0" in name:
             raise ArtifactError(folder / MANIFEST_NAME, f"lists {name!r}, which is outside the artifact's folder")
         path = folder / relative
         try:
@@ -67,6 +70,12 @@ def open_artifact(folder: Path, expected_type: str) -> Artifact:
                 f"is not the file that the manifest describes (sha256 {found.sha256[:12]}…, {found.bytes} bytes; "
                 f"expected {recorded.sha256[:12]}…, {recorded.bytes} bytes); restore it, or make the artifact again",
             )
+    listed = {MANIFEST_NAME, *(str(PurePosixPath(name)) for name in manifest.files)}
+    for path in sorted(folder.rglob("*")):
+        relative = PurePosixPath(path.relative_to(folder).as_posix())
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if path.is_file() and not hidden and str(relative) not in listed:
+            raise ArtifactError(path, "is not listed in the manifest, so nothing vouches for it; move it elsewhere")
     return Artifact(folder, manifest)
 
 
@@ -74,7 +83,7 @@ def self_test(router: _Scorer, artifact: Artifact) -> None:
     """Score the manifest's self-test prompts, one by one and as a batch, and compare. It warms the router up as well.
 
     Raises:
-        ArtifactError: a win rate deviates by more than the manifest's tolerance, or is no number.
+        ArtifactError: a win rate deviates by more than the manifest's tolerance, or there is none.
     """
     test = artifact.manifest.self_test
     if not test.vectors:
@@ -82,10 +91,19 @@ def self_test(router: _Scorer, artifact: Artifact) -> None:
             artifact.folder / MANIFEST_NAME, "has no self-test vectors, so nothing proves the artifact works"
         )
     prompts = [vector.prompt for vector in test.vectors]
-    single = [router.score([prompt], router.models).strong_win_rates[0] for prompt in prompts]
-    batch = router.score(prompts, router.models).strong_win_rates
+    batches = [*([prompt] for prompt in prompts), prompts]
+    try:
+        answers = [list(map(float, router.score(batch, router.models).strong_win_rates)) for batch in batches]
+    except Exception as error:  # its message may quote a prompt
+        problem = f"cannot be run on its self-test: scoring raises {type(error).__name__}"
+        raise ArtifactError(artifact.folder, problem) from error
+    for batch, rates in zip(batches, answers, strict=True):
+        if len(rates) != len(batch):
+            problem = f"fails its self-test: {len(rates)} scores for {len(batch)} prompts"
+            raise ArtifactError(artifact.folder, problem)
+    *alone, together = answers
     for index, vector in enumerate(test.vectors):
-        for got in (single[index], batch[index]):
+        for got in (alone[index][0], together[index]):
             if not math.isfinite(got) or abs(got - vector.strong_win_rate) > test.tolerance:
                 raise ArtifactError(
                     artifact.folder,

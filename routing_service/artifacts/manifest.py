@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+import types
+import typing
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -56,14 +58,21 @@ class Calibration:
     sample_size: int
     quantiles: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        # JSON tells 0 from 0.0, and so does the revision: what is written must be what is read back.
+        object.__setattr__(self, "quantiles", tuple(map(float, self.quantiles)))
+        if len(self.quantiles) < 2 or not all(0.0 <= low <= high <= 1.0 for low, high in pairwise(self.quantiles)):
+            raise ValueError("calibration.quantiles must be at least two ascending numbers from 0 to 1")
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The content of `manifest.json`.
 
-    `type` is the router's type; `models` has the keys `strong` and `weak`; `files` maps names inside the folder to
-    their entries; `license` is an SPDX expression; `options` is JSON that the router's type reads; `provenance` and
-    `metrics` are free-form JSON for people.
+    `type` is the router's type; `models` has the keys `strong` and `weak`; `max_tokens` is how many tokens of a prompt
+    are read, 0 where the router does not tokenize; `files` maps names inside the folder to their entries; `license` is
+    an SPDX expression; `options` is JSON that the router's type reads; `provenance` and `metrics` are free-form JSON
+    for people.
     """
 
     type: str
@@ -77,6 +86,12 @@ class Manifest:
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if set(self.models) != {"strong", "weak"}:
+            raise ValueError("models must have the keys 'strong' and 'weak'")
+        if self.max_tokens < 0:
+            raise ValueError("max_tokens must not be negative")
 
     @property
     def revision(self) -> str:
@@ -108,39 +123,58 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        manifest = _from_dict({key: value for key, value in raw.items() if key != "revision"})
+        manifest = _from_json(raw)
+        revision = manifest.revision
     except FileNotFoundError as error:
         raise ArtifactError(path, "is missing; an artifact is a folder with a manifest.json") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(path, f"cannot be read: {error}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(path, f"is not a valid manifest: {error}; export or train the artifact again") from error
-    if raw.get("revision") != manifest.revision:
+    if raw.get("revision") != revision:
         raise ArtifactError(
             path,
-            f"was edited: it says revision {raw.get('revision')!r} but its content is {manifest.revision!r}; "
+            f"was edited: it says revision {raw.get('revision')!r} but its content is {revision!r}; "
             "restore it, or export or train the artifact again",
         )
     return manifest
 
 
-def _from_dict(raw: dict[str, Any]) -> Manifest:
-    known = {f.name for f in fields(Manifest)}
-    if unknown := sorted(set(raw) - known):
-        raise ValueError(f"unknown field {unknown[0]!r}")
-    if raw.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"schema_version is {raw.get('schema_version')!r}, this release reads {SCHEMA_VERSION}")
-    if set(raw["models"]) != {"strong", "weak"}:
-        raise ValueError("models must have the keys 'strong' and 'weak'")
-    self_test, calibration = raw["self_test"], raw.get("calibration")
-    values = dict(raw)
-    values["files"] = {name: FileEntry(**entry) for name, entry in raw["files"].items()}
-    values["self_test"] = SelfTest(
-        self_test["tolerance"], tuple(SelfTestVector(**vector) for vector in self_test["vectors"])
-    )
-    if calibration is not None:
-        quantiles = tuple(float(q) for q in calibration["quantiles"])
-        if len(quantiles) < 2 or any(b < a for a, b in pairwise(quantiles)):
-            raise ValueError("calibration.quantiles must be at least two ascending numbers")
-        values["calibration"] = Calibration(calibration["source"], calibration["sample_size"], quantiles)
-    return Manifest(**values)
+def _from_json(raw: Any) -> Manifest:
+    content: dict[str, Any] = _typed(dict[str, Any], raw, "")
+    if (version := content.get("schema_version")) != SCHEMA_VERSION:
+        raise ValueError(f"schema_version is {version!r}, this release reads {SCHEMA_VERSION}")
+    manifest: Manifest = _typed(Manifest, {key: value for key, value in content.items() if key != "revision"}, "")
+    return manifest
+
+
+def _typed(annotation: Any, raw: Any, where: str) -> Any:
+    """What JSON gave, as a dataclass's annotations want it. Messages quote no value: it may be a prompt."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Any:
+        return raw
+    if origin is types.UnionType:
+        return None if raw is None else _typed(arguments[0], raw, where)
+    if is_dataclass(annotation) and isinstance(raw, dict):
+        return _dataclass(typing.cast("type[Any]", annotation), raw, where)
+    if origin is dict and isinstance(raw, dict):
+        return {name: _typed(arguments[1], value, _join(where, name)) for name, value in raw.items()}
+    if origin is tuple and isinstance(raw, list):
+        return tuple(_typed(arguments[0], value, f"{where}[{index}]") for index, value in enumerate(raw))
+    if type(raw) is annotation or (annotation is float and type(raw) is int):
+        return raw
+    raise ValueError(f"{where or 'it'} must be {(origin or annotation).__name__}, not {type(raw).__name__}")
+
+
+def _dataclass(kind: type[Any], raw: dict[str, Any], where: str) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    if unknown := sorted(raw.keys() - known):
+        raise ValueError(f"{where or 'it'} has the unknown field {unknown[0]!r}")
+    if missing := [name for name, f in known.items() if name not in raw and f.default is f.default_factory is MISSING]:
+        raise ValueError(f"{where or 'it'} lacks the field {missing[0]!r}")
+    hints = typing.get_type_hints(kind)
+    return kind(**{name: _typed(hints[name], value, _join(where, name)) for name, value in raw.items()})
+
+
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name

@@ -1,1 +1,100 @@
-../routers/tokenizing.py
+"""Text to token ids, as a Hugging Face tokenizer with truncation gives them, without reading a megabyte whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from routing_service.errors import ArtifactError
+
+Side = Literal["left", "right"]
+SIDES: tuple[Side, ...] = ("left", "right")
+# How much of a long text is tokenized at first. When that does not give this many tokens more than are kept, as text of
+# very long tokens may not, twice as much is tried: the tokens near the cut, which it may change, are never kept.
+CHARACTERS_PER_TOKEN = 8
+SPARE_TOKENS = 64
+# A batch is run in parts whose rows are of like length: none is padded to more than this multiple of its own length
+# (or by more than a few tokens), and a part has at most so many tokens.
+LARGEST_PADDING = 1.25
+FREE_PADDING = 8
+PART_TOKENS = 8192
+
+
+class Tokens(NamedTuple):
+    """One text's token ids, special tokens included, and whether some of the text was cut."""
+
+    ids: list[int]
+    truncated: bool
+
+
+class TruncatingTokenizer:
+    """A `tokenizer.json` that keeps at most `max_tokens` tokens, special ones included, as `truncation=True` does.
+
+    Args:
+        path: the file.
+        max_tokens: at least 1 beyond the special tokens.
+        side: which end of a long text is cut off.
+
+    Raises:
+        ArtifactError: the file is no tokenizer, or adds more special tokens than `max_tokens` allows.
+    """
+
+    def __init__(self, path: Path, max_tokens: int, side: Side) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:
+            raise ArtifactError(path, f"is not a tokenizer.json: {error}") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.max_tokens, self.side = max_tokens, side
+        self._kept = max_tokens - self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        if self._kept < 1:
+            raise ArtifactError(path, f"adds so many special tokens that {max_tokens} tokens leave none for the text")
+
+    def encode(self, text: str) -> Tokens:
+        """Encode a text. Any string is accepted; a lone surrogate is read as a question mark."""
+        text = text.encode("utf-8", "replace").decode()
+        window = CHARACTERS_PER_TOKEN * (self.max_tokens + SPARE_TOKENS)
+        while True:
+            whole = len(text) <= window
+            part = text if whole else text[:window] if self.side == "right" else text[-window:]
+            encoding = self._tokenizer.encode(part, add_special_tokens=False)
+            if whole or len(encoding) >= self._kept + SPARE_TOKENS:
+                break
+            window *= 2
+        truncated = len(encoding) > self._kept
+        if truncated:
+            encoding.truncate(self._kept, direction=self.side)
+        return Tokens(self._tokenizer.post_process(encoding).ids, truncated)
+
+
+def parts_of_like_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Split a batch into parts to run together; gives the indices of each part, longest rows first."""
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    part: list[int] = []
+    for index in order:
+        longest = lengths[part[0]] if part else 0
+        allowed = max(LARGEST_PADDING * lengths[index], lengths[index] + FREE_PADDING)
+        if part and (longest > allowed or longest * (len(part) + 1) > PART_TOKENS):
+            yield part
+            part = []
+        part.append(index)
+    if part:
+        yield part
+
+
+def padded(
+    rows: Sequence[Sequence[int]], pad_id: int, side: Side
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows as one array padded on `side`, and its mask, 1 for a token and 0 for padding; both (rows, longest)."""
+    longest = max(len(row) for row in rows)
+    ids, mask = np.full((len(rows), longest), pad_id, np.int64), np.zeros((len(rows), longest), np.int64)
+    for row, (values, kept) in zip(rows, zip(ids, mask, strict=True), strict=True):
+        place = slice(longest - len(row), None) if side == "left" else slice(None, len(row))
+        values[place], kept[place] = row, 1
+    return ids, mask

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -14,13 +15,15 @@ from typing import IO, Any
 from routing_service.errors import UsageError, nearest
 
 PROMPT_KEY = "prompt"
+# A longer name of a column is more likely the first prompt of a file without names, which errors must not quote.
+LONGEST_NAME = 20
 
 
 def read_prompts(path: Path) -> Iterator[str]:
     """The prompts of a file, in order, one at a time.
 
     `.jsonl` holds an object with `prompt` a line, `.csv` and `.parquet` a column `prompt`, anything else one prompt a
-    line; blank lines are skipped. All but Parquet may be gzipped (`.gz`).
+    line; blank prompts and lines are skipped. All but Parquet may be gzipped (`.gz`).
 
     Raises:
         UsageError: the file cannot be read, is not what its name says, or has no `prompt`; says on which line.
@@ -33,7 +36,8 @@ def read_prompts(path: Path) -> Iterator[str]:
             yield from _csv(file, path)
     elif suffix in (".jsonl", ".ndjson"):
         for _, row in read_rows(path):
-            yield row[PROMPT_KEY]
+            if row[PROMPT_KEY].strip():
+                yield row[PROMPT_KEY]
     else:
         with _open(path) as file:
             for line in _lines(file, path):
@@ -53,7 +57,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UsageError(f"{path}:{number}: is not JSON: {error}; write one object a line") from error
             if not isinstance(row, dict):
                 raise UsageError(f'{path}:{number}: is not an object; write {{"{PROMPT_KEY}": "…"}}, one a line')
@@ -71,15 +75,19 @@ def _open(path: Path) -> IO[str]:
         raw = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - the wrapper closes it
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}; name an existing file") from error
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+    # Bytes that are no UTF-8 come as surrogates, so that `_lines` can tell in which line they are.
+    return io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _lines(file: IO[str], path: Path) -> Iterator[str]:
     try:
-        yield from file
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 text ({error.reason}); convert it to UTF-8") from error
-    except (OSError, EOFError) as error:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.encode()
+            except UnicodeEncodeError as error:
+                raise UsageError(f"{path}:{number}: is not UTF-8 text; convert the file to UTF-8") from error
+            yield line
+    except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path}: cannot be read: {error}; is it really what its name says?") from error
 
 
@@ -124,7 +132,6 @@ def _missing(row: dict[str, Any]) -> str:
     if PROMPT_KEY in row:
         return f"{PROMPT_KEY!r} is not text; write the prompt as a string"
     guess = nearest(PROMPT_KEY, row)
-    hint = f"; is {guess!r} meant to be it?" if guess else ""
-    return (
-        f"has no {PROMPT_KEY!r}, only {', '.join(map(repr, row)) or 'nothing'}{hint} Name the prompts {PROMPT_KEY!r}."
-    )
+    hint = f"; is {guess!r} meant to be it?" if guess else "."
+    names = ", ".join(repr(name) if len(name) <= LONGEST_NAME else "…" for name in row)
+    return f"has no {PROMPT_KEY!r}, only {names or 'nothing'}{hint} Name the prompts {PROMPT_KEY!r}."

@@ -249,7 +249,8 @@ class OpenAIEmbedder(Embedder):
                 hold = min(retry_after(response.headers.get("retry-after")) or 0.0, MAX_HOLD_SECONDS)
                 raise _AttemptError(f"http_{status}", again=True, hold_seconds=hold)
             if status != 200:
-                raise _AttemptError(f"http_{status}", unwell=False)
+                cause = f"http_{status}"
+                raise _AttemptError(cause, unwell=cause not in INPUT_REFUSED)
             raw = bytearray()
             async for chunk in response.aiter_bytes():
                 raw += chunk

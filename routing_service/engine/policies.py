@@ -8,7 +8,7 @@ from typing import NamedTuple
 from routing_service.calibration.thresholds import threshold_for_share
 from routing_service.config import Config, PolicyConfig
 from routing_service.engine.types import RouteRequest
-from routing_service.errors import ConfigError, DecisionError, Reason, nearest, unknown_name
+from routing_service.errors import DecisionError, Reason, nearest, unknown_name
 from routing_service.routers.base import ModelPair, Router
 
 # What applies when neither the request nor the configuration says anything: half of the calibration sample goes strong.
@@ -46,7 +46,7 @@ class Planner:
         self._routers = dict(routers)
         self.default_router = config.default_router
         self.default_policy = config.default_policy
-        self.policies = {name: self._resolve(name, policy) for name, policy in config.policies.items()}
+        self.policies = {name: self._resolve(name, policy, config) for name, policy in config.policies.items()}
         self._defaults: dict[str, Plan] = {}
         for name, router in self._routers.items():
             # A router without a table still needs a default: the even odds of an uncalibrated score.
@@ -54,14 +54,14 @@ class Planner:
             threshold = 0.5 if table is None else threshold_for_share(table.quantiles, DEFAULT_STRONG_SHARE)
             self._defaults[name] = Plan(name, router, threshold, router.models)
 
-    def _resolve(self, name: str, policy: PolicyConfig) -> NamedPolicy:
+    def _resolve(self, name: str, policy: PolicyConfig, config: Config) -> NamedPolicy:
         router = policy.router or self.default_router
         if policy.threshold is not None:
             return NamedPolicy(router, policy.threshold)
         table = self._routers[router].calibration
         if table is None or policy.strong_share is None:
             problem = f"router {router!r} has no calibration table; set threshold instead of strong_share"
-            raise ConfigError("configuration", f"policies.{name}.strong_share", problem)
+            raise config.document.error(problem, "policies", name, "strong_share")
         return NamedPolicy(router, threshold_for_share(table.quantiles, policy.strong_share))
 
     def plan(self, request: RouteRequest) -> Plan:

@@ -115,6 +115,11 @@ def _load_wordpiece(path: Path) -> Tokenizer:
     kinds = [type(part).__name__ for part in (tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.model)]
     if kinds != ["BertNormalizer", "BertPreTokenizer", "WordPiece"]:
         raise ArtifactError(path, f"is a {'/'.join(kinds)} tokenizer; a static router needs a BERT word-piece one")
+    if not tokenizer.normalizer.lowercase:
+        raise ArtifactError(path, "tells upper from lower case; a static router needs a lower-casing tokenizer")
+    # They are found anywhere, across the borders of words.
+    if added := [token.content for token in tokenizer.get_added_tokens_decoder().values() if not token.special]:
+        raise ArtifactError(path, f"has the added token {added[0]!r}; a static router needs a tokenizer without any")
     tokenizer.no_truncation()
     tokenizer.no_padding()
     # A prompt that spells "[PAD]" or "[CLS]" means those characters, not the special token.

@@ -25,7 +25,6 @@ log = structlog.get_logger(__name__)
 
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 
-Unary = Callable[[bytes], bytes]
 AsyncUnary = Callable[[bytes], Awaitable[bytes]]
 
 
@@ -46,31 +45,18 @@ class Calls:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def unary(self, method: str, function: Unary) -> Handler:
-        """A handler for a function that does not wait."""
+    def unary(self, method: str, function: AsyncUnary) -> Handler:
+        """A handler for a method with one request and one response."""
 
         async def handle(raw: bytes, context: Any) -> bytes:
             start = perf_counter()
             try:
-                return function(raw)
+                response = await function(raw)
             except Exception as error:
-                await self._fail(method, error, context)
-            finally:
                 self._metrics.seconds(method, perf_counter() - start)
-
-        return grpc.unary_unary_rpc_method_handler(handle)
-
-    def async_unary(self, method: str, function: AsyncUnary) -> Handler:
-        """A handler for a function that lets others run in between."""
-
-        async def handle(raw: bytes, context: Any) -> bytes:
-            start = perf_counter()
-            try:
-                return await function(raw)
-            except Exception as error:
                 await self._fail(method, error, context)
-            finally:
-                self._metrics.seconds(method, perf_counter() - start)
+            self._metrics.seconds(method, perf_counter() - start)
+            return response
 
         return grpc.unary_unary_rpc_method_handler(handle)
 

@@ -45,8 +45,8 @@ class RoutingService:
         """What to register with a gRPC server."""
         calls = Calls(self._metrics)
         routing = {
-            "Decide": calls.async_unary("Decide", self.decide),
-            "BatchDecide": calls.async_unary("BatchDecide", self.batch_decide),
+            "Decide": calls.unary("Decide", self.decide),
+            "BatchDecide": calls.unary("BatchDecide", self.batch_decide),
             "ListRouters": calls.unary("ListRouters", self.list_routers),
             "StreamDecide": calls.not_implemented("StreamDecide", request_streams=True, response_streams=True),
             "Calibrate": calls.not_implemented("Calibrate", request_streams=True, response_streams=False),
@@ -90,7 +90,7 @@ class RoutingService:
             await yield_to_others()
         return response.SerializeToString()
 
-    def list_routers(self, raw: bytes) -> bytes:
+    async def list_routers(self, raw: bytes) -> bytes:
         """Answer `ListRouters`."""
         engine = self._serving_engine()
         parse(raw, routing_service_pb2.ListRoutersRequest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
 from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
 from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+
+from tests.support.grpc_status import status_of
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text())
 METHOD = "/llmrouting.v1.RoutingService/"
@@ -41,11 +44,10 @@ def details(status: status_pb2.Status) -> tuple[error_details_pb2.ErrorInfo, lis
     return info, fields
 
 
-def status_of(error: grpc.RpcError) -> status_pb2.Status:
-    found = dict(error.trailing_metadata())["grpc-status-details-bin"]
-    status = status_pb2.Status.FromString(found)
+def check_error(error: grpc.RpcError, case: dict[str, Any]) -> None:
+    status = status_of(error)
     assert (status.code, status.message) == (error.code().value[0], error.details())
-    return status
+    check(status, case)
 
 
 def check(status: status_pb2.Status, case: dict[str, Any]) -> None:
@@ -56,6 +58,11 @@ def check(status: status_pb2.Status, case: dict[str, Any]) -> None:
     assert status.message.endswith(".")
 
 
+def call_raw(channel: grpc.Channel, method: str, request: bytes) -> Any:
+    """The bytes of the answer to a call with these bytes."""
+    return channel.unary_unary(method, request_serializer=None, response_deserializer=None)(request)
+
+
 def still_serves(channel: grpc.Channel) -> None:
     assert pb_grpc.RoutingServiceStub(channel).Decide(pb.DecideRequest(prompt="still there?")).decision.model
 
@@ -64,7 +71,7 @@ def still_serves(channel: grpc.Channel) -> None:
 def test_decide_says_what_is_wrong(channel: grpc.Channel, case: dict[str, Any]) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         pb_grpc.RoutingServiceStub(channel).Decide(request_of(case))
-    check(status_of(caught.value), case)
+    check_error(caught.value, case)
     still_serves(channel)
 
 
@@ -87,13 +94,13 @@ def test_batches_of_none_and_of_too_many(channel: grpc.Channel) -> None:
     for size, case in cases:
         with pytest.raises(grpc.RpcError) as caught:
             stub.BatchDecide(pb.BatchDecideRequest(requests=[pb.DecideRequest(prompt="hi")] * size))
-        check(status_of(caught.value), case)
+        check_error(caught.value, case)
     assert len(stub.BatchDecide(pb.BatchDecideRequest(requests=[pb.DecideRequest(prompt="hi")] * 100)).results) == 100
 
 
-def with_bytes(message: pb.DecideRequest, marker: str, replacement: bytes) -> bytes:
+def with_bytes(message: pb.DecideRequest | pb.BatchDecideRequest, marker: str, replacement: bytes) -> bytes:
     """The message's bytes with a text in it replaced by as many raw bytes."""
-    raw = message.SerializeToString()
+    raw: bytes = message.SerializeToString()
     assert len(replacement) == len(marker)
     assert raw.count(marker.encode()) == 1
     return raw.replace(marker.encode(), replacement)
@@ -113,9 +120,9 @@ def with_bytes(message: pb.DecideRequest, marker: str, replacement: bytes) -> by
 )
 def test_invalid_utf8_names_the_field(channel: grpc.Channel, message: pb.DecideRequest, field: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(METHOD + "Decide")(with_bytes(message, "BAD!", b"\xff\xfe\xc3\x28"))
-    check(
-        status_of(caught.value),
+        call_raw(channel, METHOD + "Decide", with_bytes(message, "BAD!", b"\xff\xfe\xc3\x28"))
+    check_error(
+        caught.value,
         {"code": "INVALID_ARGUMENT", "reason": "INVALID_UTF8", "field": field, "says": "not valid UTF-8"},
     )
     still_serves(channel)
@@ -123,7 +130,7 @@ def test_invalid_utf8_names_the_field(channel: grpc.Channel, message: pb.DecideR
 
 def test_invalid_utf8_in_a_batch_fails_that_item_only(channel: grpc.Channel) -> None:
     batch = pb.BatchDecideRequest(requests=[{"prompt": "fine"}, {"prompt": "BAD!"}, {"prompt": "fine too"}])
-    raw = channel.unary_unary(METHOD + "BatchDecide")(with_bytes(batch, "BAD!", b"\xff\xfe\xc3\x28"))
+    raw = call_raw(channel, METHOD + "BatchDecide", with_bytes(batch, "BAD!", b"\xff\xfe\xc3\x28"))
     first, bad, last = pb.BatchDecideResponse.FromString(raw).results
     assert first.decision.model
     assert last.decision.model
@@ -134,7 +141,7 @@ def test_invalid_utf8_in_a_batch_fails_that_item_only(channel: grpc.Channel) -> 
 @pytest.mark.parametrize("raw", [b"\x0a\xff", b"not protobuf at all", b"\x0b\x0b\x0b"])
 def test_bytes_that_are_no_message(channel: grpc.Channel, method: str, raw: bytes) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(METHOD + method)(raw)
+        call_raw(channel, METHOD + method, raw)
     info, fields = details(status_of(caught.value))
     assert (caught.value.code(), info.reason, fields) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST", [])
     still_serves(channel)
@@ -154,12 +161,12 @@ def test_a_megabyte_is_cut_and_decided(channel: grpc.Channel) -> None:
 
 def test_methods_of_later_releases_say_so(channel: grpc.Channel) -> None:
     stub = pb_grpc.RoutingServiceStub(channel)
-    calls = [
+    calls: list[tuple[str, Callable[[], Any]]] = [
         ("Calibrate", lambda: stub.Calibrate(iter([pb.CalibrateRequest()]))),
         ("StreamDecide", lambda: list(stub.StreamDecide(iter([pb.StreamDecideRequest()])))),
         ("ReportOutcome", lambda: stub.ReportOutcome(pb.ReportOutcomeRequest())),
-        ("Reload", lambda: channel.unary_unary("/llmrouting.v1.AdminService/Reload")(b"")),
-        ("GetConfig", lambda: channel.unary_unary("/llmrouting.v1.AdminService/GetConfig")(b"")),
+        ("Reload", lambda: call_raw(channel, "/llmrouting.v1.AdminService/Reload", b"")),
+        ("GetConfig", lambda: call_raw(channel, "/llmrouting.v1.AdminService/GetConfig", b"")),
     ]
     for method, call in calls:
         with pytest.raises(grpc.RpcError) as caught:

@@ -20,11 +20,14 @@ def stub(channel: grpc.Channel) -> pb_grpc.RoutingServiceStub:
 
 
 def decide(stub: pb_grpc.RoutingServiceStub, **fields: object) -> decision_pb2.Decision:
-    return stub.Decide(json_format.ParseDict(fields, pb.DecideRequest())).decision
+    response: pb.DecideResponse = stub.Decide(json_format.ParseDict(fields, pb.DecideRequest()))
+    return response.decision
 
 
 def test_a_decision_says_what_was_decided_and_why(stub: pb_grpc.RoutingServiceStub) -> None:
-    decision = decide(stub, prompt=PROMPT, request_id="r-1", session_id="s-1")
+    prompt = "Prove that there are infinitely many primes congruent to 5 modulo 6."  # asked nowhere else
+    decision = decide(stub, prompt=prompt, request_id="r-1", session_id="s-1")
+    assert not decision.cached
     assert decision.model == {1: "gpt-4-1106-preview", 2: "mixtral-8x7b-instruct-v0.1"}[decision.tier]
     assert 0 < decision.strong_win_rate < 1
     assert (decision.tier == decision_pb2.TIER_STRONG) == (decision.strong_win_rate >= decision.threshold)
@@ -39,6 +42,9 @@ def test_a_decision_says_what_was_decided_and_why(stub: pb_grpc.RoutingServiceSt
     assert timing.inference_us > 0
     assert timing.queue_us == 0
     assert timing.tokenize_us + timing.inference_us <= timing.total_us
+    again = decide(stub, prompt=prompt)
+    assert (again.cached, again.strong_win_rate) == (True, decision.strong_win_rate)
+    assert (again.timing.tokenize_us, again.timing.inference_us) == (0, 0)
 
 
 def test_decision_ids_are_unique(stub: pb_grpc.RoutingServiceStub) -> None:
@@ -89,7 +95,7 @@ def test_routers_and_policies_are_listed(stub: pb_grpc.RoutingServiceStub) -> No
 
 def test_a_policy_brings_its_router(stub: pb_grpc.RoutingServiceStub) -> None:
     decision = decide(stub, prompt="hi", policy="even")
-    assert (decision.router, decision.threshold, decision.router_revision) == ("random", 0.5, "seed-7")
+    assert (decision.router, decision.threshold, decision.router_revision) == ("random", 0.5, "by-prompt-7")
     assert not decision.HasField("prompt_tokens")
 
 

@@ -16,6 +16,7 @@ from routing_service.config import Config, FallbackConfig
 from routing_service.engine.engine import Engine
 from routing_service.engine.policies import Planner
 from routing_service.routers.base import ModelPair, Router, Scores
+from tests.support.grpc_status import status_of
 
 SECRET = "swordfish"
 
@@ -36,10 +37,10 @@ def engine(on_router_error: Any) -> Engine:
     return Engine(routers, Planner(routers, Config()), FallbackConfig(on_router_error))
 
 
-def reason_of(raw: bytes) -> str:
+def reason_of(status: status_pb2.Status) -> str:
     info = error_details_pb2.ErrorInfo()
-    status_pb2.Status.FromString(raw).details[0].Unpack(info)
-    return info.reason
+    status.details[0].Unpack(info)
+    return str(info.reason)
 
 
 @pytest.mark.parametrize("prompt", ["nan", "inf", "-inf", "-0.001", "1.001", "raise"])
@@ -50,7 +51,7 @@ async def test_what_is_no_probability_is_no_decision(serve_engine: Callable[...,
             await stub.Decide(pb.DecideRequest(prompt=prompt))
         assert caught.value.code() is grpc.StatusCode.INTERNAL
         assert SECRET not in str(caught.value)
-        reason = reason_of(dict(caught.value.trailing_metadata())["grpc-status-details-bin"])
+        reason = reason_of(status_of(caught.value))
         assert reason == ("ROUTER_FAILED" if prompt == "raise" else "SCORE_INVALID")
         assert (await stub.Decide(pb.DecideRequest(prompt="0.7"))).decision.model == "big"
 
@@ -77,7 +78,7 @@ async def test_one_failing_prompt_fails_nobody_else(serve_engine: Callable[..., 
         results = (await stub.BatchDecide(batch)).results
     assert [result.WhichOneof("result") for result in results] == ["decision", "error", "decision", "error", "decision"]
     assert [results[i].decision.strong_win_rate for i in (0, 2, 4)] == [0.1, 0.9, 0.5]
-    assert [reason_of(results[i].error.SerializeToString()) for i in (1, 3)] == ["ROUTER_FAILED", "SCORE_INVALID"]
+    assert [reason_of(results[i].error) for i in (1, 3)] == ["ROUTER_FAILED", "SCORE_INVALID"]
 
 
 async def test_before_the_artifacts_are_loaded_calls_are_unavailable(serve_engine: Callable[..., Any]) -> None:
@@ -88,7 +89,7 @@ async def test_before_the_artifacts_are_loaded_calls_are_unavailable(serve_engin
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-            assert reason_of(dict(caught.value.trailing_metadata())["grpc-status-details-bin"]) == "NOT_SERVING"
+            assert reason_of(status_of(caught.value)) == "NOT_SERVING"
 
 
 async def test_an_uncalibrated_router_takes_thresholds_only(serve_engine: Callable[..., Any]) -> None:

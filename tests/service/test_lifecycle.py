@@ -12,8 +12,8 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -22,6 +22,9 @@ from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
 from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT
+
+if TYPE_CHECKING:
+    from tests.conftest import StartService
 
 SECRET = "swordfish-in-a-prompt"
 
@@ -47,7 +50,7 @@ def serve_briefly(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains_and_exits_0(start_service: Callable[..., object], number: int) -> None:
+def test_a_signal_drains_and_exits_0(start_service: StartService, number: int) -> None:
     service = start_service()
     with grpc.insecure_channel(service.address) as channel:
         pb_grpc.RoutingServiceStub(channel).Decide(pb.DecideRequest(prompt="hi"))
@@ -56,7 +59,7 @@ def test_a_signal_drains_and_exits_0(start_service: Callable[..., object], numbe
     assert events == ["serving", "draining", "stopped"]
 
 
-def test_health_turns_before_the_port_closes(start_service: Callable[..., object]) -> None:
+def test_health_turns_before_the_port_closes(start_service: StartService) -> None:
     service = start_service(config="server: {shutdown: {delay_seconds: 1.0}}")
     with grpc.insecure_channel(service.address) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
@@ -70,7 +73,7 @@ def test_health_turns_before_the_port_closes(start_service: Callable[..., object
         stopper.join()
 
 
-def test_calls_in_flight_finish(start_service: Callable[..., object]) -> None:
+def test_calls_in_flight_finish(start_service: StartService) -> None:
     service = start_service()
     with grpc.insecure_channel(service.address) as channel:
         text = "How many ways are there to tile a 3 by 8 board with dominoes? " * 8
@@ -88,7 +91,7 @@ def _wait_for_traffic(address: str) -> None:
         pb_grpc.RoutingServiceStub(channel).ListRouters(pb.ListRoutersRequest())
 
 
-def test_logs_never_hold_a_prompt(start_service: Callable[..., object]) -> None:
+def test_logs_never_hold_a_prompt(start_service: StartService) -> None:
     service = start_service(config="observability: {log_level: debug}")
     with grpc.insecure_channel(service.address) as channel:
         stub = pb_grpc.RoutingServiceStub(channel)
@@ -97,8 +100,9 @@ def test_logs_never_hold_a_prompt(start_service: Callable[..., object]) -> None:
             with pytest.raises(grpc.RpcError) as caught:
                 stub.Decide(pb.DecideRequest(**bad))
             assert SECRET not in str(caught.value.trailing_metadata())
+        raw = channel.unary_unary("/llmrouting.v1.RoutingService/Decide", None, None)
         with pytest.raises(grpc.RpcError):
-            channel.unary_unary("/llmrouting.v1.RoutingService/Decide")(SECRET.encode())
+            raw(SECRET.encode())
     assert service.stop() == 0
     assert SECRET not in service.log
 
@@ -115,7 +119,7 @@ def test_a_taken_port_is_said() -> None:
         assert "--metrics-address" in line
 
 
-def test_a_second_service_on_the_same_port_is_refused(start_service: Callable[..., object]) -> None:
+def test_a_second_service_on_the_same_port_is_refused(start_service: StartService) -> None:
     service = start_service()
     assert "in use" in one_line(run("serve", "--address", service.address))
     with grpc.insecure_channel(service.address) as channel:
@@ -184,7 +188,7 @@ def test_a_wrong_configuration_is_said_with_file_and_line(tmp_path: Path, text: 
         assert says in line
 
 
-def test_several_workers_share_a_port_and_a_dead_one_is_replaced(start_service: Callable[..., object]) -> None:
+def test_several_workers_share_a_port_and_a_dead_one_is_replaced(start_service: StartService) -> None:
     service = start_service("--workers", "2")
     address = service.address
     children = _children(service.process.pid)
@@ -209,7 +213,7 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in found.read_text().split()]
 
 
-def test_metrics_are_served(start_service: Callable[..., object]) -> None:
+def test_metrics_are_served(start_service: StartService) -> None:
     service = start_service("--metrics-address", "127.0.0.1:0")
     with grpc.insecure_channel(service.address) as channel:
         stub = pb_grpc.RoutingServiceStub(channel)
@@ -225,7 +229,7 @@ def test_metrics_are_served(start_service: Callable[..., object]) -> None:
     assert 'routing_call_seconds_count{method="Decide"} 4.0' in text
 
 
-def test_health_command(start_service: Callable[..., object]) -> None:
+def test_health_command(start_service: StartService) -> None:
     service = start_service()
     result = run("health", "--address", service.address)
     assert (result.returncode, result.stdout.strip()) == (0, "SERVING")
@@ -233,7 +237,7 @@ def test_health_command(start_service: Callable[..., object]) -> None:
     assert "no service answers" in one_line(run("health", "--address", service.address))
 
 
-def test_decide_command(start_service: Callable[..., object]) -> None:
+def test_decide_command(start_service: StartService) -> None:
     service = start_service()
     result = run("decide", "What is the capital of France?", "--address", service.address, "--threshold", "0", "--json")
     decision = json.loads(result.stdout)

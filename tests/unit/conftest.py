@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import pytest
@@ -82,7 +83,7 @@ def tiny_graph(words: int, *, ids_type: int = TensorProto.INT32, squeeze: bool =
     ]
     if not squeeze:
         nodes.append(node("Unsqueeze", ["flat", "last"], ["strong_win_rate"]))
-    constants = {
+    constants: dict[str, npt.NDArray[Any]] = {
         "token_weights": token_weights.astype(np.int64),
         "byte_weights": rng.integers(-3, 4, 256).astype(np.int64),
         "last": np.array([-1], np.int64) if not squeeze else np.array([1], np.int64),

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +35,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Run a command line in this process: `run("score", "--input", path)`."""
 
     def run_here(*arguments: Any) -> Ran:
+        capsys.readouterr()  # what fixtures logged is not the command's
         try:
             code = main([str(argument) for argument in arguments])
         except SystemExit as stop:
@@ -135,6 +139,31 @@ def test_wrong_usage_is_exit_code_2_and_one_line_that_names_the_help(
     err = complaint(run(*arguments), code=2)
     assert problem in err
     assert "--help`" in err
+
+
+# --- output -------------------------------------------------------------------------------------------------
+
+CHECK = [sys.executable, "-m", "routing_service", "check-config"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="not here: only Linux has a device that is always full")
+def test_an_output_that_is_full_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("routers: {odds: {type: random}}")
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run([*CHECK, tmp_path / "c.yaml"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert ran.returncode == 1
+    assert ran.stderr == "routing-service: error: standard output cannot be written: No space left on device\n"
+
+
+def test_a_reader_of_the_output_that_has_gone_is_no_error_to_speak_of(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("routers: {odds: {type: random}}")
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ran = subprocess.run([*CHECK, tmp_path / "c.yaml"], stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    finally:
+        os.close(writer)
+    assert (ran.returncode, ran.stderr) == (1, b"")
 
 
 # --- score --------------------------------------------------------------------------------------------------
@@ -243,6 +272,13 @@ def test_score_tells_a_missing_input(run: Run, tmp_path: Path, config: Path) -> 
     assert f"{tmp_path / 'no.jsonl'}: cannot be read: No such file or directory" in complaint(ran)
 
 
+def test_score_can_write_to_a_pipe(config: Path, prompts: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "routing_service", "score", "--input", str(prompts), "--output", "/dev/stdout"]
+    ran = subprocess.run([*command, "--config", str(config), "--router", "odds"], capture_output=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert [json.loads(line)["prompt"] for line in ran.stdout.splitlines()] == PROMPTS
+
+
 # --- calibrate ----------------------------------------------------------------------------------------------
 
 
@@ -268,6 +304,7 @@ def test_calibrate_rounds_to_five_decimals(run: Run, config: Path) -> None:
 
 def test_calibrate_as_json(run: Run, config: Path, static_artifact: Path) -> None:
     manifest = open_artifact(static_artifact, "static").manifest
+    assert manifest.calibration is not None
     ran = run("calibrate", "--strong-model-pct", "0.2", "--config", config, "--json")
     assert json.loads(ran.out) == {
         "router": "static",

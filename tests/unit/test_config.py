@@ -74,7 +74,7 @@ observability: {log_level: debug, log_format: console}
     assert config.policies == {"cheap": PolicyConfig("odds", None, 0.2), "exact": PolicyConfig(None, 0.0, None)}
     assert config.fallback.on_router_error == "strong"
     assert config.server == ServerConfig(
-        "[::1]:0", 4, "127.0.0.1:9090", False, LimitsConfig(max_batch_items=8), ShutdownConfig(1.0, 2.5)
+        "[::1]:0", 4, "127.0.0.1:9090", False, limits=LimitsConfig(max_batch_items=8), shutdown=ShutdownConfig(1.0, 2.5)
     )
     assert config.observability == ObservabilityConfig("debug", "console")
 
@@ -118,7 +118,8 @@ def test_sections_are_frozen_and_every_field_has_a_comment() -> None:
         ("models: {strong: a}\n", 1, "models", "lacks the key 'weak'"),
         ("fallback: {on_router_error: stron}\n", 1, "fallback.on_router_error", "did you mean 'strong'?"),
         ("server:\n  workers: 0\n", 2, "server", "workers must be from 1 to 256"),
-        ("server:\n  address: localhost\n", 2, "server", "write HOST:PORT, e.g. 127.0.0.1:50051"),
+        ("server:\n  address: localhost\n", 2, "server", "address: 'localhost' is no address; write HOST:PORT, e.g."),
+        ("server:\n  metrics_address: ''\n", 2, "server", "metrics_address: '' is no address"),
         ("server:\n  limits: {max_prompt_bytes: 0}\n", 2, "server.limits", "max_prompt_bytes must be at least 1"),
         ("server:\n  limits: {max_message_bytes: 9}\n", 2, "server.limits", "must be larger than max_prompt_bytes"),
         ("server:\n  shutdown: {grace_seconds: .inf}\n", 2, "server.shutdown", "grace_seconds must be from 0 to 3600"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import difflib
 import doctest
 from pathlib import Path
 
@@ -125,6 +126,22 @@ def test_an_unknown_name_is_one_bounded_line(name: str, known: list[str]) -> Non
     text = unknown_name("router", name, known)
     assert "\n" not in text
     assert len(text) < 1200 + sum(len(repr(n)) for n in known)  # a repr may take ten characters for one
+
+
+def test_of_a_name_of_any_length_only_the_start_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def matches(name: str, *_: object, **__: object) -> list[str]:
+        compared.append(name)
+        return []
+
+    monkeypatch.setattr(difflib, "get_close_matches", matches)
+    unknown_name("router", "static" * 1_000_000, ["static"])
+    assert [len(name) for name in compared] == [80]
+
+
+def test_a_long_name_has_a_nearest_too() -> None:
+    assert nearest("x" * 100, ["static", "x" * 101]) == "x" * 101
 
 
 @given(st.text(min_size=1, max_size=20), st.lists(st.text(max_size=20), max_size=5))

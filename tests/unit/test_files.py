@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import os
 import stat
 from pathlib import Path
@@ -87,3 +88,59 @@ def test_a_symbolic_link_keeps_pointing_where_it_did(tmp_path: Path) -> None:
         file.write("new")
     assert link.is_symlink()
     assert target.read_text() == "new"
+
+
+def test_a_dangling_link_gets_its_target(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("target")
+    with writing(link) as file:
+        file.write("new")
+    assert link.is_symlink()
+    assert (tmp_path / "target").read_text() == "new"
+
+
+def test_a_pipe_is_written_to(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with writing(pipe) as file:
+            file.write("prémier\n")
+        assert os.read(reader, 100) == "prémier\n".encode()
+    finally:
+        os.close(reader)
+    assert list(tmp_path.iterdir()) == [pipe]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_reader_that_has_gone_is_no_mistake(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    def write() -> None:
+        with writing(pipe) as file:
+            os.close(reader)
+            file.write("new")
+
+    with pytest.raises(BrokenPipeError):
+        write()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="not here: only Linux has a device that is always full")
+@pytest.mark.parametrize("length", [3, 1 << 20], ids=["when it is closed", "while it is written"])
+def test_a_full_disk_is_told(length: int) -> None:
+    with (
+        pytest.raises(UsageError, match="/dev/full: cannot be written: No space left"),
+        writing(Path("/dev/full")) as f,
+    ):
+        f.write("x" * length)
+
+
+def test_a_name_that_ends_in_gz_is_compressed_to_the_same_bytes_each_time(tmp_path: Path) -> None:
+    for name in ("one.gz", "other.gz"):
+        with writing(tmp_path / name) as file:
+            file.write("prémier\n" * 1000)
+    packed = (tmp_path / "one.gz").read_bytes()
+    assert gzip.decompress(packed) == "prémier\n".encode() * 1000
+    assert packed == (tmp_path / "other.gz").read_bytes()

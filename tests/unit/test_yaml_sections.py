@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ class Outer:
     level: Literal["low", "high"] = "low"
     inner: Inner = field(default_factory=Inner)
     many: dict[str, Inner] = field(default_factory=dict)
+    any: dict[str, str | int | float | bool] = field(default_factory=dict)
     items: tuple[int, ...] = ()
     later: Section | None = None
 
@@ -56,21 +57,41 @@ path: sub/file
 level: high
 inner: {size: 3}
 many: {a: {size: 4}, b: {ratio: .25}}
+any: {a: x, b: 1, c: 2.5, d: no}
 items: [1, 2]
 later: {anything: [1]}
 """
     )
     later = value.later
     assert value == Outer(
-        "x", True, 1.0, Path("/base/sub/file"), "high", Inner(3), {"a": Inner(4), "b": Inner(ratio=0.25)}, (1, 2), later
+        "x",
+        True,
+        1.0,
+        Path("/base/sub/file"),
+        "high",
+        Inner(3),
+        {"a": Inner(4), "b": Inner(ratio=0.25)},
+        {"a": "x", "b": 1, "c": 2.5, "d": False},
+        (1, 2),
+        later,
     )
     assert type(value.ratio) is float
     assert later.where == "later"
 
 
 def test_defaults_and_null() -> None:
-    value = parse("name: x\npath: null\ninner:\nlater: ~\n")
+    value = parse("name: x\npath: null\ninner:\nmany:\nlater: ~\n")
     assert value == Outer("x")
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.e-3", "+0.1E-2", "1.0e-3", ".001"])
+def test_a_number_may_be_written_as_in_json(text: str) -> None:
+    assert parse(f"{{name: x, ratio: {text}}}").ratio == 0.001
+
+
+@pytest.mark.parametrize("text", ["'1e-3'", "1e", "e-3", "1e-3x", ".e1"])
+def test_what_only_looks_like_a_number_is_text(text: str) -> None:
+    assert refusal(f"name: x\nratio: {text}\n").problem.endswith("(str)")
 
 
 def test_an_absolute_path_stays_and_a_home_is_expanded() -> None:
@@ -82,7 +103,7 @@ def test_an_absolute_path_stays_and_a_home_is_expanded() -> None:
     ("text", "line", "where", "problem"),
     [
         ("name: x\nlevle: low\n", 2, "levle", "did you mean 'level'?"),
-        ("name: x\nzzzzzz: low\n", 2, "zzzzzz", "known here: inner, items, later, level, many, name, on, path, ratio"),
+        ("name: x\nzzzzzz: low\n", 2, "zzzzzz", "known here: any, inner, items, later, level, many, name"),
         ("name: x\ninner:\n  sise: 2\n", 3, "inner.sise", "did you mean 'size'?"),
         ("name: x\nmany:\n  a:\n    size: 1\n  b:\n    ratoi: 1\n", 6, "many.b.ratoi", "did you mean 'ratio'?"),
         ("on: true\n", 1, "", "lacks the key 'name'"),
@@ -97,6 +118,8 @@ def test_an_absolute_path_stays_and_a_home_is_expanded() -> None:
         ("name: x\npath: 5\n", 2, "path", "must be text, not '5' (int)"),
         ("name: x\ninner: 5\n", 2, "inner", "must be a mapping of keys, not '5' (int)"),
         ("name: x\nmany: [1]\n", 2, "many", "must be a mapping from names, not a list"),
+        ("name: x\nany: {a: [1]}\n", 2, "any.a", "must be a single value, not a list"),
+        ("name: x\nany: {a: }\n", 2, "any.a", "must be text or int or float or bool, not nothing"),
         ("name: x\nitems: 1\n", 2, "items", "must be a list, not '1' (int)"),
         ("name: x\nitems:\n- 1\n- a\n", 4, "items[1]", "must be int, not 'a' (str)"),
         ("name: x\ninner:\n  ratio: 1\n  size: 0\n", 3, "inner", "size must be at least 1"),
@@ -123,9 +146,14 @@ def test_an_explicit_tag_that_its_value_does_not_fit_is_told(value: str) -> None
     assert (error.line, error.where) == (2, "ratio")
 
 
-@pytest.mark.parametrize("text", ["name: x\ninner: !!python/dict {size: 2}\n", "name: x\ninner: !mine {size: 2}\n"])
-def test_a_tag_on_a_section_is_refused(text: str) -> None:
-    assert refusal(text).line == 2
+@pytest.mark.parametrize(
+    "value",
+    ["inner: !!python/dict {size: 2}", "inner: !mine {size: 2}", "many: !!omap {}", "items: !!python/tuple [1]"],
+)
+def test_a_tag_on_a_section_or_a_list_is_refused(value: str) -> None:
+    error = refusal(f"name: x\n{value}\n")
+    assert (error.line, error.where) == (2, value.partition(":")[0])
+    assert "with the tag" in error.problem
 
 
 @pytest.mark.parametrize("value", ["1" + "0" * 400, "~nobody-by-that-name/file"])
@@ -196,21 +224,24 @@ def test_an_error_can_be_raised_at_a_section_or_at_one_of_its_keys() -> None:
     assert str(section.error("is odd")) == "f.yaml:3: later: is odd"
     assert str(section.error("is odd", "a")) == "f.yaml:3: later.a: is odd"
     assert section.error("is odd", "b").line in (4, 5)
+    assert str(section.error("is odd", "b", "c")) == "f.yaml:5: later.b.c: is odd"
+    assert section.error("is odd", "a", "nowhere").line == 3
 
 
 def test_sections_are_equal_by_content_and_then_hash_alike() -> None:
-    one = read_yaml("a: {b: [1, x]}", "one.yaml", Path())
-    other = read_yaml("# moved\na:\n  b: [1, x]\n", "other.yaml", Path("/elsewhere"))
+    one = read_yaml("a: {b: [1, x]}\nc: {}", "one.yaml", Path())
+    other = read_yaml("# moved\nc: {}\na:\n  b: [1, x]\n", "other.yaml", Path("/elsewhere"))
     assert one == other
     assert hash(one) == hash(other)
-    assert one != read_yaml("a: {b: [1, y]}", "one.yaml", Path())
-    assert one != read_yaml("a: {b: ['1', x]}", "one.yaml", Path()), "1 is not '1'"
+    assert one != read_yaml("a: {b: [1, y]}\nc: {}", "one.yaml", Path())
+    assert one != read_yaml("a: {b: ['1', x]}\nc: {}", "one.yaml", Path()), "1 is not '1'"
+    assert one != read_yaml("a: {b: [1, x]}\nc: []", "one.yaml", Path()), "a mapping is no list"
 
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.dates(), st.binary(max_size=4)
 )
-KEYS = st.one_of(st.sampled_from(["name", "on", "ratio", "path", "level", "inner", "many", "items", "later"]), SCALARS)
+KEYS = st.one_of(st.sampled_from([f.name for f in fields(Outer)]), SCALARS)
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=8
 )

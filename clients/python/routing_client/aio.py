@@ -180,7 +180,7 @@ class AsyncRoutingClient:
                 if settings.credentials is None
                 else grpc.aio.secure_channel(settings.target, settings.credentials, options)
             )
-            self._stub = RoutingServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated without types
+            self._stub = RoutingServiceStub(self._channel)
             self._loop = loop
         elif self._loop is not loop:
             raise RuntimeError("this client belongs to another event loop; make one in each")

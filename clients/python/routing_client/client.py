@@ -259,6 +259,6 @@ class RoutingClient:
                     if settings.credentials is None
                     else grpc.secure_channel(settings.target, settings.credentials, options)
                 )
-                self._stub = RoutingServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated without types
+                self._stub = RoutingServiceStub(self._channel)
                 self._pid = os.getpid()
             return self._stub

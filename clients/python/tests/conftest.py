@@ -64,7 +64,7 @@ def scripted() -> Iterator[Scripted]:
     servicer = Scripted()
     with ThreadPoolExecutor(max_workers=8) as pool:
         server = grpc.server(pool)
-        routing_service_pb2_grpc.add_RoutingServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]  # generated without types
+        routing_service_pb2_grpc.add_RoutingServiceServicer_to_server(servicer, server)
         servicer.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
         yield servicer

@@ -107,6 +107,33 @@ def test_a_file_that_the_manifest_does_not_list_is_not_given(tmp_path: Path) -> 
         artifact.file("model.onnx")
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "weights/part.bin"])
+def test_a_file_that_the_manifest_does_not_list_is_refused(artifact_folder: Path, name: str) -> None:
+    (artifact_folder / name).parent.mkdir(exist_ok=True)
+    (artifact_folder / name).touch()
+    assert "is not listed in the manifest" in refusal(artifact_folder, artifact_folder / name)
+
+
+def test_hidden_files_and_empty_folders_are_no_matter(artifact_folder: Path) -> None:
+    """A Kubernetes volume is links into a hidden folder; Finder and git leave hidden files."""
+    (artifact_folder / ".DS_Store").touch()
+    (artifact_folder / "empty").mkdir()
+    (artifact_folder / "..2024").mkdir()
+    (artifact_folder / "model.onnx").rename(artifact_folder / "..2024" / "model.onnx")
+    (artifact_folder / "..data").symlink_to("..2024")
+    (artifact_folder / "model.onnx").symlink_to("..data/model.onnx")
+    open_artifact(artifact_folder, "static")
+
+
+def test_a_file_in_a_folder_of_its_own_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "part.bin").write_bytes(b"x")
+    artifact = open_artifact(
+        with_files(tmp_path, {"./weights/part.bin": file_entry(tmp_path / "weights" / "part.bin")}), "static"
+    )
+    assert artifact.file("./weights/part.bin").read_bytes() == b"x"
+
+
 # --- graphs -------------------------------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ MANIFESTS = st.builds(
     Manifest,
     type=NAMES,
     models=st.fixed_dictionaries({"strong": NAMES, "weak": NAMES}),
-    max_tokens=st.integers(1, 1 << 20),
+    max_tokens=st.integers(0, 1 << 20),
     files=st.dictionaries(
         NAMES,
         st.builds(
@@ -216,8 +216,11 @@ NOT_FINITE = float("nan")
         {"models": None},
         {"models": {"strong": 1, "weak": 2}},
         {"type": 5},
-        {"max_tokens": 0},
+        {"max_tokens": -1},
         {"max_tokens": "512"},
+        {"max_tokens": True},
+        {"license": None},
+        {"options": []},
         {"files": []},
         {"files": {"model.onnx": {"sha256": "ab"}}},
         {"files": {"model.onnx": None}},
@@ -232,6 +235,8 @@ NOT_FINITE = float("nan")
         {"calibration": {"source": "s", "sample_size": 1, "quantiles": [0.5, NOT_FINITE]}},
         {"calibration": {"source": "s", "sample_size": 1, "quantiles": [-1.0, 2.0]}},
         {"calibration": {"source": "s", "quantiles": [0.1, 0.2]}},
+        {"calibration": {"source": "s", "sample_size": 1, "quantiles": "01"}},
+        {"calibration": []},
         {"calibration": {"source": "s", "sample_size": "many", "quantiles": [0.1, 0.2]}},
         {"metrics": {"apgr": NOT_FINITE}},
     ],
@@ -239,6 +244,19 @@ NOT_FINITE = float("nan")
 )
 def test_a_field_of_another_kind_is_refused_though_the_revision_fits(tmp_path: Path, change: dict[str, Any]) -> None:
     assert "is not a valid manifest" in refusal(signed(tmp_path, change)).problem
+
+
+def test_a_field_of_another_kind_is_told_by_its_place_and_not_by_its_value(tmp_path: Path) -> None:
+    change = {"self_test": {"tolerance": 0.1, "vectors": [{"prompt": ["a secret"], "strong_win_rate": 0.5}]}}
+    problem = refusal(signed(tmp_path, change)).problem
+    assert "self_test.vectors[0].prompt must be str, not list" in problem
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize("quantiles", [(), (0.5,), (0.5, 0.4), (0.0, 1.5), (-0.1, 0.5), (0.5, NOT_FINITE)])
+def test_a_table_that_is_none_cannot_be_made(quantiles: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="at least two ascending numbers from 0 to 1"):
+        Calibration("a sample", 3, quantiles)
 
 
 @given(st.binary(max_size=3000))

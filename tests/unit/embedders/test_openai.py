@@ -178,8 +178,10 @@ def test_requests_that_disagree_on_the_length_are_refused() -> None:
 
 def test_an_attempt_that_hangs_is_ended_and_not_tried_again() -> None:
     wire = Wire(hang)
-    with embedder(wire, attempt_timeout_seconds=0.05, timeout_seconds=5.0) as tested:
+    with embedder(wire, attempt_timeout_seconds=0.05, timeout_seconds=5.0, breaker_failures=1) as tested:
         assert failure(tested).metadata["cause"] == "timeout"
+        # It speaks against the endpoint, as running out of the call's own time would not.
+        assert failure(tested).metadata["cause"] == "left_alone"
     assert len(wire.bodies) == 1
 
 
@@ -229,6 +231,15 @@ def test_a_dead_endpoint_is_soon_left_alone_and_found_again() -> None:
         threading.Event().wait(0.06)
         assert len(tested.embed(["abc"]).vectors) == 1
         assert len(tested.embed(["abc"]).vectors) == 1
+
+
+@pytest.mark.parametrize(("status", "requests"), [(401, 2), (404, 2), (400, 6), (413, 6), (422, 6)])
+def test_a_wrong_key_leaves_it_alone_but_a_disliked_input_does_not(status: int, requests: int) -> None:
+    wire = Wire(status)
+    with embedder(wire, breaker_failures=2) as tested:
+        for _ in range(6):
+            failure(tested)
+    assert len(wire.bodies) == requests
 
 
 def test_what_is_refused_for_its_length_is_sent_cut() -> None:

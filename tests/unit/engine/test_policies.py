@@ -188,7 +188,8 @@ def test_the_default_policy_does_not_follow_to_another_router(with_default: Plan
 @pytest.mark.parametrize("rule", [{"threshold": 0.3}, {"strong_share": 0.7}])
 def test_the_request_s_own_rule_outweighs_the_default_policy(with_default: Planner, rule: dict[str, float]) -> None:
     found = plan(with_default, **rule)
-    assert (found.name, found.threshold) == ("main", pytest.approx(0.3))
+    assert found.name == "main"
+    assert found.threshold == pytest.approx(0.3)
 
 
 def test_a_policy_that_needs_a_table_that_is_not_there_is_a_configuration_error(

@@ -5,6 +5,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import prometheus_client
 import pytest
 
 from routing_service.engine.types import DecisionReason, Tier
@@ -56,7 +57,7 @@ def test_two_registries_do_not_share_counts() -> None:
 def closing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Close what `serve` opens when the test ends."""
     servers = []
-    start: Callable[..., Any] = metrics_module.start_http_server
+    start: Callable[..., Any] = prometheus_client.start_http_server
 
     def keep(*arguments: Any, **options: Any) -> Any:
         server, thread = start(*arguments, **options)

@@ -70,14 +70,15 @@ def test_the_calibration_table_is_true(by_prompt: bool) -> None:
 
 
 def test_the_revision_changes_whenever_the_rates_may() -> None:
-    revisions = [router(s, b).revision for s in (1, 2) for b in (False, True)]
-    assert len(set(revisions)) == 4
+    revisions = [router(s, b).revision for s in (None, 1, 2) for b in (False, True)]
+    assert len(set(revisions)) == 6
 
 
 def test_it_answers_with_its_pair_and_no_other() -> None:
     drawn = router()
     assert (drawn.type, drawn.models, drawn.max_tokens) == ("random", PAIR, None)
-    assert (drawn.strong_names, drawn.weak_names) == ({"big"}, {"small"})
+    assert drawn.strong_names == {"big"}
+    assert drawn.weak_names == {"small"}
 
 
 @pytest.mark.parametrize("seed", [10**80, -(10**80)], ids=["positive", "negative"])

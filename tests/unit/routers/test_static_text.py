@@ -76,7 +76,8 @@ def test_a_long_text_is_read_from_its_start(
 @given(text=TEXTS)
 def test_bytes_are_counted(encoder: StaticTextEncoder, text: str) -> None:
     counts = encoder.encode(text).byte_counts
-    assert (counts.dtype, counts.shape) == (np.int64, (256,))
+    assert counts.dtype == np.int64
+    assert counts.shape == (256,)
     raw = text.encode()
     assert {byte: int(counts[byte]) for byte in range(256) if counts[byte]} == {b: raw.count(b) for b in set(raw)}
 
@@ -130,7 +131,8 @@ def test_a_batch_is_encoded_in_order(encoder: StaticTextEncoder) -> None:
 def test_ids_are_padded_on_the_right(rows: list[list[int]]) -> None:
     ids = pad_ids([EncodedText(row, np.zeros(256, np.int64), False) for row in rows], -1)
     width = max(1, *(len(row) for row in rows))
-    assert (ids.dtype, ids.shape) == (np.int32, (len(rows), width))
+    assert ids.dtype == np.int32
+    assert ids.shape == (len(rows), width)
     assert ids.tolist() == [row + [-1] * (width - len(row)) for row in rows]
 
 

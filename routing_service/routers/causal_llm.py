@@ -1,0 +1,212 @@
+"""`causal_llm`: a Llama that rates, from 1 to 5, how well the weak model would do.
+
+`export-onnx causal_llm` makes its artifact. The rule is RouteLLM's: the rating is read at the first of at most six
+greedy tokens that is a rating, and a prompt that gets none goes to the strong model. One run over the prompt gives the
+first token; a further token costs a run over one token, with the keys and values of the earlier ones kept where the
+graph runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from routing_service.artifacts.loading import Artifact, open_artifact, self_test
+from routing_service.artifacts.sessions import SessionConfig, open_session, session_io
+from routing_service.artifacts.settings import read_settings
+from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, padded, parts_of_like_length
+from routing_service.errors import ArtifactError
+from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
+from routing_service.routers.causal_llm_prompt import PromptTemplate
+
+GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
+SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE = "system_ft_v5.txt", "classifier_ft_v5.txt"
+NO_RATING = 1.0
+# The prompt is run in pieces of so many tokens, so that the memory for attention does not grow with its square.
+PIECE_TOKENS = 1024
+_CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+_NUMPY_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class CausalLLMOptions(SessionConfig):
+    """The configuration of a `causal_llm` router, beside how its graph is run."""
+
+    # The artifact's folder.
+    artifact: Path = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CausalLLMSettings:
+    """What a `causal_llm` artifact's manifest says in `options`.
+
+    `rating_token_ids` are the tokens of the ratings 1, 2, …; those from `score_threshold` on speak for the weak model,
+    which the graph has built in; `stop_token_ids` end the answer; `max_new_tokens` is how many tokens may be
+    tried; `truncation_side` is the end that a long text loses.
+    """
+
+    rating_token_ids: tuple[int, ...]
+    score_threshold: int
+    stop_token_ids: tuple[int, ...]
+    max_new_tokens: int
+    truncation_side: Side
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ValueError("max_new_tokens must be at least 1")
+        if not 1 <= self.score_threshold <= len(self.rating_token_ids):
+            raise ValueError("score_threshold must be one of the ratings")
+
+
+class RatingLLM:
+    """A graph, its tokenizer and its prompt template.
+
+    Args:
+        folder: holds the graph, the tokenizer and the two template files.
+        max_tokens: how many tokens of the whole text, template and all, are read.
+        settings: see there.
+        session: how the graph is run.
+
+    Raises:
+        ArtifactError: a file is not what it should be.
+    """
+
+    def __init__(self, folder: Path, max_tokens: int, settings: CausalLLMSettings, session: SessionConfig) -> None:
+        self.tokenizer = TruncatingTokenizer(folder / TOKENIZER, max_tokens, settings.truncation_side)
+        self.template = PromptTemplate.read(folder / SYSTEM_TEMPLATE, folder / CLASSIFIER_TEMPLATE)
+        self._settings = settings
+        self._session = open_session(folder / GRAPH, session)
+        inputs, outputs = session_io(self._session)
+        self._past = [name for name in inputs if name.startswith("past_key_values.")]
+        self._present = [name.replace("past_key_values", "present", 1) for name in self._past]
+        wanted = {"input_ids", "attention_mask", *self._past}, {"next_token", "strong_win_rate", *self._present}
+        if not self._past or (set(inputs), set(outputs)) != wanted:
+            raise ArtifactError(folder / GRAPH, f"is no causal_llm graph: it has inputs {sorted(inputs)[:4]} …")
+        _, self._kv_heads, _, self._head_size = self._session.get_inputs()[-1].shape
+        self._cache_type = _NUMPY_TYPES[inputs[self._past[0]]]
+        # Where the cache stays between steps.
+        used = self._session.get_providers()[0]
+        options = session.provider_options.get(used, {})
+        self._device = ("cuda", int(options.get("device_id", 0))) if used in _CUDA else ("cpu", 0)
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Score prompts, those of like length in one run, so that a long one does not slow the others."""
+        start = perf_counter_ns()
+        encoded = [self.tokenizer.encode(self.template.render(text)) for text in texts]
+        tokenized = perf_counter_ns()
+        lengths = [len(tokens.ids) for tokens in encoded]
+        rates = np.empty(len(texts), np.float32)
+        for part in parts_of_like_length(lengths):
+            rates[part] = self._rate([encoded[index].ids for index in part])
+        done = perf_counter_ns()
+        return Scores(
+            rates.tolist(),
+            lengths,
+            [tokens.truncated for tokens in encoded],
+            (tokenized - start) / 1e3,
+            (done - tokenized) / 1e3,
+        )
+
+    def _rate(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        """Win rates of prompts of like length: greedy tokens until each has a rating or has ended."""
+        rates = np.full(len(rows), NO_RATING, np.float32)
+        open_rows = np.ones(len(rows), bool)
+        # Padding is masked, so that any token will do for it.
+        ids, mask = padded(rows, 0, "left")
+        cache: list[Any] = self._empty_cache(len(rows))
+        for step in range(self._settings.max_new_tokens):
+            tokens, read, cache = self._run(ids, mask, cache)
+            rated = open_rows & np.isin(tokens, self._settings.rating_token_ids)
+            rates[rated] = read[rated]
+            open_rows &= ~rated & ~np.isin(tokens, self._settings.stop_token_ids)
+            if not open_rows.any() or step + 1 == self._settings.max_new_tokens:
+                break
+            # Rows that are done go on with the others: a step over one token costs the same for all of them.
+            ids = tokens[:, np.newaxis]
+            mask = np.pad(mask, ((0, 0), (0, 1)), constant_values=1)
+        return rates
+
+    def _run(self, ids: Ints, mask: Ints, cache: list[Any]) -> tuple[Ints, npt.NDArray[np.float32], list[Any]]:
+        """Feed tokens, the newest columns of `mask`: the next token and win rate after them, and the longer cache."""
+        before = mask.shape[1] - ids.shape[1]
+        for start in range(0, ids.shape[1], PIECE_TOKENS):
+            piece = ids[:, start : start + PIECE_TOKENS]
+            binding = self._session.io_binding()
+            binding.bind_cpu_input("input_ids", np.ascontiguousarray(piece))
+            seen = np.ascontiguousarray(mask[:, : before + start + piece.shape[1]])
+            binding.bind_cpu_input("attention_mask", seen)
+            for name, value in zip(self._past, cache, strict=True):
+                binding.bind_ortvalue_input(name, value)
+            binding.bind_output("next_token")
+            binding.bind_output("strong_win_rate")
+            for name in self._present:
+                binding.bind_output(name, *self._device)
+            self._session.run_with_iobinding(binding)
+            tokens, rates, *cache = binding.get_outputs()
+        return tokens.numpy(), rates.numpy(), cache
+
+    def _empty_cache(self, prompts: int) -> list[Any]:
+        shape = (prompts, self._kv_heads, 0, self._head_size)
+        empty = ort.OrtValue.ortvalue_from_numpy(np.empty(shape, self._cache_type))
+        return [empty] * len(self._past)
+
+
+class CausalLLMRouter(Router):
+    """Serves a `causal_llm` artifact.
+
+    Args:
+        artifact: the verified folder.
+        models: the names to answer with; None for the artifact's own.
+        session: how the graph is run.
+
+    Raises:
+        ArtifactError: the artifact is of another kind, or does not return its own self-test's win rates.
+    """
+
+    type: ClassVar[str] = "causal_llm"
+
+    def __init__(
+        self, artifact: Artifact, models: ModelPair | None = None, session: SessionConfig | None = None
+    ) -> None:
+        manifest = artifact.manifest
+        self._own_models = ModelPair(**manifest.models)
+        super().__init__(
+            revision=manifest.revision,
+            models=models or self._own_models,
+            max_tokens=manifest.max_tokens,
+            calibration=manifest.calibration,
+        )
+        for name in (GRAPH, TOKENIZER, SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE):
+            artifact.file(name)
+        settings = read_settings(artifact, CausalLLMSettings)
+        self._llm = RatingLLM(artifact.folder, manifest.max_tokens, settings, session or SessionConfig())
+        self_test(self, artifact)
+
+    @classmethod
+    def build(cls, context: RouterContext) -> Self:
+        """Open the configured artifact."""
+        options = context.options(CausalLLMOptions)
+        return cls(open_artifact(options.artifact, cls.type), context.models, options)
+
+    @property
+    def strong_names(self) -> frozenset[str]:
+        """The configured name and the artifact's own."""
+        return frozenset((self.models.strong, self._own_models.strong))
+
+    @property
+    def weak_names(self) -> frozenset[str]:
+        """The configured name and the artifact's own."""
+        return frozenset((self.models.weak, self._own_models.weak))
+
+    def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - one pair, whatever its names
+        """Score prompts."""
+        return self._llm.score(texts)

@@ -1,0 +1,96 @@
+"""The command `export-onnx`: help, usage, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from export_onnx import cli
+from routing_service.errors import UsageError
+
+TYPES = ("mf", "bert", "causal_llm", "sw_ranking", "encoder")
+
+
+def exit_code(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    return caught.value.code
+
+
+def test_help_lists_every_type_and_imports_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("--help") == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in TYPES)
+    assert "Example: export-onnx" in text
+    code = (
+        "import sys, contextlib, export_onnx.cli as cli\n"
+        "with contextlib.suppress(SystemExit): cli.main(['--help'])\n"
+        "sys.exit(any(name in sys.modules for name in ('onnx', 'torch', 'transformers', 'export_onnx.bert')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_help_of_each_type_has_an_example(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx", reason="the extra `export` is not installed")
+    assert exit_code(kind, "--help") == 0
+    text = capsys.readouterr().out
+    assert f"Example: export-onnx {kind}" in text
+    assert "--output" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "TYPE"),
+        (("brt",), "invalid choice: 'brt'"),
+        (("bert",), "--checkpoint, --output"),
+        (("bert", "--checkpoint", "a", "--output", "b", "--quantize", "int4"), "invalid choice: 'int4'"),
+        (("bert", "--checkpoint", "a", "--output", "b", "--colour"), "--colour"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx", reason="the extra `export` is not installed")
+    assert exit_code(*arguments) == 2
+    message = capsys.readouterr().err
+    assert says in message
+    assert "--help" in message
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
+    module = SimpleNamespace(add_arguments=lambda parser: parser.add_argument("--more"), run=run)
+    monkeypatch.setattr(cli, "import_module", lambda _: module)
+
+
+def test_the_report_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    stand_in(monkeypatch, lambda options: f"{options.checkpoint} {options.output} {options.quantize} {options.more}")
+    assert cli.main(["mf", "--checkpoint", "a", "--output", "b", "--quantize", "int8", "--more", "c"]) == 0
+    assert capsys.readouterr().out == f"a {Path('b')} int8 c\n"
+
+
+@pytest.mark.parametrize("error", [UsageError("that is wrong"), KeyboardInterrupt()])
+def test_what_goes_wrong_exits_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    def run(_: Any) -> str:
+        raise error
+
+    stand_in(monkeypatch, run)
+    assert cli.main(["mf", "--checkpoint", "a", "--output", "b"]) == 1
+    assert capsys.readouterr().err == f"export-onnx: error: {error or 'interrupted'}\n".replace(
+        "error: \n", "error: interrupted\n"
+    )
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def import_module(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
+
+    monkeypatch.setattr(cli, "import_module", import_module)
+    assert cli.main(["bert", "--checkpoint", "a", "--output", "b"]) == 1
+    assert "exporting needs onnx; install it with `pip install 'routing-service[export]'`" in capsys.readouterr().err
