@@ -23,7 +23,7 @@ os.environ.setdefault("OPENAI_API_KEY", "unused")  # RouteLLM makes a client whe
 def main(folder: Path) -> None:
     """Answer each line, a query's number, with a line of JSON: `seconds` and `strong_win_rate`."""
     import pandas as pd  # type: ignore[import-untyped,unused-ignore] # not in this project's environment
-    from routellm.routers import routers  # type: ignore[import-not-found] # not in this project's environment
+    from routellm.routers import routers
 
     warnings.simplefilter("ignore", FutureWarning)  # scikit-learn's, at every query
 

@@ -21,10 +21,10 @@ PROMPTS: tuple[str, ...] = (
     "What is the capital of France?",
     "Write a haiku about the sea in autumn.",
     "Prove that the sum of two odd integers is even.",
-    "def fib(n):\n    return n if n < 2 else fib(n - 1) + fib(n - 2)\n\nWhy is this slow, and how would you speed it up?",
+    "def fib(n):\n    return n if n < 2 else fib(n - 1) + fib(n - 2)\n\nWhy is this slow? Speed it up.",
     "Solve for x: 3x^2 - 12x + 9 = 0. Show each step.",
     "Explain to a ten-year-old why the sky is blue, then to a physicist.",
-    "翻译成英文：今天的天气很好，我们去公园散步吧。",
+    "翻译成英文：今天的天气很好，我们去公园散步吧。",  # noqa: RUF001 - Chinese has its own punctuation
     "¿Cuál es la diferencia entre «ser» y «estar»? Dé ejemplos.",
     "Опишите вкратце причины Первой мировой войны.",
     "Compare B-trees and LSM trees for a write-heavy workload. " * 6,

@@ -136,12 +136,27 @@ def _squeeze(node: Node, constants: Mapping[str, Array]) -> Operation:
     return lambda x, _axes: x.squeeze(axes)
 
 
+def _lp_normalization(node: Node, _constants: Mapping[str, Array]) -> Operation:
+    if node.attributes.get("p", 2) != 1:
+        raise UnsupportedError("LpNormalization that is not of order 1")
+    axis = node.attributes.get("axis", -1)
+
+    def normalize(x: Array) -> Array:
+        norm = np.add.reduce(np.abs(x), axis, keepdims=True)
+        norm[norm == 0] = 1
+        return np.divide(x, norm)
+
+    return normalize
+
+
 def _trees(node: Node, _constants: Mapping[str, Array]) -> Operation:
-    if node.attributes.get("n_targets") != 1 or node.attributes.get("post_transform", b"NONE") != b"NONE":
-        raise UnsupportedError("TreeEnsembleRegressor with several targets or a transformation")
+    transform = node.attributes.get("post_transform", b"NONE")
     scorer = QuickScorer.from_onnx(node.attributes)
-    if scorer is None:
-        raise UnsupportedError("TreeEnsembleRegressor with a form of tree that is not LightGBM's")
+    if scorer is None or transform not in (b"NONE", b"LOGISTIC"):
+        raise UnsupportedError("TreeEnsembleRegressor of another form than LightGBM's trees, or with a transformation")
+    # ONNX Runtime leaves out the logistic function where there is a single target.
+    if transform == b"LOGISTIC" and scorer.targets > 1:
+        return lambda rows: _sigmoid(scorer.score(rows))
     return scorer.score
 
 
@@ -167,6 +182,7 @@ _MADE: dict[str, Callable[[Node, Mapping[str, Array]], Operation]] = {
     "Cast": _cast,
     "Concat": _concat,
     "Gather": _gather,
+    "LpNormalization": _lp_normalization,
     "ReduceSum": _reduce_sum,
     "Squeeze": _squeeze,
     "TreeEnsembleRegressor": _trees,

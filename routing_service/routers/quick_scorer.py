@@ -21,10 +21,11 @@ MAX_LEAVES = 64
 class QuickScorer:
     """An ensemble of trees.
 
+    Every leaf counts towards the first of `targets` sums; `base` has what is added to each.
+
     `features`, `thresholds` and `masks` have one entry an inner node, tree by tree: the condition is
     `row[feature] <= threshold`, the mask has the bits of the leaves that remain when it is false. `starts` is where
     each tree's nodes begin. `leaf_values` holds, tree by tree from `leaf_starts` on, the leaves from left to right.
-    `base` is added to every sum.
     """
 
     features: npt.NDArray[np.intp]
@@ -33,10 +34,15 @@ class QuickScorer:
     starts: npt.NDArray[np.intp]
     leaf_values: npt.NDArray[np.float64]
     leaf_starts: npt.NDArray[np.intp]
-    base: float
+    base: tuple[float, ...]
+
+    @property
+    def targets(self) -> int:
+        """How many sums there are."""
+        return len(self.base)
 
     def score(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """The sums of the leaves that rows, of shape (rows, features), reach, of shape (rows, 1).
+        """The sums of the leaves that rows, of shape (rows, features), reach, of shape (rows, targets).
 
         Leaves are float32 of like size, so their sum in float64 is exact, whatever the order.
         """
@@ -45,15 +51,20 @@ class QuickScorer:
         lowest = survivors & (~survivors + survivors.dtype.type(1))
         # The exponent of a power of two, exactly, is its place.
         leaves = np.frexp(lowest.astype(np.float64))[1] - 1
-        sums: npt.NDArray[np.float64] = self.leaf_values[leaves + self.leaf_starts].sum(1, keepdims=True) + self.base
-        return sums
+        sums: npt.NDArray[np.float64] = self.leaf_values[leaves + self.leaf_starts].sum(1, keepdims=True)
+        if self.targets == 1:
+            return sums + self.base[0]
+        return np.concatenate([sums + self.base[0], np.full((len(sums), self.targets - 1), self.base[1:])], 1)
 
     @classmethod
     def from_onnx(cls, attributes: Mapping[str, Any]) -> Self | None:
-        """From the attributes of a TreeEnsembleRegressor with one target.
+        """From the attributes of a TreeEnsembleRegressor.
 
-        None when the trees are of a form that is not handled: conditions other than `<=`, one leaf, more than 64.
+        None when the trees are of a form that is not handled: conditions other than `<=`, trees of one leaf or of more
+        than 64, leaves for another target than the first.
         """
+        if any(attributes["target_ids"]):
+            return None
         trees = _trees(attributes)
         leaves = [_leaves(tree, tree.root) for tree in trees]
         most = max(len(numbered) for numbered in leaves)
@@ -83,7 +94,7 @@ class QuickScorer:
             np.array(starts, np.intp),
             np.array(values, np.float32).astype(np.float64),
             np.array(leaf_starts, np.intp),
-            float(sum(attributes.get("base_values", ()))),
+            tuple(attributes.get("base_values", (0.0,) * attributes["n_targets"])),
         )
 
 

@@ -19,13 +19,16 @@ NODE_COLUMNS = ("treeids", "nodeids", "featureids", "values", "modes", "truenode
 TARGET_COLUMNS = ("treeids", "nodeids", "ids", "weights")
 
 
-def tree_attributes(models: Sequence[dict[str, Any]], slope: float, intercept: float) -> dict[str, Any]:
-    """The node attributes of an ensemble that returns `intercept + slope * mean(raw score of each model)`.
+def tree_attributes(
+    model: dict[str, Any], slope: float, intercept: float, columns_read: Sequence[int]
+) -> dict[str, Any]:
+    """The node attributes of an ensemble that returns `intercept + slope * raw score`.
 
     Args:
-        models: `Booster.dump_model()` of each model.
-        slope: multiplies every leaf, with 1 / len(models).
+        model: LightGBM's `Booster.dump_model()`.
+        slope: multiplies every leaf.
         intercept: added once.
+        columns_read: which column of the node's input each feature of the model is.
 
     Raises:
         ValueError: a split is not a plain `<=` of a number, or the sum of leaves could be too large to be exact.
@@ -34,10 +37,8 @@ def tree_attributes(models: Sequence[dict[str, Any]], slope: float, intercept: f
     columns |= {f"target_{name}": [] for name in TARGET_COLUMNS}
     base = _on_grid(intercept)
     largest = abs(base)
-    scale = slope / len(models)
-    trees = [tree["tree_structure"] for model in models for tree in model["tree_info"]]
-    for number, root in enumerate(trees):
-        largest += _append_tree(columns, number, root, scale)
+    for number, tree in enumerate(model["tree_info"]):
+        largest += _append_tree(columns, number, tree["tree_structure"], slope, columns_read)
     if largest >= LARGEST_EXACT_SUM:
         raise ValueError(f"leaf values may add up to {largest:.0f}; sums are exact below {LARGEST_EXACT_SUM:.0f} only")
     return {**columns, "base_values": [base], "n_targets": 1}
@@ -53,14 +54,18 @@ def _on_grid(value: float) -> float:
     return round(value / LEAF_STEP) * LEAF_STEP
 
 
-def _append_tree(columns: dict[str, list[Any]], tree: int, root: dict[str, Any], scale: float) -> float:
+def _append_tree(
+    columns: dict[str, list[Any]], tree: int, root: dict[str, Any], scale: float, columns_read: Sequence[int]
+) -> float:
     """Append one tree, and return its largest absolute leaf."""
     largest = 0.0
     for number, node, left, right in _numbered(root):
         leaf = "split_feature" not in node
         if not leaf and (node["decision_type"] != "<=" or node["missing_type"] != "None"):
             raise ValueError(f"tree {tree}: only splits of numbers without missing values can be converted")
-        feature, threshold = (0, 0.0) if leaf else (node["split_feature"], float32_at_most(node["threshold"]))
+        feature, threshold = (
+            (0, 0.0) if leaf else (columns_read[node["split_feature"]], float32_at_most(node["threshold"]))
+        )
         row = (tree, number, feature, threshold, "LEAF" if leaf else "BRANCH_LEQ", left, right)
         for name, value in zip(NODE_COLUMNS, row, strict=True):
             columns[f"nodes_{name}"].append(value)

@@ -1,6 +1,7 @@
 """Prompts whose scores an artifact records, to be checked at every load: several scripts, code, mathematics, edges."""
 
 SELF_TEST_PROMPTS = (
+    " ",
     "hi",
     "?",
     "What is the tallest mountain in South America?",

@@ -26,7 +26,7 @@ from routing_service.training.progress import Progress, terminal_progress
 from routing_service.training.report import QUANTILE_LEVELS, benchmark_metrics, traffic_quantiles
 from routing_service.training.self_test import SELF_TEST_PROMPTS
 from routing_service.training.sources import DEFAULT_STRONG, DEFAULT_WEAK
-from routing_service.training.static_features import features, piece_classes
+from routing_service.training.static_features import features, graph_columns, piece_classes
 from routing_service.training.static_graph import build_graph
 
 MAX_TOKENS = 512
@@ -136,9 +136,10 @@ def _fit_into(
     with progress("training", static_model.FOLDS + 1) as step:
         scores = static_model.cross_validate(training_set, seed, step)
         calibrator = static_model.calibrate(scores, examples)
-        boosters = static_model.fit(training_set, seed)
+        booster = static_model.fit(training_set, seed)
         step()
-    trees = tree_attributes([b.dump_model() for b in boosters], calibrator.slope, calibrator.intercept)
+    columns = graph_columns(table.shape[1])
+    trees = tree_attributes(booster.dump_model(), calibrator.slope, calibrator.intercept, columns)
     (folder / MODEL_NAME).write_bytes(build_graph(table, trees))
 
     win_rates = calibrator(scores)

@@ -1,7 +1,7 @@
-"""What a `static` router sees of a prompt: classes of word pieces, classes of bytes, and their numpy reference.
+"""What a `static` router sees of a prompt: classes of word pieces, counts of bytes, and their numpy reference.
 
-Every feature is a count, a sum of small integers, or one division of two such numbers, so numpy here and ONNX Runtime
-in serving get the same float32 bit for bit, in any batch.
+Every feature is a count, or one division of two sums of integers below 2**24, so numpy here and ONNX Runtime in serving
+get the same float32 bit for bit, in any batch.
 """
 
 from __future__ import annotations
@@ -72,36 +72,10 @@ _PIECE_RULES: dict[str, Callable[[str], bool]] = {
     "abstract": lambda piece: re.search(r"(tion|ity|ism|ness|ment|ology|ical|ance|ence)s?$", piece) is not None,
     "unknown": lambda piece: piece == "[UNK]",
 }
-BYTE_CLASSES: dict[str, Sequence[int]] = {
-    "upper case": range(0x41, 0x5B),
-    "lower case": range(0x61, 0x7B),
-    "digit": range(0x30, 0x3A),
-    "space": (0x20,),
-    "tab": (0x09,),
-    "newline": (0x0A,),
-    "full stop": b".",
-    "comma": b",",
-    "question mark": b"?",
-    "exclamation mark": b"!",
-    "colon": b":",
-    "semicolon": b";",
-    "quote": b"\"'`",
-    "parenthesis": b"()",
-    "square bracket": b"[]",
-    "brace": b"{}",
-    "operator": b"+*/=<>^",
-    "minus": b"-",
-    "dollar": b"$",
-    "percent": b"%",
-    "backslash": b"\\",
-    "underscore": b"_",
-    "hash": b"#",
-    "beyond ascii": range(0xC2, 0xF5),
-    "beyond latin": range(0xC4, 0xF5),
-    "symbol block": (0xE2,),
-    "any": range(256),
-}
-PIECE_CLASS_NAMES = (*_WORD_CLASSES, *_PIECE_RULES, *(f"rarity {i}" for i in range(len(RARITY_LIMITS))), "any")
+# The bytes whose counts the trees may read: layout, punctuation, digits, capitals that name options or begin questions,
+# and letters common enough to measure running text. The case of a letter is lost on word pieces.
+BYTES = b"\n .,?!:;\"'()$%\\_{}+-*/=<>0123456789ABCDEITetaoins"
+PIECE_CLASS_NAMES = (*_WORD_CLASSES, *_PIECE_RULES, *(f"rarity {i}" for i in range(len(RARITY_LIMITS))))
 
 
 def piece_classes(vocabulary: Sequence[str]) -> npt.NDArray[np.int8]:
@@ -110,28 +84,29 @@ def piece_classes(vocabulary: Sequence[str]) -> npt.NDArray[np.int8]:
     columns += [[rule(piece) for piece in vocabulary] for rule in _PIECE_RULES.values()]
     bounds = [0, *RARITY_LIMITS]
     columns += [[lo <= i < hi for i in range(len(vocabulary))] for lo, hi in zip(bounds, RARITY_LIMITS, strict=False)]
-    columns.append([True] * len(vocabulary))
     return np.array(columns, np.int8).T.copy()
 
 
-def byte_class_matrix() -> Float32:
-    """0/1 membership of each byte in each class of `BYTE_CLASSES`, of shape (256, classes)."""
-    matrix = np.zeros((256, len(BYTE_CLASSES)), np.float32)
-    for column, values in enumerate(BYTE_CLASSES.values()):
-        matrix[list(values), column] = 1
-    return matrix
+def shares(sums: Float32) -> Float32:
+    """Each row of non-negative integers divided by its total; zeros stay zeros. Exact totals, so one rounding each."""
+    quotients: Float32 = sums / np.maximum(sums.sum(1, keepdims=True), np.float32(1))
+    return quotients
 
 
 def features(token_sums: Int64, byte_counts: Int64) -> Float32:
-    """What the trees read, as float32 of shape (prompts, features); `static_graph` computes the same in ONNX.
+    """What the trees read: shares of the token sums, then shares and counts of `BYTES`; float32 (prompts, features).
 
     Args:
-        token_sums: sums over each prompt's tokens of the rows of the token table, (prompts, columns). The last column
-            counts the tokens, and the `len(PIECE_CLASS_NAMES) - 1` before it the other classes of pieces.
+        token_sums: sums over each prompt's tokens of the rows of the token table, (prompts, columns). Rows of the table
+            have one total, so that shares of the sums are means over the tokens.
         byte_counts: how often each byte occurs in a prompt, (prompts, 256).
     """
-    one = np.float32(1)
-    sums = token_sums.astype(np.float32)
-    classes = byte_counts.astype(np.float32) @ byte_class_matrix()
-    tokens, size = np.maximum(sums[:, -1:], one), np.maximum(classes[:, -1:], one)
-    return np.concatenate([sums / tokens, tokens, classes / size, classes, size / tokens], axis=1)
+    counts, chosen = byte_counts.astype(np.float32), list(BYTES)
+    return np.concatenate([shares(token_sums.astype(np.float32)), shares(counts)[:, chosen], counts[:, chosen]], axis=1)
+
+
+def graph_columns(token_columns: int) -> list[int]:
+    """Where each of `features` stands in the graph, which has shares and counts of all bytes, not of `BYTES` alone."""
+    chosen = list(BYTES)
+    parts = (range(token_columns), (token_columns + byte for byte in chosen), (token_columns + 256 + b for b in chosen))
+    return [column for part in parts for column in part]

@@ -97,4 +97,4 @@ def test_served_win_rates_are_routellm_s(stub: pb_grpc.RoutingServiceStub, golde
     with pytest.raises(grpc.RpcError) as caught:
         stub.Decide(pb.DecideRequest(prompt="x", models=decision_pb2.ModelPair(strong="gpt-4-1106-previw")), timeout=30)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-    assert "did you mean 'gpt-4-1106-preview'?" in caught.value.details()
+    assert "did you mean 'gpt-4-1106-preview'?" in (caught.value.details() or "")

@@ -33,7 +33,8 @@ def write_encoder(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=32, **names).save_pretrained(str(folder))
+    wrap: Any = PreTrainedTokenizerFast  # transformers leaves its constructor untyped
+    wrap(tokenizer_object=tokenizer, model_max_length=32, **names).save_pretrained(str(folder))
     sizes: dict[str, Any] = {
         "vocab_size": len(tokens),
         "hidden_size": 32,

@@ -36,7 +36,9 @@ class Wire:
     """A transport that answers each request with the next of `answers`, the last again and again."""
 
     def __init__(self, *answers: Any) -> None:
-        self.answers, self.bodies, self.headers = list(answers), [], []
+        self.answers = list(answers)
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
 
     async def __call__(self, request: Any) -> Any:
         self.bodies.append(json.loads(request.content))

@@ -29,7 +29,8 @@ def item(embedding: Any, index: int | None = 0) -> dict[str, Any]:
 
 def decode(*items: Any, texts: int | None = None, dimensions: int | None = None) -> list[list[float]]:
     body = json.dumps({"data": items}).encode()
-    return decode_answer(body, len(items) if texts is None else texts, dimensions).vectors.tolist()
+    rows: list[list[float]] = decode_answer(body, len(items) if texts is None else texts, dimensions).vectors.tolist()
+    return rows
 
 
 def packed(*values: float) -> str:

@@ -46,10 +46,15 @@ def rates_of(router: CausalLLMRouter, prompts: list[str]) -> np.ndarray[Any, Any
     return np.array(router.score(prompts, router.models).strong_win_rates)
 
 
+def source(checkpoint: Path) -> tuple[Any, Any]:
+    """The model and the tokenizer as transformers loads them; it leaves much of both untyped."""
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(str(checkpoint))
+    return model.eval(), transformers.AutoTokenizer.from_pretrained(str(checkpoint))
+
+
 def generated(checkpoint: Path, prompts: list[str]) -> tuple[list[float], list[int | None]]:
     """The rule, read off six tokens that transformers generates: win rates, and the step that gave the rating."""
-    model = transformers.AutoModelForCausalLM.from_pretrained(str(checkpoint)).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(checkpoint))
+    model, tokenizer = source(checkpoint)
     rates, steps = [], []
     for prompt in prompts:
         text = "".join(
@@ -87,8 +92,7 @@ def test_the_answer_ends_with_a_stop_token(tmp_path: Path) -> None:
     checkpoint = write_decoder(tmp_path / "checkpoint", seed=5, rating_scale=2.0)
     prompts = [prompt_of(words % 30 + 1, 100 + words) for words in range(40)]
     before, steps = generated(checkpoint, prompts)
-    model = transformers.AutoModelForCausalLM.from_pretrained(str(checkpoint)).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(checkpoint))
+    model, tokenizer = source(checkpoint)
     late = next(index for index, step in enumerate(steps) if step)
     text = f"<|start_header_id|>user<|end_header_id|>\n\nw5\n{prompts[late]}\n\nw6<|eot_id|>"
     text = f"<|start_header_id|>system<|end_header_id|>\n\nw1 w2 w3 w4<|eot_id|>{text}"

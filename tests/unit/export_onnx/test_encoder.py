@@ -47,7 +47,7 @@ def by_hand(checkpoint: Path, text: str, max_tokens: int, pooling: str, normaliz
     )
     with torch.inference_mode():
         hidden = AutoModel.from_pretrained(str(checkpoint)).eval()(**tokens).last_hidden_state[0].numpy()
-    vector = hidden[0] if pooling == "cls_token" else hidden.mean(axis=0)
+    vector: np.ndarray[Any, Any] = hidden[0] if pooling == "cls_token" else hidden.mean(axis=0)
     return vector / np.linalg.norm(vector) if normalize else vector
 
 

@@ -53,7 +53,7 @@ def by_hand(checkpoint: Path, vector: np.ndarray[Any, Any], strong: str, weak: s
 def test_every_pair_gives_the_formula_s_win_rate(
     tmp_path: Path, quantize: str | None, tolerance: float, projected: bool
 ) -> None:
-    config = {} if projected else {"use_proj": False, "text_dim": 6}
+    config: dict[str, Any] = {} if projected else {"use_proj": False, "text_dim": 6}
     checkpoint = write_checkpoint(tmp_path / "checkpoint", **config)
     report = export(checkpoint, tmp_path / "artifact", quantize=quantize, **PAIR)
     assert (quantize or "fp32") in report

@@ -16,6 +16,7 @@ pytest.importorskip("onnx", reason="the extra `export` is not installed")
 from export_onnx import sw_ranking
 from export_onnx.battles import read_battles, read_embeddings
 from export_onnx.cli import main
+from export_onnx.similarity_graph import write_graph
 from export_onnx.similarity_proof import source_win_rates
 from export_onnx.tables import find_tables
 from routing_service.artifacts.loading import open_artifact
@@ -176,8 +177,9 @@ def test_the_command_line_gives_an_artifact(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_an_export_that_deviates_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = sw_ranking.write_graph
-    monkeypatch.setattr(sw_ranking, "write_graph", lambda path, rows, precision: write(path, rows[::-1], precision))
+    monkeypatch.setattr(
+        sw_ranking, "write_graph", lambda path, rows, precision: write_graph(path, rows[::-1], precision)
+    )
     assert "differs from the source model" in refusal(tmp_path / "artifact", **write_data(tmp_path / "data"))
 
 

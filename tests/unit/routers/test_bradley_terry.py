@@ -15,11 +15,12 @@ from hypothesis.extra import numpy as st_numpy
 from routing_service.routers.bradley_terry import newton_ratings, routellm_ratings, win_rate
 
 Matrix = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 A_WINS, B_WINS, TIE = 0, 1, 2
 
 
-def battles(seed: int, players: int, count: int) -> tuple[npt.NDArray[np.int64], ...]:
-    """Battles of players of chance strength, some of a player with itself."""
+def battles(seed: int, players: int, count: int) -> tuple[Integers, Integers, Integers]:
+    """Sides a, sides b and outcomes: battles of players of chance strength, some of a player with itself."""
     rng = np.random.default_rng(seed)
     a, b = rng.integers(players, size=(2, count))
     strength = rng.normal(0.0, 0.4, players)
@@ -27,9 +28,7 @@ def battles(seed: int, players: int, count: int) -> tuple[npt.NDArray[np.int64],
     return a, b, np.where(rng.random(count) < 0.2, TIE, outcome)
 
 
-def wins_of(
-    a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], outcome: npt.NDArray[np.int64], weights: Matrix, players: int
-) -> Matrix:
+def wins_of(a: Integers, b: Integers, outcome: Integers, weights: Matrix, players: int) -> Matrix:
     """The matrix of wins, one battle at a time."""
     wins = np.zeros((players + 1, players + 1))
     for one, other, result, weight in zip(a, b, outcome, weights, strict=True):
@@ -39,9 +38,7 @@ def wins_of(
     return wins
 
 
-def regressed(
-    a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], outcome: npt.NDArray[np.int64], weights: Matrix, players: int
-) -> Matrix:
+def regressed(a: Integers, b: Integers, outcome: Integers, weights: Matrix, players: int) -> Matrix:
     """Coefficients of a logistic regression over battles, each twice; a tie is won once and lost once."""
     linear_model = pytest.importorskip("sklearn.linear_model", reason="the extra `train` is not installed")
     design = np.zeros((2 * len(a), players))

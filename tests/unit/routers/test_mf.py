@@ -176,7 +176,10 @@ def test_options_that_do_not_fit_are_refused(folder: Path, tmp_path: Path, optio
 
 
 def edit(name: str, content: bytes) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_bytes(content) and None
+    def write(folder: Path) -> None:
+        (folder / name).write_bytes(content)
+
+    return write
 
 
 def scale_table(folder: Path) -> None:

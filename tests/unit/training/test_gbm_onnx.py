@@ -29,36 +29,41 @@ def session(attributes: dict[str, Any]) -> onnxruntime.InferenceSession:
 
 
 @pytest.fixture(scope="module")
-def boosters() -> list[lightgbm.Booster]:
+def booster() -> lightgbm.Booster:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 6)).astype(np.float32)
     # Coarse columns, so that many rows lie exactly on a threshold's neighbours.
     x[:, 3:] = np.rint(x[:, 3:] * 4) / np.float32(12)
     y = 1 / (1 + np.exp(-x[:, 0] * x[:, 3] - x[:, 4]))
     parameters = {"objective": "cross_entropy", "verbosity": -1, "num_leaves": 15, "num_threads": 1}
-    return [
-        lightgbm.train(
-            {**parameters, "seed": s, "bagging_fraction": 0.7, "bagging_freq": 1}, lightgbm.Dataset(x, y), 40
-        )
-        for s in (0, 1)
-    ]
+    return lightgbm.train(parameters, lightgbm.Dataset(x, y), 40)
 
 
-def test_scores_equal_lightgbms(boosters: list[lightgbm.Booster]) -> None:
-    models = [booster.dump_model() for booster in boosters]
+def test_scores_equal_lightgbms(booster: lightgbm.Booster) -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(5000, 6)).astype(np.float32)
     x[:, 3:] = np.rint(x[:, 3:] * 4) / np.float32(12)
-    got = session(tree_attributes(models, 1.5, -0.25)).run(None, {"x": x})[0][:, 0]
-    expected = -0.25 + 1.5 * np.mean([booster.predict(x, raw_score=True) for booster in boosters], axis=0)
-    # A wrong branch anywhere costs far more than rounding each of 80 leaves to the grid.
-    np.testing.assert_allclose(got, expected, atol=81 * LEAF_STEP / 2)
+    got = session(tree_attributes(booster.dump_model(), 1.5, -0.25, range(6))).run(None, {"x": x})[0][:, 0]
+    # A wrong branch anywhere costs far more than rounding each of 40 leaves and the intercept to the grid.
+    np.testing.assert_allclose(
+        got, -0.25 + 1.5 * np.asarray(booster.predict(x, raw_score=True)), atol=41 * LEAF_STEP / 2
+    )
     np.testing.assert_array_equal(got / LEAF_STEP, np.rint(got / LEAF_STEP))
 
 
-def test_values_at_and_beside_every_threshold_take_lightgbms_branch(boosters: list[lightgbm.Booster]) -> None:
-    model = boosters[0].dump_model()
-    attributes = tree_attributes([model], 1.0, 0.0)
+def test_features_are_read_from_the_columns_that_are_named(booster: lightgbm.Booster) -> None:
+    x = np.random.default_rng(1).normal(size=(500, 6)).astype(np.float32)
+    columns = [3, 0, 5, 1, 4, 2]
+    moved = np.empty_like(x)
+    moved[:, columns] = x
+    model = booster.dump_model()
+    got = session(tree_attributes(model, 1.0, 0.0, columns)).run(None, {"x": moved})[0]
+    np.testing.assert_array_equal(got, session(tree_attributes(model, 1.0, 0.0, range(6))).run(None, {"x": x})[0])
+    assert len(np.unique(got)) > 100
+
+
+def test_values_at_and_beside_every_threshold_take_lightgbms_branch(booster: lightgbm.Booster) -> None:
+    attributes = tree_attributes(booster.dump_model(), 1.0, 0.0, range(6))
     splits = [
         (feature, np.float32(value))
         for feature, value, mode in zip(
@@ -76,7 +81,7 @@ def test_values_at_and_beside_every_threshold_take_lightgbms_branch(boosters: li
             np.nextafter(value, np.float32(9)),
         ]
     got = session(attributes).run(None, {"x": x})[0][:, 0]
-    np.testing.assert_allclose(got, boosters[0].predict(x, raw_score=True), atol=41 * LEAF_STEP / 2)
+    np.testing.assert_allclose(got, booster.predict(x, raw_score=True), atol=41 * LEAF_STEP / 2)
 
 
 @given(st.floats(-1e30, 1e30))
@@ -86,13 +91,13 @@ def test_thresholds_round_down(threshold: float) -> None:
     assert rounded <= threshold < float(np.nextafter(np.float32(rounded), np.float32(np.inf)))
 
 
-def test_refuses_splits_that_it_would_get_wrong(boosters: list[lightgbm.Booster]) -> None:
-    model = boosters[0].dump_model()
+def test_refuses_splits_that_it_would_get_wrong(booster: lightgbm.Booster) -> None:
+    model = booster.dump_model()
     model["tree_info"][0]["tree_structure"]["decision_type"] = "=="
     with pytest.raises(ValueError, match="tree 0: only splits"):
-        tree_attributes([model], 1.0, 0.0)
+        tree_attributes(model, 1.0, 0.0, range(6))
 
 
-def test_refuses_sums_that_would_not_be_exact(boosters: list[lightgbm.Booster]) -> None:
+def test_refuses_sums_that_would_not_be_exact(booster: lightgbm.Booster) -> None:
     with pytest.raises(ValueError, match="exact below 64"):
-        tree_attributes([boosters[0].dump_model()], 1000.0, 0.0)
+        tree_attributes(booster.dump_model(), 1000.0, 0.0, range(6))

@@ -19,8 +19,8 @@ from routing_service.training import static_model
 from routing_service.training.examples import Example
 from routing_service.training.gbm_onnx import tree_attributes
 from routing_service.training.report import traffic_quantiles
-from routing_service.training.static import TrainingReport, score, train
-from routing_service.training.static_features import byte_class_matrix, features, piece_classes
+from routing_service.training.static import MAX_TOKENS, TrainingReport, score, train
+from routing_service.training.static_features import BYTES, features, graph_columns, piece_classes
 from routing_service.training.static_graph import build_graph
 
 from .conftest import EASY, HARD, PIECES, WritePreferences
@@ -120,25 +120,50 @@ def test_rows_that_all_end_alike_teach_nothing(tmp_path: Path, embeddings_folder
 def test_the_graph_computes_what_lightgbm_and_the_calibrator_do(tmp_path: Path, embeddings_folder: Path) -> None:
     rng = np.random.default_rng(0)
     words = np.array([*EASY.split(), *HARD.split(), "x1", "Ünï", "\n", "{}", "$5"])
-    prompts = [" ".join(rng.choice(words, rng.integers(0, 30))) for _ in range(600)]
+    prompts = ["", " ", *(" ".join(rng.choice(words, rng.integers(0, 30))) for _ in range(600))]
     encoder = StaticTextEncoder(embeddings_folder / "tokenizer.json", 512)
     encoded = encoder.encode_batch(prompts)
     ids = [text.ids for text in encoded]
-    table = static_model.component_table(
-        rng.normal(size=(len(PIECES), 8)).astype(np.float32), ids, piece_classes(PIECES)
-    )
+    vectors = rng.normal(size=(len(PIECES), 8)).astype(np.float32)
+    table = static_model.component_table(vectors, ids, piece_classes(PIECES))
     inputs = features(static_model.token_sums(table, ids), np.stack([text.byte_counts for text in encoded]))
     targets = np.array([prompt.count("prove") / 30 for prompt in prompts])
-    data = static_model.TrainingSet(inputs, targets, np.ones(600), np.zeros(600, np.int64))
-    boosters = static_model.fit(data, seed=0)
+    rows = len(prompts)
+    booster = static_model.fit(static_model.TrainingSet(inputs, targets, np.ones(rows), np.zeros(rows, np.int64)), 0)
     calibrator = static_model.Calibrator(1.25, -0.125)
-    graph = build_graph(
-        table, tree_attributes([b.dump_model() for b in boosters], calibrator.slope, calibrator.intercept)
-    )
-    (tmp_path / "model.onnx").write_bytes(graph)
+    columns = graph_columns(table.shape[1])
+    trees = tree_attributes(booster.dump_model(), calibrator.slope, calibrator.intercept, columns)
+    (tmp_path / "model.onnx").write_bytes(build_graph(table, trees))
     got = score(tmp_path / "model.onnx", encoder, prompts)
-    np.testing.assert_allclose(got, calibrator(static_model.log_odds(boosters, inputs)), atol=1e-4)
+    np.testing.assert_allclose(got, calibrator(static_model.log_odds(booster, inputs)), atol=1e-4)
     assert got.min() < got.max()
+
+
+def test_rows_of_the_table_have_one_total_so_that_shares_are_means() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(len(PIECES), 40)).astype(np.float32)
+    ids = [rng.integers(0, len(PIECES), 12).tolist() for _ in range(200)]
+    table = static_model.component_table(vectors, [*ids, []], piece_classes(PIECES))
+    totals = table.sum(1)
+    assert (table >= 0).all()
+    assert (table == np.rint(table)).all()
+    assert (totals == totals[0]).all()
+    # The longest prompt's total is an exact float32.
+    assert MAX_TOKENS * totals[0] < 2**24
+    shares = features(static_model.token_sums(table, ids), np.ones((200, 256), np.int64))[:, : table.shape[1]]
+    np.testing.assert_allclose(shares, [table[row].mean(0) / totals[0] for row in ids], rtol=1e-6)
+
+
+def test_features_of_bytes_by_hand() -> None:
+    counts = np.bincount(list(b"A 1, 2, 3?"), minlength=256)[np.newaxis]
+    row = features(np.zeros((1, 4), np.int64), counts)[0]
+    columns = graph_columns(4)
+    assert len(row) == len(columns) == 4 + 2 * len(BYTES)
+    assert (row[:4] == 0).all()
+    by_column = dict(zip(columns, row.tolist(), strict=True))
+    assert [by_column[4 + 256 + byte] for byte in b", A?"] == [2, 3, 1, 1]
+    assert by_column[4 + ord(",")] == pytest.approx(0.2)
+    assert len(set(BYTES)) == len(BYTES)
 
 
 def test_a_batch_of_the_shipped_router_gives_single_scores_bit_for_bit() -> None:
@@ -173,14 +198,6 @@ def test_a_batch_of_the_shipped_router_gives_single_scores_bit_for_bit() -> None
         batched += router.score(batch, router.models).strong_win_rates
     assert batched == single
     assert len(set(single)) > 1000
-
-
-def test_every_byte_that_utf8_has_is_of_some_class() -> None:
-    matrix = byte_class_matrix()
-    assert set(np.unique(matrix)) == {0, 1}
-    assert (matrix[:, -1] == 1).all()
-    printable = [byte for byte in range(0x20, 0x7F) if chr(byte) not in "~|@&"]
-    assert (matrix[printable, :-1].sum(1) >= 1).all()
 
 
 def test_quantiles_of_a_mixture_by_hand() -> None:

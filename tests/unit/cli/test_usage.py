@@ -1,0 +1,84 @@
+"""What every command has: help, exit codes, and an output that may fail."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Run, complaint
+
+COMMANDS = [["serve"], ["decide"], ["score"], ["calibrate"], ["train", "static"], ["check-config"], ["health"]]
+CHECK = [sys.executable, "-m", "routing_service", "check-config"]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(run: Run, command: list[str]) -> None:
+    ran = run(*command, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert f"Example: routing-service {' '.join(command)}" in " ".join(ran.out.split())
+
+
+def test_help_lists_every_command(run: Run) -> None:
+    ran = run("--help")
+    assert ran.code == 0
+    assert all(command[0] in ran.out for command in COMMANDS)
+
+
+def test_the_version_is_told(run: Run) -> None:
+    from importlib.metadata import version
+
+    assert run("--version").out == f"routing-service {version('routing-service')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "COMMAND"),
+        (["scoer"], "scoer"),
+        (["score"], "--input, --output"),
+        (["score", "--input", "a"], "--output"),
+        (["calibrate"], "--strong-model-pct"),
+        (["calibrate", "--strong-model-pct"], "expected at least one argument"),
+        (["calibrate", "--strong-model-pct", "50"], "'50' is no number from 0 to 1"),
+        (["calibrate", "--strong-model-pct", "0.5", "nan"], "'nan' is no number from 0 to 1"),
+        (["calibrate", "--strong-model-pct", "-0.1"], "no number from 0 to 1"),
+        (["calibrate", "--strong-model-pct", "half"], "'half' is no number from 0 to 1"),
+        (["check-config"], "F"),
+        (["check-config", "a", "b"], "unrecognized arguments: b"),
+        (["serve", "--address", "localhost"], "write HOST:PORT"),
+        (["serve", "--workers", "0"], "'0' is no number of processes from 1 to 256"),
+        (["serve", "--workers", "9" * 5000], "--workers"),
+        (["decide", "x", "--threshold", "0.5", "--strong-share", "0.5"], "not allowed with argument"),
+        (["train"], "TYPE"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_one_line_that_names_the_help(
+    run: Run, arguments: list[str], problem: str
+) -> None:
+    err = complaint(run(*arguments), code=2)
+    assert problem in err
+    assert "--help`" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="not here: only Linux has a device that is always full")
+def test_an_output_that_is_full_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("routers: {odds: {type: random}}")
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run([*CHECK, tmp_path / "c.yaml"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert ran.returncode == 1
+    assert ran.stderr == "routing-service: error: standard output cannot be written: No space left on device\n"
+
+
+def test_a_reader_of_the_output_that_has_gone_is_no_error_to_speak_of(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("routers: {odds: {type: random}}")
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ran = subprocess.run([*CHECK, tmp_path / "c.yaml"], stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    finally:
+        os.close(writer)
+    assert (ran.returncode, ran.stderr) == (1, b"")
