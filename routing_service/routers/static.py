@@ -1,33 +1,23 @@
 """`static`: static word-piece embeddings and prompt features under small trees, as one ONNX graph.
 
-Microseconds a prompt on a CPU, so it runs inline, and in numpy: see `routing_service.routers.numpy_graph`.
-`routing_service.training.static` makes its artifact, whose self-test vectors are ONNX Runtime's answers.
+Microseconds a prompt on a CPU, so it runs inline. `routing_service.training.static` makes its artifact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
-import structlog
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT, Artifact, open_artifact, self_test
-from routing_service.artifacts.onnx_file import read_onnx
-from routing_service.artifacts.sessions import CPU, SessionConfig, open_session
+from routing_service.artifacts.sessions import SessionConfig, open_session, session_io
 from routing_service.errors import ArtifactError
 from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
-from routing_service.routers.numpy_graph import NumpyGraph, UnsupportedError
 from routing_service.routers.static_text import StaticTextEncoder, pad_ids
-
-log = structlog.get_logger(__name__)
-
-Ids: TypeAlias = npt.NDArray[np.int32]
-Counts: TypeAlias = npt.NDArray[np.int64]
 
 PAD_ID = -1  # ONNX's Gather reads it as the table's last row, which is zero
 INPUTS = ("token_ids", "byte_counts")
@@ -70,7 +60,13 @@ class StaticRouter(Router):
         )
         self._own_models = own
         self._encoder = StaticTextEncoder(artifact.file("tokenizer.json"), manifest.max_tokens)
-        self._run = _runner(artifact.file("model.onnx"), session or SessionConfig())
+        graph = artifact.file("model.onnx")
+        self._session = open_session(graph, session or SessionConfig())
+        inputs, outputs = session_io(self._session)
+        if set(inputs) != set(INPUTS) or OUTPUT not in outputs:
+            raise ArtifactError(
+                graph, f"has the inputs {sorted(inputs)}; a static graph has {sorted(INPUTS)} and gives {OUTPUT!r}"
+            )
         self_test(self, artifact)
 
     @classmethod
@@ -101,7 +97,7 @@ class StaticRouter(Router):
             ids = pad_ids(encoded, PAD_ID)
             counts = np.stack([e.byte_counts for e in encoded])
         tokenized = perf_counter_ns()
-        rates = self._run(ids, counts)
+        rates = self._session.run((OUTPUT,), {"token_ids": ids, "byte_counts": counts})[0]
         done = perf_counter_ns()
         return Scores(
             rates.tolist(),
@@ -110,22 +106,3 @@ class StaticRouter(Router):
             (tokenized - start) / 1e3,
             (done - tokenized) / 1e3,
         )
-
-
-def _runner(graph: Path, config: SessionConfig) -> Callable[[Ids, Counts], npt.NDArray[Any]]:
-    """What turns ids and counts into win rates: numpy on a CPU, ONNX Runtime where other providers are wanted."""
-    if config.providers == (CPU,):
-        try:
-            return NumpyGraph(read_onnx(graph), INPUTS, OUTPUT).run
-        except UnsupportedError as error:
-            log.info("static_graph_runs_in_onnxruntime", why=str(error))
-    session = open_session(graph, config)
-    names = sorted(node.name for node in session.get_inputs())
-    if names != sorted(INPUTS) or OUTPUT not in [node.name for node in session.get_outputs()]:
-        raise ArtifactError(graph, f"has inputs {names}; a static graph has {sorted(INPUTS)} and gives {OUTPUT!r}")
-
-    def run(ids: Ids, counts: Counts) -> npt.NDArray[Any]:
-        rates: npt.NDArray[Any] = session.run((OUTPUT,), {"token_ids": ids, "byte_counts": counts})[0]
-        return rates
-
-    return run

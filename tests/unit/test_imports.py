@@ -69,8 +69,6 @@ def fault(room: str, found: Import) -> str | None:
             return None
         return "serving imports nothing that is offline"
     if top in GRPC:
-        if room == "artifacts" and found.module.startswith("google.protobuf"):
-            return None  # ONNX files are protobuf messages; that is no wire
         if room == "server" or (room == "errors" and found.lazy) or (room == "cli" and top == "routing_client"):
             return None
         return "only server/ and errors.py (lazily) know gRPC"
