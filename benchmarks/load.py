@@ -40,7 +40,9 @@ def prepare(address: str, method: str, request: Message, path: Path) -> Call:
     """
     payload = request.SerializeToString()
     with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)]) as channel:
-        answer: bytes = channel.unary_unary(SERVICE + method, None, None)(payload, timeout=30)
+        call = channel.unary_unary(SERVICE + method, None, None)
+        # Twice: the second answer, like all that follow, may come from the cache of recent scores, and is shorter then.
+        answer: bytes = [call(payload, timeout=30) for _ in range(2)][-1]
     path.write_bytes(struct.pack(">BI", 0, len(payload)) + payload)
     return Call(method, path, len(answer) + 5)
 
