@@ -193,14 +193,18 @@ def test_every_outage_is_covered(
 ) -> None:
     scripted.on("Decide", answer)
     with pytest.raises(error) as caught:
-        make_client(scripted.target).decide(SECRET)
+        make_client(scripted.target, timeout=20).decide(SECRET)
     assert type(caught.value) is error
-    nameless = make_client(scripted.target, on_unavailable="strong", weak_model="small").decide("hello")
-    assert (nameless.model, nameless.is_strong) == ("strong", True)
-    strong = make_client(scripted.target, on_unavailable="strong", strong_model="big").decide("hello", request_id="q")
+    client = make_client(scripted.target, timeout=20, on_unavailable="strong", strong_model="big")
+    strong = client.decide("hello", request_id="q")
     assert (strong.model, strong.is_strong, strong.reason) == ("big", True, DecisionReason.UNAVAILABLE)
     assert (strong.fallback_reason, strong.request_id) == (why, "q")
     assert strong.strong_win_rate is strong.threshold is None
+
+
+def test_without_a_name_the_tier_s_word_stands_for_the_model(refused: str, make_client: Answer) -> None:
+    decision = make_client(refused, on_unavailable="strong", weak_model="small").decide("hello")
+    assert (decision.model, decision.is_strong) == ("strong", True)
 
 
 @pytest.mark.parametrize(
