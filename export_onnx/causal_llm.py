@@ -130,8 +130,9 @@ def rating_ids(tokenizer: SourceTokenizer, rows: int, where: Path) -> tuple[int,
     ids = tuple(int(vocabulary[token]) for token in RATINGS)
     if ids != tuple(range(rows - len(RATINGS), rows)):
         raise UsageError(
-            f"{where}: the rating tokens have the ids {list(ids)}, but RouteLLM reads ratings from the model's last "
-            f"{len(RATINGS)} rows, {rows - len(RATINGS)} to {rows - 1}; is this the model's own tokenizer?"
+            f"{where}: the rating tokens have the ids {list(ids)}, and are not the last of the model's {rows} embedding "
+            "rows, from which ratings are read; with a padded vocabulary resize the embeddings to the tokenizer's "
+            "length, else use the model's own tokenizer"
         )
     return ids
 

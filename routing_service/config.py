@@ -105,13 +105,14 @@ class LimitsConfig:
     max_batch_items: int = 1024
     # The largest message that gRPC accepts, in bytes. Beyond it gRPC itself answers RESOURCE_EXHAUSTED.
     max_message_bytes: int = 32 * 1024 * 1024
-    # The most calls in progress at once. Beyond it gRPC itself answers RESOURCE_EXHAUSTED, at once.
+    # The most calls that have begun and not ended. Beyond it gRPC itself answers RESOURCE_EXHAUSTED, at once. Calls
+    # that wait for the process to get to them have not begun.
     max_concurrent_calls: int = 4096
 
     def __post_init__(self) -> None:
         for name in ("max_prompt_bytes", "max_batch_items", "max_message_bytes", "max_concurrent_calls"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+            if not 1 <= getattr(self, name) <= 2**31 - 1:
+                raise ValueError(f"{name} must be from 1 to {2**31 - 1}")
         if self.max_message_bytes <= self.max_prompt_bytes:
             raise ValueError("max_message_bytes must be larger than max_prompt_bytes, or no prompt could be that long")
 

@@ -29,6 +29,8 @@ def read_prompts(path: Path) -> Iterator[str]:
         UsageError: the file cannot be read, is not what its name says, or has no `prompt`; says on which line.
     """
     suffix = _suffix(path)
+    if suffix == ".json":
+        raise UsageError(f"{path}: a JSON document is not read; write one object a line and name the file .jsonl")
     if suffix == ".parquet":
         yield from _parquet(path)
     elif suffix == ".csv":
@@ -93,7 +95,7 @@ def _lines(file: IO[str], path: Path) -> Iterator[str]:
 
 def _csv(file: IO[str], path: Path) -> Iterator[str]:
     csv.field_size_limit(sys.maxsize)
-    reader = csv.DictReader(_lines(file, path))
+    reader = csv.DictReader(_lines(file, path), strict=True)  # an open quote must not swallow the rest
     try:
         columns = list(reader.fieldnames or ())
         if PROMPT_KEY not in columns:

@@ -122,7 +122,7 @@ def calibrate(options: argparse.Namespace) -> None:
         percent = round(share * 100, 10)  # 0.07 * 100 is not quite 7
         _print(f"For {percent}% strong model calls for {name}, threshold = {round(point['threshold'], 5)}")
         if abs(point.get("realised_share", share) - share) > 0.005:
-            print(f"note: equal scores make that {point['realised_share']:.1%} on this sample", file=sys.stderr)
+            print(f"note: the closest that this sample allows is {point['realised_share']:.1%}", file=sys.stderr)
 
 
 def _scores_of(engine: Engine, router: str, path: Path) -> list[float]:

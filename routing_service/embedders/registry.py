@@ -22,7 +22,7 @@ EMBEDDERS: Plugins[Embedder] = Plugins(
 
 
 class Embedders:
-    """The embedders of one configuration. One that no router uses is checked for its type only."""
+    """The embedders of one configuration, each built once."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -41,6 +41,16 @@ class Embedders:
             return self._built[name]
 
         return get
+
+    def build_all(self) -> None:
+        """Build those that no router asked for, so that what is wrong with them is said too.
+
+        Raises:
+            ConfigError: a section is wrong.
+            ArtifactError: an artifact cannot be trusted or read.
+        """
+        for name, config in self._config.embedders.items():
+            self.for_section(config.section)(name)
 
     def close(self) -> None:
         """Close every embedder that was built."""

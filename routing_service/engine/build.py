@@ -18,5 +18,6 @@ def build_engine(config: Config) -> Engine:
     """
     embedders = Embedders(config)
     routers = build_routers(config, embedders)
+    embedders.build_all()
     planner = Planner(routers, config)
     return Engine(routers, planner, config.fallback, config.cache.max_entries, on_close=embedders.close)

@@ -27,9 +27,14 @@ CHARACTERS_PER_TOKEN = 8
 WORD_TABLE_SIZE = 32_768
 LONGEST_TABLED_WORD = 48
 
-# Pieces that BERT's normalizer and pre-tokenizer treat independently of their neighbours: a run of letters, digits,
-# control characters and anything beyond ASCII (which the tokenizer may split further), or one ASCII punctuation mark.
-_PIECES = re.compile(r"[A-Za-z0-9\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\U0010ffff]+|[^A-Za-z0-9 \t\n\r]").findall
+# Pieces that BERT's normalizer and pre-tokenizer treat independently of their neighbours: one Chinese character, a run
+# of letters, digits, control characters and all else beyond ASCII (which the tokenizer may split further), or one ASCII
+# punctuation mark.
+_PIECES = re.compile(
+    r"[\u3400-\u4dbf\u4e00-\u9fff]"
+    r"|[A-Za-z0-9\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\u33ff\u4dc0-\u4dff\ua000-\U0010ffff]+"
+    r"|[^A-Za-z0-9 \t\n\r]"
+).findall
 
 
 class EncodedText(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 from pathlib import Path
@@ -22,6 +23,8 @@ from routing_service.observability.metrics import Metrics
 from routing_service.server.service import SERVICE_NAME, RoutingService
 
 log = structlog.get_logger(__name__)
+
+MAX_PENDING_CALLS = 65_536
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -47,6 +50,7 @@ async def serve(
     """
     started = perf_counter()
     stop = asyncio.Event()
+    orphaned = asyncio.create_task(_stop_when_orphaned(stop)) if reuse_port else None
     if handle_signals:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -66,17 +70,27 @@ async def serve(
         gc.freeze()
         await _set_health(status, _SERVING)
         if ready_file is not None:
-            _write_atomically(ready_file, f"{address}\n")
+            write_atomically(ready_file, f"{address}\n")
         log.info("serving", address=address, seconds=round(perf_counter() - started, 3))
         await stop.wait()
         log.info("draining", delay_seconds=config.server.shutdown.delay_seconds)
         await _set_health(status, _NOT_SERVING)
         await asyncio.sleep(config.server.shutdown.delay_seconds)
     finally:
+        if orphaned is not None:
+            orphaned.cancel()
         await server.stop(config.server.shutdown.grace_seconds)
         if engine is not None:
             engine.close()
     log.info("stopped")
+
+
+async def _stop_when_orphaned(stop: asyncio.Event) -> None:
+    """A worker whose supervisor was killed would keep the port for ever."""
+    supervisor = os.getppid()
+    while os.getppid() == supervisor:  # noqa: ASYNC110 - the system has no event for this
+        await asyncio.sleep(0.5)
+    stop.set()
 
 
 def _grpc_server(config: Config, service: RoutingService, *, reuse_port: bool) -> tuple[grpc.aio.Server, Any]:
@@ -86,6 +100,9 @@ def _grpc_server(config: Config, service: RoutingService, *, reuse_port: bool) -
             ("grpc.so_reuseport", int(reuse_port)),
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", -1),
+            # gRPC cancels calls that wait beyond these, and says neither why nor that trying again would help.
+            ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+            ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
         ],
         maximum_concurrent_rpcs=limits.max_concurrent_calls,
     )
@@ -150,7 +167,12 @@ def _serve_metrics(config: Config, metrics: Metrics) -> None:
     log.info("metrics", address=f"{host}:{bound}")
 
 
-def _write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
+    """Write a ready file, whole or not at all.
+
+    Raises:
+        ServerError: it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

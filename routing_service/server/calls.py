@@ -91,5 +91,8 @@ class Calls:
 
 
 async def yield_to_others() -> None:
-    """Let other calls run; a call whose caller has gone is cancelled here."""
-    await asyncio.sleep(0)
+    """Let other calls in; a call whose caller has gone is cancelled here.
+
+    gRPC hands calls over from a thread of its own, so that one turn of the event loop would not be enough.
+    """
+    await asyncio.sleep(0.001)

@@ -15,7 +15,7 @@ import structlog
 
 from routing_service.config import Config, split_address
 from routing_service.errors import ServerError
-from routing_service.server.app import check_free
+from routing_service.server.app import check_free, write_atomically
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +42,10 @@ def serve_with_workers(config: Config, config_file: Path | None, ready_file: Pat
         supervisor = _Supervisor(config, config_file, address, Path(folder))
         try:
             supervisor.start()
-            if ready_file is not None:
-                ready_file.write_text(f"{address}\n", encoding="utf-8")
-            log.info("serving", address=address, workers=config.server.workers)
+            if not supervisor.stopping:
+                if ready_file is not None:
+                    write_atomically(ready_file, f"{address}\n")
+                log.info("serving", address=address, workers=config.server.workers)
             supervisor.watch()
         finally:
             supervisor.stop(config.server.shutdown.delay_seconds + config.server.shutdown.grace_seconds)
@@ -71,26 +72,26 @@ class _Supervisor:
         self._config, self._config_file, self._address, self._folder = config, config_file, address, folder
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._restarts: list[float] = []
-        self._stopping = False
+        self.stopping = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping = True
+        self.stopping = True
 
     def start(self) -> None:
         for index in range(self._config.server.workers):
             self._spawn(index)
-        while not self._stopping and not all(self._ready_file(index).exists() for index in self._workers):
+        while not self.stopping and not all(self._ready_file(index).exists() for index in self._workers):
             for worker in self._workers.values():
                 if worker.poll() is not None:
                     raise ServerError("a worker did not come up; its message is above")
             time.sleep(_POLL_SECONDS)
 
     def watch(self) -> None:
-        while not self._stopping:
+        while not self.stopping:
             for index, worker in list(self._workers.items()):
-                if worker.poll() is not None and not self._stopping:
+                if worker.poll() is not None and not self.stopping:
                     self._replace(index, worker.returncode)
             time.sleep(_POLL_SECONDS)
 

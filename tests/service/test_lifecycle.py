@@ -246,3 +246,36 @@ def test_decide_command(start_service: StartService) -> None:
     assert result.stdout.startswith("mixtral-8x7b-instruct-v0.1")
     assert "did you mean 'static'" in one_line(run("decide", "hi", "--address", service.address, "--router", "statik"))
     assert run("decide", "hi", "--threshold", "2").returncode == 2
+
+
+def test_workers_stop_when_their_supervisor_is_killed(start_service: StartService) -> None:
+    service = start_service("--workers", "2")
+    assert service.address
+    workers = _children(service.process.pid)
+    service.process.kill()
+    service.process.wait()
+    deadline = time.monotonic() + 20
+    while (alive := [pid for pid in workers if _is_running(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_ready_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    for extra in ((), ("--workers", "2")):
+        line = one_line(run("serve", "--address", "127.0.0.1:0", "--ready-file", str(tmp_path / "no" / "f"), *extra))
+        assert "--ready-file" in line
+
+
+def test_a_burst_is_answered_whole(start_service: StartService) -> None:
+    service = start_service()
+    with grpc.insecure_channel(service.address) as channel:
+        decide = pb_grpc.RoutingServiceStub(channel).Decide
+        calls = [decide.future(pb.DecideRequest(prompt=f"What is {n} squared?")) for n in range(4000)]
+        assert all(call.result(timeout=60).decision.model for call in calls)

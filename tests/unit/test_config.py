@@ -120,7 +120,12 @@ def test_sections_are_frozen_and_every_field_has_a_comment() -> None:
         ("server:\n  workers: 0\n", 2, "server", "workers must be from 1 to 256"),
         ("server:\n  address: localhost\n", 2, "server", "address: 'localhost' is no address; write HOST:PORT, e.g."),
         ("server:\n  metrics_address: ''\n", 2, "server", "metrics_address: '' is no address"),
-        ("server:\n  limits: {max_prompt_bytes: 0}\n", 2, "server.limits", "max_prompt_bytes must be at least 1"),
+        (
+            "server:\n  limits: {max_prompt_bytes: 0}\n",
+            2,
+            "server.limits",
+            "max_prompt_bytes must be from 1 to 2147483647",
+        ),
         ("server:\n  limits: {max_message_bytes: 9}\n", 2, "server.limits", "must be larger than max_prompt_bytes"),
         ("server:\n  shutdown: {grace_seconds: .inf}\n", 2, "server.shutdown", "grace_seconds must be from 0 to 3600"),
         ("observability:\n  log_level: INFO\n", 2, "observability.log_level", "debug, info, warning, error"),

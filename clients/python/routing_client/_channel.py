@@ -30,7 +30,8 @@ def service_config(max_attempts: int) -> str:
                     "initialBackoff": "0.02s",
                     "maxBackoff": "0.2s",
                     "backoffMultiplier": 3,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    # A server that stops cancels calls which it has not begun.
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ]

@@ -93,7 +93,10 @@ def decide_batch(
         except InvalidRequestError as error:
             limit = _smaller_batch(error, len(chunk))
             if limit is None:
-                raise
+                if len(chunk) > 1 or len(items) == 1:
+                    raise
+                results[chunk[0]] = error
+                continue
             left = [index for each in (chunk, *chunks) for index in each]
             chunks = _chunks({index: messages[index] for index in left}, limit)
         except OUTAGES as error:

@@ -125,7 +125,10 @@ def _number(value: Any, field: str) -> float:
     # Whatever is a number, NumPy's scalars too; a string of digits is a mistake.
     if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
         raise invalid(field, f"must be a number, not {type(value).__name__}")
-    return float(value)
+    try:
+        return float(value)
+    except (OverflowError, TypeError, ValueError):
+        raise invalid(field, "must be a single number of ordinary size") from None
 
 
 def _name(value: Any, field: str) -> str:

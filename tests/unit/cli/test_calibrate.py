@@ -69,7 +69,7 @@ def test_calibrate_notes_a_share_that_equal_scores_make_impossible(run: Run, tmp
     ran = run("calibrate", "--strong-model-pct", "0.3", "--input", path, "--config", config)
     assert ran.code == 0
     assert ran.out == "For 30.0% strong model calls for static, threshold = 1.0\n"
-    assert "note: equal scores make that 0.0% on this sample" in ran.err
+    assert "note: the closest that this sample allows is 0.0%" in ran.err
 
 
 def test_calibrate_tells_an_unknown_router(run: Run, config: Path) -> None:
