@@ -130,8 +130,8 @@ def rating_ids(tokenizer: SourceTokenizer, rows: int, where: Path) -> tuple[int,
     ids = tuple(int(vocabulary[token]) for token in RATINGS)
     if ids != tuple(range(rows - len(RATINGS), rows)):
         raise UsageError(
-            f"{where}: the rating tokens have the ids {list(ids)}, and are not the last of the model's {rows} embedding "
-            "rows, from which ratings are read; with a padded vocabulary resize the embeddings to the tokenizer's "
+            f"{where}: the rating tokens have the ids {list(ids)}, and are not the last of the model's {rows} rows of "
+            "embeddings, from which ratings are read; with a padded vocabulary resize the embeddings to the tokenizer's "
             "length, else use the model's own tokenizer"
         )
     return ids

@@ -29,7 +29,8 @@ def configure_logging(config: ObservabilityConfig) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[config.log_level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # One write a line, so that the lines of several workers do not run into each other.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
 
 

@@ -208,7 +208,7 @@ def spoil_tokenizer(checkpoint: Path, how: str) -> None:
     ("how", "says"),
     [
         ("without ratings", "the tokenizer has no rating token [[1]], [[2]], [[3]], [[4]], [[5]]"),
-        ("elsewhere", "RouteLLM reads ratings from the model's last 5 rows, 195 to 199"),
+        ("elsewhere", "not the last of the model's 200 rows"),
         ("larger", "the tokenizer has 201 tokens but the model's embedding 200 rows"),
     ],
 )
