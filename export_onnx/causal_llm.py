@@ -131,8 +131,8 @@ def rating_ids(tokenizer: SourceTokenizer, rows: int, where: Path) -> tuple[int,
     if ids != tuple(range(rows - len(RATINGS), rows)):
         raise UsageError(
             f"{where}: the rating tokens have the ids {list(ids)}, and are not the last of the model's {rows} rows of "
-            "embeddings, from which ratings are read; with a padded vocabulary resize the embeddings to the tokenizer's "
-            "length, else use the model's own tokenizer"
+            "embeddings, from which ratings are read; with a padded vocabulary resize the embeddings to the "
+            "tokenizer's length, else use the model's own tokenizer"
         )
     return ids
 
