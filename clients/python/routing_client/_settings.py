@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -81,6 +82,8 @@ class Settings:
             check_timeout(getattr(self, name), name)
         if self.on_unavailable not in get_args(OnUnavailable):
             raise ValueError(f"on_unavailable must be one of {', '.join(get_args(OnUnavailable))}")
+        for key, value in self.metadata:
+            _check_metadata(key, value)
         if self.chunk_size < 1:
             raise ValueError("chunk_size must be at least 1")
         if not 1 <= self.max_attempts <= MAX_ATTEMPTS_LIMIT:
@@ -107,6 +110,14 @@ class Settings:
             fallback_reason=error.reason or error.code.name,
             request_id=request.request_id or "",
         )
+
+
+def _check_metadata(key: str, value: str | bytes) -> None:
+    # gRPC would refuse it at every call, which looks like an outage. The value is often a token and is not quoted.
+    if not re.fullmatch(r"[0-9a-z_.-]+", key):
+        raise ValueError(f"metadata key {key!r} must be lower-case letters, digits, '_', '.' and '-'")
+    if not key.endswith("-bin") and not (isinstance(value, str) and re.fullmatch(r"[\x20-\x7e]*", value)):
+        raise ValueError(f"the value of metadata {key!r} must be printable ASCII; is there a newline at its end?")
 
 
 def check_timeout(seconds: float, name: str = "timeout") -> float:

@@ -101,6 +101,9 @@ def test_a_call_without_a_deadline_is_refused(timeout: float, make_client: Answe
     [
         {"target": ""},
         {"on_unavailable": "weakest"},
+        {"metadata": {"Authorization": "Bearer x"}},
+        {"metadata": {"authorization": "Bearer x\n"}},
+        {"metadata": {"authorization": b"Bearer x"}},
         {"chunk_size": 0},
         {"max_attempts": 0},
         {"max_attempts": 6},
