@@ -41,7 +41,7 @@ class Planned(NamedTuple):
 
 
 class Engine:
-    """Decides. It holds nothing of earlier requests, so that it may be swapped for a new one at any time.
+    """Decides. All it keeps of earlier requests are scores in a cache, so it may be swapped for a new one at any time.
 
     `decide` and `decide_batch` score in the caller's own thread, whatever the router. Their `_async` twins do so for
     inline routers only and hand prompts for slower ones to the router's batcher, so that the event loop never waits.

@@ -27,13 +27,11 @@ class DecisionReason(IntEnum):
 class RouteRequest:
     """One decision that is asked for.
 
-    `text` is what is scored and `input_field` the request's field that it came from; `skipped_parts` counts parts
-    without text. Of `threshold`, `strong_share` and `policy` (empty: none) at most one is set. Empty names mean the
-    default.
+    `text` is what is scored; `skipped_parts` counts parts without text that were passed over. Of `threshold`,
+    `strong_share` and `policy` (empty: none) at most one is set. Empty names mean the default.
     """
 
     text: str
-    input_field: str = "prompt"
     skipped_parts: int = 0
     router: str = ""
     threshold: float | None = None

@@ -81,7 +81,7 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig)
             Reason.INPUT_MISSING, "Neither `prompt` nor `conversation` is set; set exactly one of them.", "prompt"
         )
     _check_size(text, field, limits.max_prompt_bytes)
-    request = RouteRequest(text, field, skipped, message.router)
+    request = RouteRequest(text, skipped, message.router)
     if message.HasField("threshold"):
         request.threshold = message.threshold
     if message.HasField("strong_share"):

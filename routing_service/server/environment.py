@@ -40,7 +40,8 @@ def _installed(name: str) -> bool:
 def favour_throughput(config: ServerConfig) -> None:
     """Ask for batch scheduling, where it is wanted and there is such a thing. Threads started later inherit it.
 
-    A bare gRPC server does a quarter more calls a core with it; see `benchmarks/README.md`.
+    Otherwise gRPC's threads, which wake each other several times a call, push each other off the core each time.
+    `chrt --batch 0 python -m benchmarks.echo_server --ready-file F` shows what it does to a bare server.
     """
     if not config.batch_scheduling or not hasattr(os, "SCHED_BATCH"):
         return
