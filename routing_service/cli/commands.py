@@ -5,21 +5,17 @@ Heavy imports are inside the commands, so that `--help` is quick and `serve` loa
 
 from __future__ import annotations
 
-import json
 import sys
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from routing_service.cli.shared import emit, load_engine, progress, router_name, to_json
 from routing_service.config import Config, load_config
 from routing_service.errors import UsageError
 from routing_service.observability.logging import configure_logging
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
-
-    from routing_service.engine.engine import Engine
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -53,7 +49,7 @@ def health(options: argparse.Namespace) -> None:
     """Ask a service whether it is SERVING."""
     from routing_service.server.probe import probe
 
-    _print(probe(options.address, options.timeout))
+    emit(probe(options.address, options.timeout))
 
 
 def decide(options: argparse.Namespace) -> None:
@@ -70,11 +66,11 @@ def decide(options: argparse.Namespace) -> None:
     except RoutingError as error:
         raise UsageError(f"{error} (service at {options.address})") from error
     if options.json:
-        _print(_json(asdict(decision)))
+        emit(to_json(asdict(decision)))
     else:
         rate = "none" if decision.strong_win_rate is None else f"{decision.strong_win_rate:.5f}"
         threshold = "none" if decision.threshold is None else f"{decision.threshold:.5f}"
-        _print(f"{decision.model}  ({decision.tier}, strong win rate {rate}, threshold {threshold}, {decision.router})")
+        emit(f"{decision.model}  ({decision.tier}, strong win rate {rate}, threshold {threshold}, {decision.router})")
 
 
 def score(options: argparse.Namespace) -> None:
@@ -83,76 +79,13 @@ def score(options: argparse.Namespace) -> None:
     from routing_service.engine.offline import score_prompts
     from routing_service.files import writing
 
-    engine = _engine(options)
+    engine = load_engine(options)
     rows = [row for _, row in read_rows(options.input)]
-    rates = score_prompts(engine, _router_name(engine, options.router), (row[PROMPT_KEY] for row in rows))
+    rates = score_prompts(engine, router_name(engine, options.router), (row[PROMPT_KEY] for row in rows))
     with writing(options.output) as file:
-        for row, rate in zip(rows, _progress(rates, len(rows)), strict=True):
-            file.write(_json({**row, "strong_win_rate": rate}) + "\n")
+        for row, rate in zip(rows, progress(rates, len(rows)), strict=True):
+            file.write(to_json({**row, "strong_win_rate": rate}) + "\n")
     print(f"{len(rows)} rows written to {options.output}", file=sys.stderr)
-
-
-def calibrate(options: argparse.Namespace) -> None:
-    """Print the thresholds for wanted shares of strong decisions."""
-    from routing_service.calibration.thresholds import threshold_for_share, threshold_from_scores
-
-    engine = _engine(options)
-    name = _router_name(engine, options.router)
-    points: list[dict[str, Any]] = []
-    if options.input is not None:
-        scores = _scores_of(engine, name, options.input)
-        source = {"source": str(options.input), "sample_size": len(scores)}
-        for share in options.strong_model_pct:
-            threshold, realised = threshold_from_scores(scores, share)
-            points.append({"strong_share": share, "threshold": threshold, "realised_share": realised})
-    else:
-        table = engine.routers[name].calibration
-        if table is None:
-            raise UsageError(f"router {name!r} has no calibration table; give prompts of your own with --input")
-        source = {"source": table.source, "sample_size": table.sample_size}
-        points = [
-            {"strong_share": share, "threshold": threshold_for_share(table.quantiles, share)}
-            for share in options.strong_model_pct
-        ]
-    if options.json:
-        _print(_json({"router": name, "router_revision": engine.routers[name].revision, **source, "points": points}))
-        return
-    for point in points:
-        share = point["strong_share"]
-        percent = round(share * 100, 10)  # 0.07 * 100 is not quite 7
-        _print(f"For {percent}% strong model calls for {name}, threshold = {round(point['threshold'], 5)}")
-        if abs(point.get("realised_share", share) - share) > 0.005:
-            print(f"note: the closest that this sample allows is {point['realised_share']:.1%}", file=sys.stderr)
-
-
-def _scores_of(engine: Engine, router: str, path: Path) -> list[float]:
-    from routing_service.calibration.prompts import read_prompts
-    from routing_service.engine.offline import score_prompts
-
-    scores = list(_progress(score_prompts(engine, router, read_prompts(path)), None))
-    if not scores:
-        raise UsageError(f"{path}: has no prompts; calibrating needs at least one")
-    return scores
-
-
-def train_static(options: argparse.Namespace) -> None:
-    """Train a static router and write its artifact."""
-    try:
-        from routing_service.training.static import train
-    except ImportError as error:
-        raise UsageError(
-            f"training needs {error.name}; install it with `pip install 'routing-service[train]'`"
-        ) from error
-
-    report = train(
-        options.data,
-        options.output,
-        embeddings=options.embeddings,
-        seed=options.seed,
-        strong_model=options.strong_model,
-        weak_model=options.weak_model,
-    )
-    _print(str(report))
 
 
 def check_config(options: argparse.Namespace) -> None:
@@ -164,48 +97,7 @@ def check_config(options: argparse.Namespace) -> None:
     for name, router in sorted(engine.routers.items()):
         default = ", default" if name == config.default_router else ""
         pair = f"{router.models.strong} / {router.models.weak}"
-        _print(f"router {name}: {router.type}, revision {router.revision}, {pair}{default}")
+        emit(f"router {name}: {router.type}, revision {router.revision}, {pair}{default}")
     for name, policy in sorted(engine.planner.policies.items()):
-        _print(f"policy {name}: router {policy.router}, threshold {policy.threshold:.5f}")
-    _print(f"{options.file} is valid")
-
-
-# --- what they share ----------------------------------------------------------------------------------------
-
-
-def _engine(options: argparse.Namespace) -> Engine:
-    from routing_service.engine.build import build_engine
-
-    return build_engine(load_config(options.config))
-
-
-def _router_name(engine: Engine, name: str | None) -> str:
-    from routing_service.errors import unknown_name
-
-    name = name or engine.planner.default_router
-    if name not in engine.routers:
-        raise UsageError(unknown_name("router", name, engine.routers))
-    return name
-
-
-def _progress(items: Any, total: int | None) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, unit=" prompts", disable=None)  # None: only on a terminal
-
-
-def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text.encode("utf-8", "backslashreplace").decode()  # JSON can spell half a surrogate pair, UTF-8 cannot
-
-
-def _print(text: str) -> None:
-    """Print at once: what fails at exit is a traceback."""
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        with suppress(OSError):
-            sys.stdout.close()  # or Python tries again at exit
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise UsageError(f"standard output cannot be written: {error.strerror}") from error
+        emit(f"policy {name}: router {policy.router}, threshold {policy.threshold:.5f}")
+    emit(f"{options.file} is valid")

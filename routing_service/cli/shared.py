@@ -1,0 +1,97 @@
+"""What the commands share: options that several take, loading an engine, printing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from routing_service.config import load_config, split_address
+from routing_service.errors import UsageError
+
+if TYPE_CHECKING:
+    from routing_service.engine.engine import Engine
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def add_command(commands: Any, name: str, run: Command, summary: str, example: str) -> argparse.ArgumentParser:
+    """A command's parser, with its one-line summary and the example that ends its help."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary, epilog=f"Example: {example}"
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--config`."""
+    parser.add_argument(
+        "--config", type=Path, metavar="F", help="the YAML configuration (default: the router that ships)"
+    )
+
+
+def address(text: str) -> str:
+    """An argument of the form HOST:PORT."""
+    try:
+        split_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def share(text: str) -> float:
+    """An argument that is a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return value
+
+
+def load_engine(options: argparse.Namespace) -> Engine:
+    """The engine of `--config`, with every router that it names."""
+    from routing_service.engine.build import build_engine
+
+    return build_engine(load_config(options.config))
+
+
+def router_name(engine: Engine, name: str | None) -> str:
+    """The router that an option names, or the default one."""
+    from routing_service.errors import unknown_name
+
+    name = name or engine.planner.default_router
+    if name not in engine.routers:
+        raise UsageError(unknown_name("router", name, engine.routers))
+    return name
+
+
+def progress(items: Any, total: int | None) -> Any:
+    """`items`, with a bar on a terminal while they are consumed."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, unit=" prompts", disable=None)  # None: only on a terminal
+
+
+def to_json(value: Any) -> str:
+    """One line of JSON."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text.encode("utf-8", "backslashreplace").decode()  # JSON can spell half a surrogate pair, UTF-8 cannot
+
+
+def emit(text: str) -> None:
+    """Print at once: what fails at exit is a traceback."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        with suppress(OSError):
+            sys.stdout.close()  # or Python tries again at exit
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise UsageError(f"standard output cannot be written: {error.strerror}") from error
