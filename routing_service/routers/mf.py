@@ -25,12 +25,16 @@ from routing_service.artifacts.sessions import SessionConfig, open_session, sess
 from routing_service.artifacts.settings import read_settings
 from routing_service.artifacts.vectors import read_vectors
 from routing_service.embedders.base import Embedder
+from routing_service.embedders.onnx import ARTIFACT_TYPE as ENCODER_TYPE
+from routing_service.embedders.onnx import OnnxEmbedder
 from routing_service.errors import ArtifactError, DecisionError, Reason, nearest
 from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
 
 log = structlog.get_logger(__name__)
 
 GRAPH, SELF_TEST = "model.onnx", "self_test_embeddings.npy"
+# Where an artifact that `train mf` made has an encoder's artifact, in a folder of its own.
+ENCODER = "encoder"
 INPUTS = {"embedding": "tensor(float)", "strong_id": "tensor(int64)", "weak_id": "tensor(int64)"}
 RATE, DIRECTION = "strong_win_rate", "direction"
 # Directions kept ready, one vector each. Beyond so many pairs in use, the graph is asked again.
@@ -44,10 +48,12 @@ Vectors = npt.NDArray[np.float32]
 class MatrixFactorizationOptions:
     """The configuration of an `mf` router. Its graph is too small for anything but the CPU."""
 
-    # The artifact's folder, made by `export-onnx mf`.
+    # The artifact's folder, made by `train mf` or `export-onnx mf`.
     artifact: Path
-    # The name of the embedder that makes the vectors; it must be the model that the checkpoint was trained with.
-    embedder: str
+    # The name of the embedder that makes the vectors; it must be the model that the checkpoint was trained with. By
+    # default the encoder that is in the artifact, on one CPU core; to run it otherwise, configure it as an `onnx`
+    # embedder whose artifact is the folder `encoder` in this one.
+    embedder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +126,14 @@ class MatrixFactorizationRouter(Router):
 
     @classmethod
     def build(cls, context: RouterContext) -> Self:
-        """Open the configured artifact and find its embedder."""
+        """Open the configured artifact, and find the embedder that is configured or else in the artifact."""
         options = context.options(MatrixFactorizationOptions)
+        if options.embedder is None:
+            artifact = open_artifact(options.artifact, cls.type)
+            if not has_encoder(artifact):
+                problem = "is needed, because the artifact has no encoder in it; name one of `embedders`"
+                raise context.section.error(problem, "embedder")
+            return cls(artifact, bundled_embedder(artifact), context.models)
         embedder = context.embedder(options.embedder)
         router = cls(open_artifact(options.artifact, cls.type), embedder, context.models)
         if embedder.dimension not in (None, router.dimension):
@@ -201,6 +213,25 @@ class MatrixFactorizationRouter(Router):
                     f"fails its self-test: it gives {rates.tolist()}, not {wanted.tolist()} (tolerance "
                     f"{test.tolerance}); this machine or ONNX Runtime computes it differently",
                 )
+
+
+def has_encoder(artifact: Artifact) -> bool:
+    """Whether an `mf` artifact has the encoder in it that makes its vectors."""
+    return f"{ENCODER}/{MANIFEST_NAME}" in artifact.manifest.files
+
+
+def bundled_embedder(artifact: Artifact) -> Embedder:
+    """The encoder that is in an `mf` artifact. Its own manifest and self-test are checked as any encoder's.
+
+    Raises:
+        ArtifactError: it cannot be trusted, or gives vectors of another length than the artifact reads.
+    """
+    embedder = OnnxEmbedder(open_artifact(artifact.folder / ENCODER, ENCODER_TYPE))
+    settings = read_settings(artifact, MatrixFactorizationSettings)
+    if embedder.dimension != settings.dimension:
+        problem = f"makes vectors of length {embedder.dimension}, but the artifact around it needs {settings.dimension}"
+        raise ArtifactError(artifact.folder / ENCODER, problem)
+    return embedder
 
 
 def _feeds(vectors: Vectors, strong: int, weak: int) -> dict[str, npt.NDArray[Any]]:

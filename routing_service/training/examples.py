@@ -19,7 +19,7 @@ class Example:
     """One prompt and how the strong model did on it.
 
     `target` is the strong model's win, 1, loss, 0, or tie, 0.5, or a share between them; `source` is where the row
-    comes from, `group` the task within it, `weight` its relative weight in training.
+    comes from, `group` the task within it, `weight` its relative weight in training, `where` its FILE:LINE.
     """
 
     prompt: str
@@ -27,6 +27,7 @@ class Example:
     source: str
     group: str
     weight: float
+    where: str = ""
 
 
 def in_dev_half(prompt: str) -> bool:

@@ -1,19 +1,29 @@
-"""What a training says of itself: cross-validated metrics by source, and the quantiles of its scores."""
+"""What a training says of itself: metrics by source, with intervals, and the quantiles of its scores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from routing_service.evals import metrics
+from routing_service.evals import curves, metrics
 from routing_service.training.examples import Example
 from routing_service.training.sources import source_of
 
 QUANTILE_LEVELS = 1001
+RESAMPLES = 1000
 Float64 = npt.NDArray[np.float64]
+
+
+class Row(Protocol):
+    """What an example and a battle have in common."""
+
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def source(self) -> str: ...
 
 
 def benchmark_metrics(
@@ -21,11 +31,65 @@ def benchmark_metrics(
 ) -> dict[str, dict[str, Any]]:
     """Metrics of out-of-fold `win_rates` for each source that scores the model pair itself, and for all of them."""
     targets = np.array([example.target for example in examples])
-    sources = np.array([example.source for example in examples])
+    groups = by_source(np.array([example.source for example in examples]))
+    return {name: _metrics(win_rates[rows], targets[rows], folds[rows]) for name, rows in groups.items()}
+
+
+def apgr_intervals(
+    sources: Sequence[str], targets: Float64, win_rates: Float64, seed: int
+) -> dict[str, list[float | None]]:
+    """The exact APGR and its 95 % bootstrap interval, low and high, for each source that scores the pair, and for all.
+
+    None where there is no gap between the models, or the data cannot bound it.
+    """
+    names = np.array(sources)
+    return {
+        name: with_interval(
+            metrics.apgr(curves.full_curve(win_rates[rows], targets[rows], 1 - targets[rows])),
+            curves.bootstrap(win_rates[rows], targets[rows], 1 - targets[rows], resamples=RESAMPLES, seed=seed).apgr,
+        )
+        for name, rows in by_source(names).items()
+    }
+
+
+def by_source(sources: npt.NDArray[np.str_]) -> dict[str, npt.NDArray[np.bool_]]:
+    """The rows of each source that scores the model pair itself, and of all of them as `all`."""
     real = [str(name) for name in sorted(set(sources)) if source_of(str(name)).calibrates]
-    groups = {name: sources == name for name in real}
-    groups["all"] = np.isin(sources, real)
-    return {name: _metrics(win_rates[rows], targets[rows], folds[rows]) for name, rows in groups.items() if rows.any()}
+    groups = {name: sources == name for name in real} | {"all": np.isin(sources, real)}
+    return {name: rows for name, rows in groups.items() if rows.any()}
+
+
+def mean_with_interval(
+    values: Float64, weights: Float64, prompts: npt.NDArray[np.int64], seed: int
+) -> list[float | None]:
+    """A weighted mean and its 95 % bootstrap interval, low and high, by drawing whole prompts.
+
+    Args:
+        values: (rows,).
+        weights: (rows,), not all 0.
+        prompts: the number of the prompt of each row, (rows,): rows of one prompt are not independent.
+        seed: of the bootstrap.
+    """
+    _, group = np.unique(prompts, return_inverse=True)
+    sums, masses = np.bincount(group, values * weights), np.bincount(group, weights)
+    rng, count = np.random.default_rng(seed), len(sums)
+    draws = []
+    for _ in range(RESAMPLES):
+        rows = rng.integers(0, count, count)
+        draws.append(sums[rows].sum() / max(masses[rows].sum(), 1e-300))
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return with_interval(float(sums.sum() / masses.sum()), curves.Interval(float(low), float(high)))
+
+
+def with_interval(value: float, interval: curves.Interval) -> list[float | None]:
+    """A number and its interval's ends, rounded; None for what is not finite."""
+    return [_rounded(number) for number in (value, interval.low, interval.high)]
+
+
+def shown(numbers: Iterable[float | None]) -> str:
+    """What `with_interval` gives, for people."""
+    value, low, high = ("undefined" if number is None else f"{number:.3f}" for number in numbers)
+    return f"{value} [{low}, {high}]"
 
 
 def _metrics(win_rates: Float64, targets: Float64, folds: npt.NDArray[np.int64]) -> dict[str, Any]:
@@ -53,7 +117,7 @@ def _rounded(value: float) -> float | None:
     return round(value, 4) if np.isfinite(value) else None
 
 
-def traffic_quantiles(examples: Sequence[Example], win_rates: Float64) -> tuple[tuple[float, ...], str, int]:
+def traffic_quantiles(examples: Sequence[Row], win_rates: Float64) -> tuple[tuple[float, ...], str, int]:
     """The scores at `QUANTILE_LEVELS` levels of a mixture of sources, what the mixture is, and its number of prompts.
 
     Each source counts by its `traffic`, however many prompts it has; a prompt that comes twice counts once.

@@ -19,24 +19,38 @@ from routing_service.training.examples import in_dev_half
 from routing_service.training.sources import canonical_model
 
 BENCHMARKS = ("mmlu", "gsm8k")
+MT_BENCH = "mt_bench"
 _TRUTH = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 # Responses may be pages long; the csv module's own limit is 128 KiB a field.
-_LONGEST_FIELD = 1 << 24
+LONGEST_FIELD = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkRow:
-    """A benchmark's prompt and, for the strong and the weak model, 1 where it answered right and 0 where wrong."""
+    """A benchmark's prompt and, for the strong and the weak model, 1 where it answered right and 0 where wrong.
+
+    `line` is the file's line where the row ends, from 1.
+    """
 
     prompt: str
     group: str
     strong: float
     weak: float
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkScores:
+    """A benchmark's prompt and, for every model that the file has, 1 where it answered right and 0 where wrong."""
+
+    prompt: str
+    scores: dict[str, float]
+    line: int
 
 
 def benchmark_folders(path: Path) -> dict[str, Path]:
     """The benchmarks that `path` holds, or is itself, by name."""
-    candidates = {name: path / name for name in (*BENCHMARKS, "mt_bench")} | {path.name: path}
+    candidates = {name: path / name for name in (*BENCHMARKS, MT_BENCH)} | {path.name: path}
     return {
         name: folder
         for name, folder in candidates.items()
@@ -52,6 +66,21 @@ def response_files(folder: Path) -> list[Path]:
 def dev_rows(folder: Path, file: Path, strong: str, weak: str) -> Iterator[BenchmarkRow]:
     """The rows of one file that may be trained on: the dev half, without contaminated prompts."""
     return (row for row in _rows(folder, file, strong, weak) if in_dev_half(row.prompt))
+
+
+def dev_score_rows(folder: Path, file: Path) -> Iterator[BenchmarkScores]:
+    """As `dev_rows`, with the scores of every model: the columns that hold nothing but True and False."""
+    contaminated = contaminated_prompts(folder)
+    records = list(_records(file))
+    models = [
+        name
+        for name in (records[0][1] if records else ())
+        if name != "prompt" and all(str(record[name]).strip().lower() in _TRUTH for _, record in records)
+    ]
+    for line, record in records:
+        if in_dev_half(record["prompt"]) and record["prompt"] not in contaminated:
+            scores = {name: _TRUTH[record[name].strip().lower()] for name in models}
+            yield BenchmarkScores(record["prompt"], scores, line)
 
 
 def audit_rows(folder: Path, file: Path, strong: str, weak: str) -> Iterator[BenchmarkRow]:
@@ -72,6 +101,20 @@ def held_out_prompts(folder: Path) -> Iterator[str]:
             yield from record["turns"]
 
 
+def evaluation_prompts(folder: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What a benchmark asks, without contaminated prompts: FILE:LINE and the text, or the turns, of each item."""
+    contaminated = contaminated_prompts(folder)
+    for file in response_files(folder):
+        for line, record in _records(file):
+            if record["prompt"] not in contaminated:
+                yield f"{file.name}:{line}", (record["prompt"],)
+    questions = folder / "question.jsonl"
+    if questions.is_file():
+        for line, record in enumerate(_json_lines(questions), 1):
+            if not contaminated.intersection(record["turns"]):
+                yield f"{questions.name}:{line}", tuple(record["turns"])
+
+
 def contaminated_prompts(folder: Path) -> set[str]:
     """Prompts that RouteLLM leaves out as contaminated; empty where the folder has no such list."""
     path = folder / "contaminated_prompts.jsonl"
@@ -84,7 +127,9 @@ def _rows(folder: Path, file: Path, strong: str, weak: str) -> Iterator[Benchmar
     for line, record in _records(file):
         columns = {canonical_model(name): value for name, value in record.items() if isinstance(name, str)}
         try:
-            right = [_TRUTH[str(columns[canonical_model(model)]).strip().lower()] for model in (strong, weak)]
+            on_strong, on_weak = (
+                _TRUTH[str(columns[canonical_model(model)]).strip().lower()] for model in (strong, weak)
+            )
             prompt = record["prompt"]
         except KeyError as error:
             raise UsageError(
@@ -92,11 +137,11 @@ def _rows(folder: Path, file: Path, strong: str, weak: str) -> Iterator[Benchmar
                 f"and {weak!r}, with True or False for the models; name the pair with --strong-model and --weak-model."
             ) from error
         if prompt not in contaminated:
-            yield BenchmarkRow(prompt, group, *right)
+            yield BenchmarkRow(prompt, group, on_strong, on_weak, line)
 
 
 def _records(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    csv.field_size_limit(_LONGEST_FIELD)
+    csv.field_size_limit(LONGEST_FIELD)
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)

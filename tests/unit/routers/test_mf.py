@@ -241,7 +241,7 @@ def test_it_is_built_from_a_configuration(folder: Path) -> None:
     ("options", "says"),
     [
         ("{type: mf, embedder: e}", "lacks the key 'artifact'"),
-        ("{type: mf, artifact: artifact}", "lacks the key 'embedder'"),
+        ("{type: mf, artifact: artifact}", "embedder: is needed, because the artifact has no encoder in it"),
         ("{type: mf, artifact: artifact, embedder: other}", "no embedder is named 'other'"),
         ("{type: mf, artifact: artifact, embedder: e, checkpoint_path: x}", "checkpoint_path"),
     ],

@@ -61,3 +61,32 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(static_model, "ROUNDS", 25)
     # Threads cost more than they bring on so few rows.
     monkeypatch.setitem(static_model.TREE_PARAMETERS, "num_threads", 1)
+
+
+WriteBattles = Callable[..., Path]
+
+
+@pytest.fixture
+def write_battles(tmp_path: Path) -> WriteBattles:
+    """Write Arena's columns: big beats small on hard prompts, they tie on easy ones, and tiny always loses."""
+
+    def write(rows: int, name: str = "battles.jsonl", outcomes: tuple[str, ...] = ()) -> Path:
+        rng = np.random.default_rng(rows)
+        lines = []
+        for row in range(rows):
+            hard = row % 2
+            prompt = " ".join(rng.choice((HARD if hard else EASY).split(), 3)) + f" {row}?"
+            pair = ("big", "small") if row % 3 else ("small", "tiny")
+            winner = "model_a" if hard ^ (row % 10 == 0) or not row % 3 else "tie"
+            if rng.random() < 0.5:
+                pair, winner = pair[::-1], {"model_a": "model_b"}.get(winner, winner)
+            if outcomes:
+                winner = outcomes[row % len(outcomes)]
+            lines.append(
+                json.dumps({"prompt": json.dumps([prompt]), "model_a": pair[0], "model_b": pair[1], "winner": winner})
+            )
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write

@@ -11,6 +11,7 @@ from routing_service.training.examples import LeakGuard, in_dev_half
 from routing_service.training.preferences import load_preferences
 from routing_service.training.routellm_folders import benchmark_folders, contaminated_prompts, held_out_prompts
 from routing_service.training.sources import DEFAULT_STRONG, DEFAULT_WEAK
+from routing_service.training.splits import Overlap, keep_apart
 
 
 @pytest.mark.shared
@@ -30,6 +31,22 @@ def test_no_held_out_prompt_is_trained_on(shared_dir: Path) -> None:
         if example.source in folders:
             assert in_dev_half(example.prompt)
             assert example.prompt not in contaminated
+
+
+@pytest.mark.shared
+def test_no_prompt_of_a_benchmark_is_left_when_it_is_reported_on(shared_dir: Path) -> None:
+    evals = shared_dir / "data" / "routellm_evals"
+    data = load_preferences([shared_dir / "data" / "preferences", evals], DEFAULT_STRONG, DEFAULT_WEAK)
+    split = keep_apart(data.examples, [evals], Overlap.DROP, data.files)
+    assert {example.source for example in split.rows}.isdisjoint({"mmlu", "gsm8k"})
+    assert 0 < len(data.examples) - len(split.rows) == sum(file.overlap for file in data.files)
+    assert split.benchmarks["mmlu"]["benchmark_prompts"] == 14_037
+    assert split.benchmarks["gsm8k"]["benchmark_prompts"] == 1_307
+    assert split.benchmarks["mt-bench"]["benchmark_prompts"] == 72
+    # Beside the benchmarks' own rows few others go: the check does not take like for same.
+    others = sum(example.source not in ("mmlu", "gsm8k") for example in data.examples)
+    left = sum(example.source not in ("mmlu", "gsm8k") for example in split.rows)
+    assert left > 0.99 * others
 
 
 def test_the_shipped_router_is_as_good_as_it_must_be_and_small() -> None:

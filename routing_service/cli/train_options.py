@@ -1,0 +1,122 @@
+"""The options that every kind of training has, and the keyword arguments that they become."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from routing_service.cli.shared import emit, to_json
+from routing_service.errors import UsageError
+
+T = TypeVar("T")
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is learnt from, what must not be, and where the artifact goes."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="F",
+        help="JSON lines, CSV or Parquet of per-model scores or battles, folders of them, or benchmark folders in "
+        "RouteLLM's layout (their dev half)",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="the artifact's folder; replaced whole"
+    )
+    parser.add_argument(
+        "--strong-model", nargs="+", metavar="M", help="the strong model in your data, or several; the first is named"
+    )
+    parser.add_argument("--weak-model", nargs="+", metavar="M", help="the weak model in your data, or several")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="same data and seed, same artifact (default 0)"
+    )
+    parser.add_argument(
+        "--report-on",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="F",
+        help="benchmarks that the router will be reported on, as JSON lines with a prompt or folders in RouteLLM's "
+        "layout: what they ask must not be learnt from",
+    )
+    overlap = parser.add_mutually_exclusive_group()
+    overlap.add_argument(
+        "--drop-overlap", action="store_true", help="leave out rows that ask what a benchmark of --report-on asks"
+    )
+    overlap.add_argument(
+        "--allow-overlap", action="store_true", help="learn from such rows all the same; the manifest says so"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a training that has a validation split and can be resumed."""
+    parser.add_argument(
+        "--validation-share",
+        type=_validation_share,
+        default=0.1,
+        metavar="S",
+        help="the share of prompts that only measures and stops the training, near-duplicates together (default 0.1)",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="where checkpoints are kept until the artifact is done (default: OUTPUT.work); the same command goes on "
+        "from there",
+    )
+    parser.add_argument("--restart", action="store_true", help="throw an interrupted training's work away first")
+
+
+def data_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of a `train` function that come from `add_data_options`."""
+    from routing_service.training.splits import Overlap
+
+    overlap = Overlap.DROP if options.drop_overlap else Overlap.ALLOW if options.allow_overlap else Overlap.REFUSE
+    if overlap is not Overlap.REFUSE and not options.report_on:
+        raise UsageError(f"--{overlap}-overlap is about the benchmarks of --report-on; name them, or leave it out")
+    return {
+        "strong_model": options.strong_model,
+        "weak_model": options.weak_model,
+        "seed": options.seed,
+        "report_on": options.report_on,
+        "overlap": overlap,
+    }
+
+
+def run_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of a `train` function that come from `add_run_options`."""
+    return {"validation_share": options.validation_share, "work": options.work, "restart": options.restart}
+
+
+def needing(extra: str, load: Callable[[], T]) -> T:
+    """What `load` imports, or an error that says which extra to install.
+
+    Raises:
+        UsageError: a package that it needs is not installed.
+    """
+    try:
+        return load()
+    except ImportError as error:
+        raise UsageError(
+            f"training needs {error.name}; install it with `pip install 'routing-service[{extra}]'`"
+        ) from error
+
+
+def print_report(report: Any, options: argparse.Namespace) -> None:
+    """Print a training's report, for people or, with `--json`, its `as_dict()`."""
+    emit(to_json(report.as_dict()) if options.json else str(report))
+
+
+def _validation_share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0.0 < value <= 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0 and at most 0.5")
+    return value

@@ -1,0 +1,155 @@
+"""The battles of an `mf` training: read, kept apart from benchmarks, split, and as arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from routing_service.errors import UsageError, unknown_name
+from routing_service.routers.base import ModelPair
+from routing_service.training.battles import Battle, load_battles
+from routing_service.training.examples import near_duplicate_groups
+from routing_service.training.files import DataFile
+from routing_service.training.mf_model import Battles
+from routing_service.training.preferences import Names
+from routing_service.training.sources import source_of
+from routing_service.training.splits import Overlap, Split, keep_apart
+
+# With fewer, validation could not tell a router from a coin.
+FEWEST_BATTLES, FEWEST_VALIDATION = 200, 20
+# With fewer validation battles between the pair itself, the temperature is that of all of them.
+FEWEST_OF_PAIR = 100
+
+
+@dataclass(frozen=True, slots=True)
+class BattleSet:
+    """Everything that is learnt from and validated on.
+
+    `rows` and `arrays` are the same battles; `prompts` has each text once, `models` each name once, sorted; `held_out`
+    says which battles only validate, (battles,).
+    """
+
+    rows: list[Battle]
+    arrays: Battles
+    prompts: list[str]
+    models: list[str]
+    held_out: npt.NDArray[np.bool_]
+    pair: ModelPair
+    files: list[DataFile]
+    split: Split[Battle]
+
+    @property
+    def training(self) -> Battles:
+        """What is learnt from."""
+        return self.arrays.take(~self.held_out)
+
+    @property
+    def validation(self) -> Battles:
+        """What says when to stop. All of it: the few battles of one pair are too noisy a sign."""
+        return self.arrays.take(self.held_out)
+
+    def pair_signs(self) -> npt.NDArray[np.int64]:
+        """1 for a battle of the strong against the weak model, -1 for the reverse, 0 for others; (battles,)."""
+        strong, weak = (self.models.index(name) for name in self.pair)
+        a, b = self.arrays.a, self.arrays.b
+        forward, backward = (a == strong) & (b == weak), (a == weak) & (b == strong)
+        return np.asarray(forward.astype(np.int64) - backward.astype(np.int64))
+
+    def calibrating(self) -> npt.NDArray[np.bool_]:
+        """The validation battles whose temperature is best, (battles,): the pair's own, where there are enough.
+
+        Battles of a source that does not score the pair itself do not count as its own.
+        """
+        calibrates = np.array([source_of(row.source).calibrates for row in self.rows])
+        of_pair = self.held_out & (self.pair_signs() != 0) & calibrates
+        return of_pair if of_pair.sum() >= FEWEST_OF_PAIR else self.held_out
+
+    def provenance(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"data": [file.record() for file in self.files], **self.split.provenance()}
+
+
+def read_battle_set(
+    data: Sequence[Path],
+    strong: Sequence[str],
+    weak: Sequence[str],
+    *,
+    report_on: Sequence[Path],
+    overlap: Overlap,
+    drop_ties: bool,
+    validation_share: float,
+    seed: int,
+) -> BattleSet:
+    """Read battles and split them by prompt; near-duplicates stay on one side.
+
+    Raises:
+        UsageError: the data cannot be read, holds a benchmark's prompts, does not know the pair, or is too little or
+            too uniform to learn from.
+    """
+    names: list[Names] = [strong, weak]
+    pair = ModelPair(strong[0], weak[0])
+    if pair.strong == pair.weak:
+        raise UsageError(f"the strong and the weak model are both {pair.strong!r}; name two different ones")
+    found = load_battles(data, names)
+    split = keep_apart(found.battles, report_on, overlap, found.files)
+    rows = [row for row in split.rows if not drop_ties or row.outcome != 0.5]
+    _check(rows, sum(file.without_pair for file in found.files), len(split.rows) - len(rows))
+    held_out = _held_out(rows, validation_share, seed)
+    models = sorted({name for row, out in zip(rows, held_out, strict=True) if not out for name in _sides(row)})
+    for name in pair:
+        if name not in models:
+            raise UsageError(f"--data: {unknown_name('model of the data', name, models)} Name the pair as it is there.")
+    known = set(models)
+    kept = [number for number, row in enumerate(rows) if known.issuperset(_sides(row))]
+    rows, held_out = [rows[number] for number in kept], held_out[kept]
+    if held_out.sum() < FEWEST_VALIDATION or len({rows[number].outcome for number in np.flatnonzero(held_out)}) == 1:
+        raise UsageError(
+            f"a validation share of {validation_share:g} leaves {int(held_out.sum())} battles to validate on; at least "
+            f"{FEWEST_VALIDATION}, with more than one outcome, are needed: raise --validation-share, or add rows"
+        )
+    prompts = list(dict.fromkeys(row.prompt for row in rows))
+    return BattleSet(rows, _arrays(rows, prompts, models), prompts, models, held_out, pair, found.files, split)
+
+
+def _sides(row: Battle) -> tuple[str, str]:
+    return row.model_a, row.model_b
+
+
+def _arrays(rows: Sequence[Battle], prompts: Sequence[str], models: Sequence[str]) -> Battles:
+    prompt_rows = {prompt: number for number, prompt in enumerate(prompts)}
+    model_rows = {name: number for number, name in enumerate(models)}
+    return Battles(
+        np.array([prompt_rows[row.prompt] for row in rows], np.int64),
+        np.array([model_rows[row.model_a] for row in rows], np.int64),
+        np.array([model_rows[row.model_b] for row in rows], np.int64),
+        np.array([row.outcome for row in rows], np.float32),
+        np.array([row.weight for row in rows], np.float64),
+    )
+
+
+def _held_out(rows: Sequence[Battle], share: float, seed: int) -> npt.NDArray[np.bool_]:
+    prompts = list(dict.fromkeys(row.prompt for row in rows))
+    chosen = {}
+    for prompt, group in zip(prompts, near_duplicate_groups(prompts), strict=True):
+        digest = hashlib.sha256(f"{seed}|validation|{group}".encode()).digest()
+        chosen[prompt] = int.from_bytes(digest[:8], "big") < share * 2**64
+    return np.array([chosen[row.prompt] for row in rows], bool)
+
+
+def _check(rows: Sequence[Battle], without_pair: int, ties: int) -> None:
+    if len(rows) < FEWEST_BATTLES:
+        others = f"; {without_pair} more rows score one model only" if without_pair else ""
+        others += f"; {ties} ties were dropped" if ties else ""
+        raise UsageError(
+            f"--data has {len(rows)} usable battles{others}. At least {FEWEST_BATTLES} are needed: add rows that score "
+            "two or more models"
+        )
+    outcomes = {row.outcome for row in rows}
+    if outcomes == {0.5}:
+        raise UsageError(f"--data has nothing but ties in all {len(rows)} battles, so there is nothing to learn")

@@ -1,0 +1,26 @@
+"""What tests of trainings share: a bar that shows nothing, and a small mf request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from routing_service.training.mf import Request
+from routing_service.training.mf_fit import Recipe
+
+RECIPE = Recipe(hidden=8, epochs=6, patience=6, batch=32, learning_rate=0.02)
+
+
+@contextmanager
+def silent(what: str, steps: int) -> Iterator[Callable[[], object]]:
+    """A progress bar that nobody sees."""
+    del what, steps
+    yield lambda: None
+
+
+def request(data: Path, output: Path, embeddings: Path, **options: Any) -> Request:
+    """A training of a second on battles of big, small and tiny."""
+    plain: dict[str, Any] = {"strong_model": "big", "weak_model": "small", "validation_share": 0.2, "recipe": RECIPE}
+    return Request(data=[data], output=output, embeddings=embeddings, **{**plain, **options})

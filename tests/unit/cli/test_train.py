@@ -1,0 +1,124 @@
+"""`routing-service train`: options, reports, and what is said when something is missing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Run, complaint
+from tests.unit.training.conftest import (
+    WriteBattles,
+    WritePreferences,
+    embeddings_folder,
+    few_rounds,
+    write_battles,
+    write_preferences,
+)
+
+__all__ = ["embeddings_folder", "few_rounds", "write_battles", "write_preferences"]
+
+PAIR = ("--strong-model", "big", "--weak-model", "small")
+SMALL = ("--epochs", 3, "--hidden", 8, "--validation-share", 0.2)
+
+
+def test_mf_reports_as_json(run: Run, tmp_path: Path, embeddings_folder: Path, write_battles: WriteBattles) -> None:
+    data, out = write_battles(300), tmp_path / "mf"
+    ran = run(
+        "train", "mf", "--data", data, "--output", out, "--embeddings", embeddings_folder, *PAIR, *SMALL, "--json"
+    )
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    assert report["models"] == ["big", "small", "tiny"]
+    assert report["metrics"]["epochs"] == 3
+    (tmp_path / "routing.yaml").write_text(report["config"])
+    checked = run("check-config", tmp_path / "routing.yaml")
+    assert f"router mf: mf, revision {report['revision']}, big / small, default" in checked.out
+
+
+@pytest.mark.usefixtures("few_rounds")
+def test_static_learns_from_battles_and_keeps_benchmarks_apart(
+    run: Run, tmp_path: Path, embeddings_folder: Path, write_battles: WriteBattles
+) -> None:
+    data, benchmark = write_battles(400), tmp_path / "house.jsonl"
+    asked = json.loads(json.loads(data.read_text().splitlines()[1])["prompt"])[0]
+    benchmark.write_text(json.dumps({"prompt": asked}) + "\n")
+    command = [
+        "train",
+        "static",
+        "--data",
+        data,
+        "--output",
+        tmp_path / "out",
+        "--embeddings",
+        embeddings_folder,
+        *PAIR,
+    ]
+    err = complaint(run(*command, "--report-on", benchmark))
+    assert "1 rows ask what house asks, e.g. battles.jsonl:2 (as house.jsonl:1)" in err
+    assert asked not in err
+    ran = run(*command, "--report-on", benchmark, "--drop-overlap", "--json")
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    assert report["benchmarks"]["house"]["overlap"] == "dropped"
+    assert len(report["intervals"]["battles.jsonl"]) == 3
+    allowed = run(*command, "--report-on", benchmark, "--allow-overlap")
+    assert "benchmark house: overlap allowed (1 rows)" in allowed.out
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["provenance"]["benchmarks"]["house"]["overlap"] == "allowed"
+
+
+@pytest.mark.usefixtures("few_rounds")
+def test_several_names_stand_for_one_side(
+    run: Run, tmp_path: Path, embeddings_folder: Path, write_battles: WriteBattles
+) -> None:
+    command = ["train", "static", "--data", write_battles(400), "--output", tmp_path / "out"]
+    ran = run(*command, "--embeddings", embeddings_folder, "--strong-model", "big", "--weak-model", "small", "tiny")
+    assert ran.code == 0, ran.err
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["models"] == {"strong": "big", "weak": "small"}
+    assert manifest["provenance"]["command"].endswith("--strong-model big --weak-model small tiny")
+
+
+@pytest.mark.parametrize("kind", ["static", "mf"])
+def test_an_overlap_option_without_a_benchmark_is_a_mistake(
+    run: Run, tmp_path: Path, write_preferences: WritePreferences, kind: str
+) -> None:
+    data = write_preferences(20)
+    err = complaint(run("train", kind, "--data", data, "--output", tmp_path / "out", "--drop-overlap"))
+    assert "--drop-overlap is about the benchmarks of --report-on" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--validation-share", "0.9"], "no share above 0 and at most 0.5"),
+        (["--validation-share", "0"], "no share above 0"),
+        (["--epochs", "0"], "no number from 1"),
+        (["--noise", "-1"], "no number from 0"),
+        (["--noise", "nan"], "no number from 0"),
+        (["--drop-overlap", "--allow-overlap"], "not allowed with"),
+    ],
+)
+def test_wrong_options_of_mf(run: Run, tmp_path: Path, arguments: list[str], problem: str) -> None:
+    ran = run("train", "mf", "--data", "a", "--output", "b", *arguments)
+    assert problem in complaint(ran, code=2)
+
+
+@pytest.mark.parametrize("kind", ["static", "mf"])
+def test_missing_data_is_named(run: Run, tmp_path: Path, kind: str) -> None:
+    err = complaint(run("train", kind, "--data", tmp_path / "none.jsonl", "--output", tmp_path / "out"))
+    assert "none.jsonl does not exist" in err
+
+
+def test_without_onnx_it_says_what_to_install(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from routing_service import training
+
+    for name in [name for name in sys.modules if name.startswith(("routing_service.training.mf", "export_onnx"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(training, "mf", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    err = complaint(run("train", "mf", "--data", tmp_path, "--output", tmp_path / "out"))
+    assert "training needs onnx; install it with `pip install 'routing-service[train]'`" in err
