@@ -8,7 +8,7 @@
 MAKEFLAGS += --no-builtin-rules
 .PHONY: help setup test demo lint format protos protos-check protos-lint bench train constraints clean
 
-# What is installed beside the service. `EXTRAS=dev,export` adds torch, which the tests of export-onnx need.
+# What is installed beside the service. `EXTRAS=ci` adds torch, a browser driver and LiteLLM, which some tests need.
 EXTRAS ?= dev
 VENV := .venv
 PROTOS_VENV := .venv-protos
@@ -84,7 +84,7 @@ train: setup ## make the router that ships anew from the data in SHARED (../shar
 
 constraints: setup ## pin the newest versions in constraints.txt
 	$(BIN)/python -m pip install $(PIP_FLAGS) uv
-	@{ sed -n '/^#/p' constraints.txt; printf '%s\n' ./clients/python '.[dev,export]' onnxruntime-gpu | $(BIN)/uv pip compile \
+	@{ sed -n '/^#/p' constraints.txt; printf '%s\n' ./clients/python '.[ci]' onnxruntime-gpu | $(BIN)/uv pip compile \
 	  --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  --no-emit-package routing-client --no-emit-package routing-service -; } > constraints.new
 	@mv constraints.new constraints.txt
