@@ -1,0 +1,259 @@
+"""`chat`: the decision service, an offline upstream and the gateway with its page, started and stopped as one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from routing_service.cli.shared import add_command, add_config_option, emit
+from routing_service.errors import ServerError, UsageError
+
+if TYPE_CHECKING:
+    from routing_client import RouterList
+    from routing_client.endpoints import Endpoint, Endpoints
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 6060
+# What GPT-4 Turbo and Mixtral 8x7B cost when the router that ships was trained for them: US dollars for a million input
+# and output tokens. The echo costs nothing; with these the page has savings to show, and says that they are an example.
+EXAMPLE_PRICES = {"strong": (10.0, 30.0), "weak": (0.6, 0.6)}
+ECHO_PACE_SECONDS = 0.03
+POLL_SECONDS = 0.05
+STOP_SECONDS = 15.0
+# Streams that are still open then are cut off: whoever pressed Ctrl-C does not want to wait for an answer.
+GATEWAY_STOP_SECONDS = 1
+ERROR_PREFIX = "routing-service: error: "
+
+
+def add_chat(commands: Any) -> None:
+    """Add `chat` to the commands."""
+    parser = add_command(
+        commands,
+        "chat",
+        chat,
+        "Open the chat page, against an offline echo or your own endpoints.",
+        "routing-service chat --gateway-config gateway.yaml",
+    )
+    add_config_option(parser)
+    parser.add_argument(
+        "--gateway-config",
+        type=Path,
+        metavar="F",
+        help="YAML that says where the models are, as routing-gateway takes it (default: an offline echo)",
+    )
+    parser.add_argument(
+        "--port", type=_port, default=DEFAULT_PORT, metavar="P", help=f"the page's; 0: any (default {DEFAULT_PORT})"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="print the page's address and open nothing")
+    parser.add_argument("--ready-file", type=Path, metavar="F", help="gets the page's HOST:PORT when it is there")
+
+
+def chat(options: argparse.Namespace) -> None:
+    """Run everything that the chat page needs until SIGINT or SIGTERM, or until a part of it ends."""
+    try:
+        from routing_client import RoutingClient
+        from routing_client.endpoints import EndpointsError
+        from routing_client.gateway.config import GatewayConfig
+        from routing_client.gateway.echo import create_echo, serve_echo
+        from routing_client.gateway.server import serve
+    except ImportError as error:
+        raise UsageError(
+            f"`chat` needs {error.name}, which is not installed; run: pip install 'routing-client[gateway]'"
+        ) from error
+    service: _DecisionService | None = None
+    with suppress(_Stop), _Signals() as signals, ExitStack() as parts:
+        try:
+            endpoints = None if options.gateway_config is None else _load(options.gateway_config)
+            service = parts.enter_context(_decision_service(options.config, signals))
+            with RoutingClient(service.address, timeout=10.0) as client:
+                served = client.routers()
+            if endpoints is None:
+                echo = parts.enter_context(serve_echo(create_echo(pace=ECHO_PACE_SECONDS)))
+                endpoints = _echo_endpoints(served, echo.base_url)
+            config = GatewayConfig(replace(endpoints, service=service.address), echo=options.gateway_config is None)
+        except EndpointsError as error:
+            raise UsageError(f"the gateway's configuration cannot be used: {error}") from error
+        try:
+            serve(
+                config,
+                HOST,
+                options.port,
+                ready_file=options.ready_file,
+                on_ready=_announce(served, offline=config.echo, browser=not options.no_browser),
+                shutdown_timeout_s=GATEWAY_STOP_SECONDS,
+            )
+        except OSError as error:
+            problem = (error.strerror or str(error)).lower()
+            advice = "stop what listens there, or choose another --port (0 takes a free one)"
+            raise ServerError(f"cannot listen on {HOST}:{options.port}: {problem}; {advice}") from error
+    if service is not None and service.lost is not None:
+        raise ServerError(f"the decision service has ended (exit code {service.lost}), and so has the chat")
+
+
+def _load(path: Path) -> Endpoints:
+    from routing_client.endpoints import load_endpoints
+
+    return load_endpoints(path)
+
+
+def _echo_endpoints(served: RouterList, base_url: str) -> Endpoints:
+    """Every model that a decision may name, all of them at the echo, with example prices."""
+    from routing_client.endpoints import Endpoint, Endpoints
+
+    models: dict[str, Endpoint] = {}
+    for router in served:
+        for tier, (input_price, output_price) in EXAMPLE_PRICES.items():
+            endpoint = Endpoint(base_url, input_price=input_price, output_price=output_price)
+            models.setdefault(getattr(router.models, tier), endpoint)
+    return Endpoints(models, default=Endpoint(base_url))
+
+
+def _announce(served: RouterList, *, offline: bool, browser: bool) -> Callable[[str], None]:
+    """What to do when the page is there, with its HOST:PORT."""
+
+    def ready(address: str) -> None:
+        url = f"http://{address}"
+        emit(f"Chat page:   {url}")
+        if served.default is not None:
+            emit(f"OpenAI SDKs: {url}/v1, with a model such as router-{served.default.name}-50pct")
+        if offline:
+            emit("No LLM is called: an offline echo answers. For real ones, give --gateway-config.")
+        emit("Ctrl-C stops it all.")
+        if browser:
+            import webbrowser
+
+            # A browser without a window would hold this thread until it is closed.
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+    return ready
+
+
+class _DecisionService:
+    """A process that serves decisions; when it ends before it is told to, this process gets a SIGTERM."""
+
+    def __init__(self, process: subprocess.Popen[bytes], address: str) -> None:
+        self.address = address
+        self.lost: int | None = None  # its exit code
+        self.expected = False
+        threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        code = process.wait()
+        if not self.expected:
+            self.lost = code
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def _decision_service(config: Path | None, signals: _Signals) -> Iterator[_DecisionService]:
+    """Run `serve` on a free port of the loopback while the context lasts; it is SERVING when the context begins."""
+    with tempfile.TemporaryDirectory(prefix="routing-service-chat-") as folder:
+        ready, log = Path(folder, "ready"), Path(folder, "log")
+        command = [sys.executable, "-m", "routing_service.cli.tether", "serve", "--workers", "1"]
+        command += ["--address", f"{HOST}:0", "--ready-file", str(ready)]
+        if config is not None:
+            command += ["--config", str(config)]
+        process: subprocess.Popen[bytes] | None = None
+        service: _DecisionService | None = None
+        try:
+            with log.open("wb") as errors, signals.held():
+                # A group of its own: Ctrl-C in a terminal reaches this process only, which then stops the service.
+                process = subprocess.Popen(  # noqa: S603 - ours
+                    command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, start_new_session=True
+                )
+            while not ready.exists():
+                if process.poll() is not None:
+                    raise ServerError(f"the decision service did not start: {_complaint(log)}")
+                time.sleep(POLL_SECONDS)
+            service = _DecisionService(process, ready.read_text(encoding="utf-8").strip())
+            yield service
+        finally:
+            signals.ignore()
+            if service is not None:
+                service.expected = True
+            if process is not None:
+                _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _complaint(log: Path) -> str:
+    """What a service that did not start said about it."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line.removeprefix(ERROR_PREFIX) for line in lines if line.startswith(ERROR_PREFIX)]
+    return said[-1] if said else "\n".join(lines) or "it said nothing"
+
+
+class _Stop(BaseException):
+    """A signal asks to stop."""
+
+
+class _Signals:
+    """While the context lasts, the first SIGINT, SIGTERM or SIGHUP raises `_Stop` in the main thread.
+
+    While uvicorn runs it takes SIGINT and SIGTERM itself, lets answers finish, and then sends them on.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[signal.Signals, Any] = {}
+        self._ignored = self._held = self._missed = False
+
+    def __enter__(self) -> Self:
+        handlers = {signal.SIGINT: self._stop, signal.SIGTERM: self._stop, signal.SIGHUP: self._hang_up}
+        self._before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A signal that comes meanwhile is answered at the end: a process half started could not be stopped."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._missed:
+            self._stop()
+
+    def ignore(self) -> None:
+        """From now on nothing is raised: stopping takes a moment, which a second Ctrl-C must not cut short."""
+        self._ignored = True
+
+    def _stop(self, *_signal: object) -> None:
+        if self._held:
+            self._missed = True
+        elif not self._ignored:
+            self.ignore()
+            raise _Stop
+
+    def _hang_up(self, *_signal: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)  # which uvicorn knows
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65535")
+    return int(text)
