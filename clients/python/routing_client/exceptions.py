@@ -4,6 +4,7 @@
 
     RoutingError                            everything that the client raises about a call
     ├── InvalidRequestError                 INVALID_ARGUMENT, OUT_OF_RANGE: the request is wrong; mend it
+    │   └── ModelNameError                  a `router-...` model that says nothing sound; found before any call
     ├── NotFoundError                       NOT_FOUND: no such router, policy or model
     ├── FailedPreconditionError             FAILED_PRECONDITION: for example, a router without a calibration table
     ├── AccessDeniedError                   UNAUTHENTICATED, PERMISSION_DENIED
@@ -35,6 +36,7 @@ __all__ = [
     "FailedPreconditionError",
     "FieldViolation",
     "InvalidRequestError",
+    "ModelNameError",
     "NotFoundError",
     "NotImplementedByServerError",
     "OverloadedError",
@@ -101,6 +103,10 @@ class InvalidRequestError(RoutingError):
     """The request is wrong. `field` and `field_violations` say where."""
 
     default_code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class ModelNameError(InvalidRequestError, ValueError):
+    """A model string that begins with `router-` and is none of the forms in `routing_client.model_names`."""
 
 
 class NotFoundError(RoutingError):

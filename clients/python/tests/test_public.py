@@ -6,6 +6,7 @@ import subprocess
 import sys
 from enum import EnumMeta
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import hypothesis.strategies as st
@@ -14,6 +15,7 @@ import routing_client
 from hypothesis import given
 from routing_client import CalibrationPoint, CalibrationTable, exceptions, testing
 from routing_client._gen.llmrouting.v1 import decision_pb2
+from routing_client.gateway.echo import serve_echo
 
 
 def test_exported_members() -> None:
@@ -79,11 +81,13 @@ def test_this_client_knows_every_value_of_its_own_protos() -> None:
 def test_importing_is_light() -> None:
     # Named one by one: what `import grpc` itself picks up from its surroundings is no doing of ours.
     heavy = {"numpy", "onnxruntime", "pandas", "pydantic", "pyarrow", "structlog", "tokenizers", "torch", "yaml"}
+    heavy |= {"aiohttp", "httpx", "httpx2", "litellm", "openai", "prometheus_client", "starlette", "uvicorn"}
     folder = str(Path(routing_client.__file__).parent.parent)
     program = f"""
 import sys
 sys.path.insert(0, {folder!r})
 import routing_client, routing_client.testing
+import routing_client.costs, routing_client.dispatch, routing_client.endpoints, routing_client.model_names
 print(*sys.modules)
 """
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()  # noqa: S603 (our own interpreter and program)
@@ -115,13 +119,45 @@ def test_a_share_outside_its_range_is_refused(share: float) -> None:
         CalibrationTable("sample", 1, ()).threshold_for(share)
 
 
-def test_the_readmes_examples_work() -> None:
+@pytest.mark.parametrize("module", ["routing_client.openai", "routing_client.controller"])
+def test_without_its_extra_a_module_says_what_to_install(module: str) -> None:
+    folder = str(Path(routing_client.__file__).parent.parent)
+    program = f"""
+import sys
+sys.path.insert(0, {folder!r})
+sys.modules["openai"] = None
+from routing_client._extras import MissingExtraError
+try:
+    import {module}
+except MissingExtraError as error:
+    print(error)
+"""
+    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout  # noqa: S603 (our own interpreter and program)
+    assert "pip install 'routing-client[openai]'" in printed
+
+
+def test_the_modules_beside_the_client_say_what_they_offer() -> None:
+    from routing_client import controller, costs, dispatch, endpoints, model_names, openai
+
+    for module in (controller, costs, dispatch, endpoints, model_names, openai):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if isinstance(value, type | FunctionType):
+                assert value.__doc__, name
+
+
+def test_the_readmes_examples_work(monkeypatch: pytest.MonkeyPatch) -> None:
     readme = (Path(routing_client.__file__).parent.parent / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert len(blocks) == 5
-    with testing.fake_server() as target:
+    assert len(blocks) == 7
+    with testing.fake_server() as target, serve_echo() as echo:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-readme")
+        monkeypatch.setenv("OPENAI_BASE_URL", echo.base_url)
         code = "\n".join(blocks).replace("127.0.0.1:50051", target).replace("router:50051", target)
+        code = code.replace("https://api.openai.com/v1", echo.base_url)
         scope: dict[str, Any] = {}
         exec(compile(code, "README.md", "exec"), scope)  # noqa: S102 (our own README)
         asyncio.run(scope["main"]())
-        scope["client"].close()
+        assert len(echo.state.requests) == 2
+        for name in ("client", "routed", "controller"):
+            scope[name].close()

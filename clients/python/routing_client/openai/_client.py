@@ -1,0 +1,189 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Self, TypeVar
+
+from routing_client._settings import DEFAULT_TARGET
+from routing_client.client import RoutingClient
+from routing_client.costs import CostLedger
+from routing_client.dispatch import Flow, Send
+from routing_client.endpoints import Endpoint, Endpoints
+from routing_client.openai import _requests, _shared
+from routing_client.openai._chat import RoutedChat
+from routing_client.openai._litellm import litellm_client
+from routing_client.openai._responses import routed_stream_class
+from routing_client.openai._sdk import openai
+from routing_client.openai._upstreams import Upstreams
+
+T = TypeVar("T")
+
+
+class RoutedOpenAI(openai.OpenAI):
+    """`openai.OpenAI` whose `model` may be a string such as `router-mf-0.11593`.
+
+    Such a string is decided by the service for chat completions, completions and responses, and the chosen model is
+    called; `response.model` is its name, and `response.routing` says all of it, on plain, raw and streamed responses
+    alike. Every other model is called directly. All else is the SDK's own: arguments, results, errors.
+
+    Each model is called at its endpoint; models without one, and requests that name none, go to the endpoints'
+    `default`, or else to this client's own `base_url`. This client's key, `default_headers`, `default_query`,
+    organization and project go to its own `base_url` alone. What one call brings (`extra_headers`) goes along with it.
+
+    With `failover`, the chosen model is asked once; when that fails with 408, 429, 5xx, a timeout or a lost connection,
+    the pair's other model is asked with the SDK's `max_retries`. Without it, the SDK retries the chosen model alone. A
+    stream fails over only until its response begins; what breaks later is raised.
+
+    One client serves any number of threads; make one and keep it.
+
+    Args:
+        service: The decision service's `host:port`, or a `RoutingClient`, which stays the caller's to close. None: what
+            the endpoints say, else 127.0.0.1:50051.
+        endpoints: Where models are; also a mapping of names to `Endpoint`s, or the path of a YAML file.
+        strong_model: The model that answers when the strong one is chosen. None: what the endpoints say, else the one
+            that the decision names. The same holds for the arguments that follow.
+        weak_model: As `strong_model`.
+        fallback_model: The model that answers when there is no decision. None: the service's error is raised.
+        failover: Whether to try the pair's other model when the chosen one fails.
+        costs: Where to add up what calls cost. None: a ledger of the client's own, with the endpoints' prices.
+        **arguments: `openai.OpenAI`'s own. No key is needed where every model that is called has an endpoint.
+
+    Raises:
+        EndpointsError: The endpoints are wrong.
+        ValueError: The service's address makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: str | RoutingClient | None = None,
+        endpoints: _shared.EndpointsLike | None = None,
+        strong_model: str | None = None,
+        weak_model: str | None = None,
+        fallback_model: str | None = None,
+        failover: bool | None = None,
+        costs: CostLedger | None = None,
+        _shared_with: Any = None,
+        **arguments: Any,
+    ) -> None:
+        self.has_own_timeout = False
+        """Whether `with_options` gave this copy a timeout, which then goes before that of endpoints."""
+        self.lacks_key = False
+        """Whether this client's own base URL cannot be called."""
+        self._shared: _shared.Shared[RoutingClient, openai.OpenAI]
+        if _shared_with is None:
+            known = _shared.endpoints_from(
+                endpoints,
+                strong_model=strong_model,
+                weak_model=weak_model,
+                fallback_model=fallback_model,
+                failover=failover,
+            )
+            if known or known.default is not None:
+                arguments, self.lacks_key = _shared.with_placeholder_key(arguments)
+        super().__init__(**arguments)
+        if _shared_with is not None:
+            self._shared = _shared_with
+            return
+        address = service or known.service or DEFAULT_TARGET
+        self._shared = _shared.Shared(
+            dispatcher=_shared.make_dispatcher(known, costs),
+            service=RoutingClient(address) if isinstance(address, str) else address,
+            owns_service=isinstance(address, str),
+            upstreams=Upstreams(openai.OpenAI, litellm_client, arguments.get("http_client")),
+        )
+
+    @property
+    def costs(self) -> CostLedger:
+        """What the calls of this client and its copies cost."""
+        return self._shared.dispatcher.costs
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where models are."""
+        return self._shared.dispatcher.endpoints
+
+    @property
+    def routing_client(self) -> RoutingClient:
+        """The client of the decision service."""
+        return self._shared.service
+
+    @cached_property
+    def chat(self) -> RoutedChat:
+        """As the SDK's."""
+        return RoutedChat(self)
+
+    def copy(self, *, _extra_kwargs: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> Self:
+        """As the SDK's: a client with other options, which shares this one's connections, endpoints and costs."""
+        copied = super().copy(_extra_kwargs={**_extra_kwargs, "_shared_with": self._shared}, **changes)
+        _shared.mark_copy(copied, self, changes)
+        return copied
+
+    with_options = copy
+
+    def request(
+        self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None, **others: Any
+    ) -> Any:
+        """Every request of the SDK comes through here. Not meant to be called.
+
+        Raises:
+            RoutingError: The model string is wrong, or there is neither a decision nor a fallback.
+            openai.APIError: The upstream's.
+        """
+        body = _requests.body_of(options)
+        model = _requests.asked_model(options, body)
+        if model is None:
+            return self._request_unrouted(cast_to, options, stream=stream, stream_cls=stream_cls, **others)
+
+        def send(step: Send) -> Any:
+            attempt = _shared.Attempt(step, self, options)
+            try:
+                response = self._client_for(attempt.endpoint)(
+                    cast_to, attempt.options, stream=stream, stream_cls=routed_stream_class(stream_cls), **others
+                )
+            except json.JSONDecodeError:
+                raise attempt.not_json() from None
+            return attempt.answer.begin(response)
+
+        return self._run(self._shared.dispatcher.dispatch(model, lambda: _requests.prompt_of(options.url, body)), send)
+
+    def close(self) -> None:
+        """Close all connections, those of copies too. A `RoutingClient` that was handed in stays open."""
+        for client in self._shared.upstreams.take():
+            client.close()
+        if self._shared.owns_service:
+            self._shared.service.close()
+        super().close()
+
+    def _request_unrouted(self, cast_to: Any, options: Any, **arguments: Any) -> Any:
+        default = self.endpoints.default
+        return self._client_for(default)(cast_to, _shared.unrouted(options, default, self), **arguments)
+
+    def _client_for(self, endpoint: Endpoint | None) -> Callable[..., Any]:
+        """What sends a request to `endpoint`; None: this client itself."""
+        if endpoint is not None:
+            return self._shared.upstreams.client(endpoint).request
+        if self.lacks_key:
+            raise _shared.no_key(self.endpoints)
+        return super().request
+
+    def _run(self, flow: Flow[T], send: Callable[[Send], Any]) -> T:
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    if isinstance(step, Send):
+                        result = send(step)
+                    else:
+                        result = getattr(self._shared.service, step.method)(**step.arguments)
+                except Exception as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(result)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value

@@ -1,0 +1,154 @@
+"""What `RoutedOpenAI` and `AsyncRoutedOpenAI` share: their settings, and how a request becomes an attempt."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+from routing_client.costs import CostLedger
+from routing_client.dispatch import Dispatcher, Send
+from routing_client.endpoints import LITELLM, Endpoint, Endpoints, load_endpoints
+from routing_client.openai import _requests
+from routing_client.openai._responses import Answer, no_json
+from routing_client.openai._sdk import OFFICIAL_HOST, http, openai, why_failed
+from routing_client.openai._upstreams import Upstreams
+
+S = TypeVar("S")
+C = TypeVar("C")
+
+EndpointsLike = Endpoints | Mapping[str, Endpoint] | str | os.PathLike[str]
+
+_CREDENTIALS = ("api_key", "admin_api_key", "workload_identity", "provider")
+# Where text is no sound answer.
+_JSON_PATHS = frozenset({"/chat/completions", "/completions", "/responses", "/embeddings"})
+
+
+@dataclass(frozen=True)
+class Shared(Generic[S, C]):
+    """What a client and its copies (`with_options`) have in common."""
+
+    dispatcher: Dispatcher
+    service: S
+    """The client of the decision service."""
+    owns_service: bool
+    """Whether `service` is to be closed with the client."""
+    upstreams: Upstreams[C] = field(repr=False)
+
+
+def endpoints_from(source: EndpointsLike | None, **settings: Any) -> Endpoints:
+    """Endpoints from what a client is given; settings that are not None go before those of `source`.
+
+    Raises:
+        EndpointsError: They are wrong.
+    """
+    match source:
+        case None:
+            endpoints = Endpoints()
+        case Endpoints():
+            endpoints = source
+        case str() | os.PathLike():
+            endpoints = load_endpoints(source)
+        case _:
+            endpoints = Endpoints(source)
+    return replace(endpoints, **{name: value for name, value in settings.items() if value is not None})
+
+
+def make_dispatcher(endpoints: Endpoints, costs: CostLedger | None) -> Dispatcher:
+    """A dispatcher that tells the SDK's failures apart."""
+    return Dispatcher(endpoints, why_failed, costs)
+
+
+def with_placeholder_key(arguments: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The SDK's arguments, and whether they had to be given a key that is none.
+
+    With endpoints of their own, all models may have keys of their own too; the SDK would refuse to be made without one.
+    """
+    if any(arguments.get(name) is not None for name in _CREDENTIALS):
+        return arguments, False
+    if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_ADMIN_KEY"):
+        return arguments, False
+    return {**arguments, "api_key": "none"}, True
+
+
+class Attempt:
+    """One request to one upstream, ready to be sent."""
+
+    def __init__(self, send: Send, client: Any, options: Any) -> None:
+        endpoint = _endpoint(send, client)
+        own = endpoint is None or _is_own(endpoint, client)
+        self.endpoint = None if own else endpoint
+        """None: the client itself sends it."""
+        base_url = str(client.base_url) if endpoint is None else endpoint.base_url
+        self._request = http.Request("POST", base_url.rstrip("/") + options.url)
+        self.answer = Answer(send, client.costs, self._request if options.url in _JSON_PATHS else None)
+        self.options = _requests.changed(
+            options,
+            model=_upstream_model(send, endpoint),
+            max_retries=options.get_max_retries(client.max_retries) if send.is_last else 0,
+            timeout=_timeout(endpoint, client),
+            post_parser=self.answer.parsed,
+        )
+        if self.endpoint is not None:
+            _requests.without_key(self.options, self.endpoint)
+
+    def not_json(self) -> Exception:
+        """The error for a body that cannot be read."""
+        return no_json(self._request)
+
+
+def unrouted(options: Any, endpoint: Endpoint | None, client: Any) -> Any:
+    """The options of a request that names no model, for the endpoint that gets it."""
+    new = _requests.changed(
+        options,
+        model=None,
+        max_retries=options.get_max_retries(client.max_retries),
+        timeout=_timeout(endpoint, client),
+        post_parser=None,
+    )
+    if endpoint is not None:
+        _requests.without_key(new, endpoint)
+    return new
+
+
+def mark_copy(copied: Any, original: Any, changes: Mapping[str, Any]) -> None:
+    """Tell a copy what its original knows, and what it was given itself."""
+    given = {name for name, value in changes.items() if not isinstance(value, openai.NotGiven)}
+    copied.has_own_timeout = original.has_own_timeout or "timeout" in given
+    copied.lacks_key = original.lacks_key and not any(changes.get(name) for name in _CREDENTIALS)
+
+
+def no_key(endpoints: Endpoints) -> openai.OpenAIError:
+    """The error for a request to the client's own base URL, for which there is no key."""
+    known = ", ".join(endpoints) or "none"
+    return openai.OpenAIError(
+        f"this model has no endpoint (there are: {known}) and the client no key of its own; add the model to the "
+        "endpoints, give them a default, or pass api_key or set OPENAI_API_KEY"
+    )
+
+
+def _endpoint(send: Send, client: Any) -> Endpoint | None:
+    if send.endpoint is not None:
+        return send.endpoint
+    provider, slash, _ = send.routing.model.partition("/")
+    if slash and provider != "openai" and client.base_url.host == OFFICIAL_HOST:
+        return Endpoint(LITELLM, upstream_model=send.routing.model)
+    return None
+
+
+def _is_own(endpoint: Endpoint, client: Any) -> bool:
+    same = endpoint.base_url.rstrip("/") == str(client.base_url).rstrip("/")
+    return same and endpoint.api_key is None and endpoint.api_key_env is None and not endpoint.headers
+
+
+def _upstream_model(send: Send, endpoint: Endpoint | None) -> str:
+    if endpoint is not None:
+        return endpoint.upstream_model or send.routing.model
+    return send.routing.model.removeprefix("openai/")
+
+
+def _timeout(endpoint: Endpoint | None, client: Any) -> Any:
+    if endpoint is None or endpoint.timeout is None or client.has_own_timeout:
+        return client.timeout
+    return endpoint.timeout

@@ -1,0 +1,71 @@
+"""One client of the SDK for each endpoint, made at its first call and kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
+
+from routing_client.endpoints import LITELLM, Endpoint
+from routing_client.openai._sdk import OFFICIAL_HOST
+
+C = TypeVar("C")
+
+
+class Upstreams(Generic[C]):
+    """Clients by endpoint. Safe to share between threads.
+
+    Args:
+        client_class: `openai.OpenAI` or `openai.AsyncOpenAI`.
+        litellm_client: Makes an HTTP client that calls LiteLLM.
+        http_client: The caller's own HTTP client, for all endpoints. None: one for each.
+    """
+
+    def __init__(
+        self, client_class: Callable[..., C], litellm_client: Callable[[Endpoint], Any], http_client: Any = None
+    ) -> None:
+        self._client_class = client_class
+        self._litellm_client = litellm_client
+        self._http_client = http_client
+        self._clients: dict[Endpoint, C] = {}
+        self._lock = threading.Lock()
+
+    def client(self, endpoint: Endpoint) -> C:
+        """The endpoint's client.
+
+        Raises:
+            EndpointsError: Its key is in an environment variable that is not set.
+            MissingExtraError: It needs LiteLLM, which is not installed.
+        """
+        client = self._clients.get(endpoint)
+        if client is None:
+            with self._lock:
+                client = self._clients.get(endpoint)
+                if client is None:
+                    client = self._clients[endpoint] = self._make(endpoint)
+        return client
+
+    def take(self) -> list[C]:
+        """Give up all clients, for the caller to close."""
+        with self._lock:
+            clients = list(self._clients.values())
+            self._clients.clear()
+            return clients
+
+    def _make(self, endpoint: Endpoint) -> C:
+        key = endpoint.key()
+        arguments: dict[str, Any] = {"base_url": endpoint.base_url, "http_client": self._http_client}
+        if endpoint.base_url == LITELLM:
+            arguments = {"base_url": "http://litellm.invalid/v1", "http_client": self._litellm_client(endpoint)}
+        # Said outright, the header goes before one that the environment may hold for OpenAI. The SDK insists on a key;
+        # where there is none, `without_key` keeps the header away.
+        authorization = {"Authorization": f"Bearer {key}"} if key else {}
+        client = self._client_class(
+            api_key=key or "none", default_headers={**authorization, **endpoint.headers}, **arguments
+        )
+        if urlsplit(endpoint.base_url).hostname != OFFICIAL_HOST:
+            # Read from the environment, and nobody else's business.
+            for name in ("organization", "project", "admin_api_key"):
+                setattr(client, name, None)
+        return client
