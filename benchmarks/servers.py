@@ -39,13 +39,14 @@ def ours(config: Path | None) -> tuple[str, ...]:
 
 
 @contextmanager
-def running(arguments: Sequence[str], core: int, folder: Path) -> Iterator[Server]:
+def running(arguments: Sequence[str], core: int, folder: Path, *, python: str = sys.executable) -> Iterator[Server]:
     """The server `python ARGUMENTS --ready-file F`, bound to one core from its first instruction.
 
     Args:
-        arguments: what to give to this Python.
+        arguments: what to give to Python.
         core: the core's number.
         folder: gets the ready file and the server's log.
+        python: which one.
 
     Raises:
         RuntimeError: it ended or did not become ready; the message ends with its log.
@@ -53,7 +54,7 @@ def running(arguments: Sequence[str], core: int, folder: Path) -> Iterator[Serve
     name = arguments[1].rpartition(".")[2]
     ready, log = folder / f"{name}.ready", folder / f"{name}.log"
     ready.unlink(missing_ok=True)
-    command = ["taskset", "--cpu-list", str(core), sys.executable, *arguments, "--ready-file", str(ready)]
+    command = ["taskset", "--cpu-list", str(core), python, *arguments, "--ready-file", str(ready)]
     started = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)

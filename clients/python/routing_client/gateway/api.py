@@ -1,0 +1,202 @@
+"""The paths that the gateway answers itself: its state, the models, and what its page asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from routing_client.exceptions import RoutingError
+from routing_client.gateway.errors import GatewayError, from_routing_error
+from routing_client.gateway.exchange import CallerGoneError, Exchange
+from routing_client.gateway.headers import RawHeaders
+from routing_client.gateway.json_body import JsonBody
+from routing_client.gateway.logs import fault
+from routing_client.gateway.metrics import CONTENT_TYPE
+from routing_client.model_names import PREFIX, ModelNameError, parse_model
+from routing_client.types import Tier
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from routing_client.gateway.state import State
+    from routing_client.types import Decision, RouterInfo, RouterList
+
+_DECIDE_LIMIT_BYTES = 4 << 20
+_BROKEN = frozenset({"unreachable", "timeout", "broken"})
+
+
+class Reply(NamedTuple):
+    """What to answer: JSON, or bytes of another type."""
+
+    content: Any
+    status: int = 200
+    headers: RawHeaders = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]  # noqa: RUF012 (a NamedTuple's default; never changed)
+
+
+Handler = Callable[["State", Exchange], Awaitable[Reply]]
+
+
+class Endpoint:
+    """An ASGI endpoint around a handler."""
+
+    def __init__(self, state: State, handler: Handler) -> None:
+        self._state = state
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        try:
+            reply = await self._handler(self._state, exchange)
+        except CallerGoneError:
+            return
+        except GatewayError as error:
+            await exchange.fail(error)
+            return
+        except RoutingError as error:
+            await exchange.fail(from_routing_error(error, {}))
+            return
+        except Exception as error:
+            await exchange.fail(fault(exchange.path, error))
+            return
+        content = reply.content
+        data = content if isinstance(content, bytes) else json.dumps(content, ensure_ascii=False).encode()
+        await exchange.answer(reply.status, reply.headers, data)
+
+
+async def health(state: State, _exchange: Exchange) -> Reply:
+    """`GET /health`: 200 while requests can be answered, with a fallback if need be; else 503."""
+    service = await state.probe.state()
+    upstreams = {name: each.as_json() for name, each in state.upstreams.health.items()}
+    serving = service == "SERVING"
+    sound = serving and not any(each["state"] in _BROKEN for each in upstreams.values())
+    can_answer = bool(upstreams) and (serving or state.config.endpoints.fallback_model is not None)
+    return Reply(
+        {
+            "status": "unavailable" if not can_answer else "ok" if sound else "degraded",
+            "service": service,
+            "upstreams": upstreams,
+            "in_flight": state.in_flight,
+        },
+        200 if can_answer else 503,
+    )
+
+
+async def metrics(state: State, _exchange: Exchange) -> Reply:
+    """`GET /metrics`."""
+    return Reply(state.metrics.page(), headers=[(b"content-type", CONTENT_TYPE)])
+
+
+async def models(state: State, _exchange: Exchange) -> Reply:
+    """`GET /v1/models`: policies and routers as models, then the real ones; only these while the service is out."""
+    names: list[str] = []
+    with suppress(RoutingError):
+        served = await state.client.routers()
+        names = [*(each.name for each in served.policies), *(each.name for each in served)]
+    listed = [_model(f"{PREFIX}{name}", "routing-service") for name in dict.fromkeys(names)]
+    listed += [_model(name, "upstream") for name in state.config.endpoints]
+    return Reply({"object": "list", "data": listed})
+
+
+async def model(state: State, exchange: Exchange) -> Reply:
+    """`GET /v1/models/NAME`, for any form of a router's name too."""
+    name = exchange.path.removeprefix("/v1/models/")
+    try:
+        routed = parse_model(name)
+    except ModelNameError as error:
+        raise GatewayError(404, error.message, param="model", code="model_not_found") from None
+    if routed is not None:
+        served = await state.client.routers()
+        policies = {each.name for each in served.policies} if routed.is_named else set()
+        if routed.name in policies or any(each.name == routed.name for each in served):
+            return Reply(_model(name, "routing-service"))
+    elif name in state.config.endpoints:
+        return Reply(_model(name, "upstream"))
+    raise GatewayError(404, f"there is no model {name!r} here", param="model", code="model_not_found")
+
+
+async def decide(state: State, exchange: Exchange) -> Reply:
+    """`POST /api/decide`: the decision for `prompt` or `messages`; no upstream is asked."""
+    body = JsonBody(await exchange.read_body(min(_DECIDE_LIMIT_BYTES, state.config.max_body_bytes)))
+    given = {name: body.fields[name] for name in ("prompt", "messages") if body.fields.get(name) is not None}
+    if len(given) != 1:
+        raise GatewayError(400, "give prompt or messages", param="prompt", code="input_missing")
+    policy = {
+        name: body.fields[name]
+        for name in ("router", "threshold", "strong_share", "policy")
+        if body.fields.get(name) is not None
+    }
+    async with exchange.cancelled_when_gone():
+        decision = await state.client.decide(*given.values(), **policy)
+    return Reply(_decision(decision, _chosen(state, decision)))
+
+
+async def routers(state: State, _exchange: Exchange) -> Reply:
+    """`GET /api/routers`: all that the page needs to know."""
+    served = await state.client.routers()
+    endpoints = state.config.endpoints
+    pair = served.default.models if served.default is not None else None
+    return Reply(
+        {
+            "routers": [_router(each) for each in served],
+            "policies": _policies(served),
+            "models": [
+                {"name": name, "input_price": each.input_price, "output_price": each.output_price}
+                for name, each in endpoints.items()
+            ],
+            "strong_model": endpoints.strong_model or (pair.strong if pair else None),
+            "weak_model": endpoints.weak_model or (pair.weak if pair else None),
+            "echo": state.config.echo,
+        }
+    )
+
+
+def _chosen(state: State, decision: Decision) -> str:
+    """The model that would answer: the configured one for the tier, else the one that the decision names."""
+    endpoints = state.config.endpoints
+    return {Tier.STRONG: endpoints.strong_model, Tier.WEAK: endpoints.weak_model}.get(decision.tier) or decision.model
+
+
+def _model(name: str, owner: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": owner}
+
+
+def _router(router: RouterInfo) -> dict[str, Any]:
+    table = router.calibration
+    return {
+        "name": router.name,
+        "type": router.type,
+        "revision": router.revision,
+        "models": {"strong": router.models.strong, "weak": router.models.weak},
+        "is_default": router.is_default,
+        "calibration": table
+        and {
+            "source": table.source,
+            "sample_size": table.sample_size,
+            "points": [{"strong_share": each.strong_share, "threshold": each.threshold} for each in table.points],
+        },
+    }
+
+
+def _policies(served: RouterList) -> list[dict[str, Any]]:
+    return [
+        {"name": each.name, "router": each.router, "threshold": each.threshold, "is_default": each.is_default}
+        for each in served.policies
+    ]
+
+
+def _decision(decision: Decision, model: str) -> dict[str, Any]:
+    return {
+        "model": model,
+        "tier": decision.tier.value,
+        "strong_win_rate": decision.strong_win_rate,
+        "threshold": decision.threshold,
+        "router": decision.router,
+        "router_revision": decision.router_revision,
+        "decision_id": decision.decision_id,
+        "reason": decision.reason.value,
+        "fallback_reason": decision.fallback_reason,
+        "prompt_tokens": decision.prompt_tokens,
+        "truncated": decision.truncated,
+    }

@@ -1,0 +1,109 @@
+"""The gateway as an ASGI application: the one place that wires."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.routing import Route
+
+from routing_client.gateway import api
+from routing_client.gateway.chat import ChatCompletions
+from routing_client.gateway.errors import GatewayError
+from routing_client.gateway.origins import OriginGuard
+from routing_client.gateway.page_files import PageFiles
+from routing_client.gateway.proxy import PassThrough
+from routing_client.gateway.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
+    from routing_client.aio import AsyncRoutingClient
+    from routing_client.gateway.config import GatewayConfig
+
+ROUTING_HEADERS = tuple(
+    f"x-routing-{name}"
+    for name in (
+        "model",
+        "tier",
+        "win-rate",
+        "threshold",
+        "router",
+        "decision-id",
+        "fallback",
+        "failover",
+        "failover-reason",
+    )
+)
+_ANY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def create_app(config: GatewayConfig, *, client: AsyncRoutingClient | None = None) -> Starlette:
+    """The gateway for `config`.
+
+    Args:
+        config: What to serve.
+        client: Asks for decisions in place of one for the configured service; for tests.
+    """
+    state = State(config, client)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await state.start()
+        try:
+            yield
+        finally:
+            await state.close()
+
+    def own(path: str, handler: api.Handler, method: str = "GET") -> Route:
+        return Route(path, api.Endpoint(state, handler), methods=[method])
+
+    page = PageFiles()
+    app = Starlette(
+        routes=[
+            Route("/v1/chat/completions", ChatCompletions(state), methods=["POST"]),
+            own("/v1/models", api.models),
+            own("/v1/models/{name:path}", api.model),
+            Route("/v1/{path:path}", PassThrough(state), methods=_ANY_METHOD),
+            own("/health", api.health),
+            own("/metrics", api.metrics),
+            own("/api/decide", api.decide, "POST"),
+            own("/api/routers", api.routers),
+            own("/", page),
+            own("/page/{path:path}", page),
+        ],
+        middleware=_middleware(config),
+        exception_handlers={HTTPException: _no_such_path},
+        lifespan=lifespan,
+    )
+    app.state.gateway = state
+    return app
+
+
+def _middleware(config: GatewayConfig) -> list[Middleware]:
+    guard = Middleware(OriginGuard, allowed=config.cors_origins)
+    if not config.cors_origins:
+        return [guard]
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=config.cors_origins,
+        allow_methods=_ANY_METHOD,
+        allow_headers=["*"],
+        expose_headers=ROUTING_HEADERS,
+    )
+    return [cors, guard]
+
+
+async def _no_such_path(_request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    message = "this path does not take that method" if status == 405 else "there is no such path"
+    answer = GatewayError(status, message, code="method_not_allowed" if status == 405 else "not_found")
+    headers: dict[str, Any] = dict(getattr(error, "headers", None) or {})
+    return Response(answer.body(), status, headers, "application/json")

@@ -1,0 +1,86 @@
+"""What a gateway is made from."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from routing_client._settings import DEFAULT_TARGET
+from routing_client.endpoints import LITELLM, Endpoint, Endpoints, EndpointsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_PORT = 6060
+MEBIBYTE = 1 << 20
+DEFAULT_NAME = "default"
+"""What logs, metrics and `/health` call the endpoint of every model that has none of its own."""
+
+_ORIGIN = re.compile(r"https?://[^/\s*]+|\*")
+
+
+@dataclass(frozen=True)
+class GatewayConfig:
+    """Where models are, where decisions come from, and the limits.
+
+    Raises:
+        EndpointsError: A value makes no sense, names a model that is not there, or a key's variable is not set.
+    """
+
+    endpoints: Endpoints
+    """Models, prices, keys, the pair, fallback and failover."""
+    decision_timeout_s: float = 1.0
+    """For a decision, attempts and connecting included: the most that an outage adds to a request."""
+    connect_timeout_s: float = 10.0
+    """To connect to an upstream."""
+    upstream_timeout_s: float = 600.0
+    """Until an upstream's first byte, and between any two; an endpoint's own `timeout` goes before it."""
+    max_body_bytes: int = 32 * MEBIBYTE
+    """The largest request."""
+    max_concurrent: int = 2048
+    """Requests in flight; further ones are refused at once with 503."""
+    cors_origins: tuple[str, ...] = ()
+    """The origins, as `https://app.example`, whose pages may use the gateway from a browser; `*` stands for all."""
+    echo: bool = False
+    """Whether the upstream is the offline echo, which the page then says."""
+    _keys: dict[str, str | None] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("decision_timeout_s", "connect_timeout_s", "upstream_timeout_s"):
+            seconds = getattr(self, name)
+            if not 0 < seconds < math.inf:
+                raise EndpointsError(f"{name} must be a positive number of seconds, not {seconds}")
+        for name in ("max_body_bytes", "max_concurrent"):
+            if getattr(self, name) < 1:
+                raise EndpointsError(f"{name} must be at least 1")
+        for origin in self.cors_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise EndpointsError(f"the origin {origin!r} must be like https://app.example, without a path, or *")
+        for role in ("strong_model", "weak_model", "fallback_model"):
+            model = getattr(self.endpoints, role)
+            if model is not None and self.endpoints.find(model) is None:
+                raise EndpointsError(f"{role} is {model!r}, for which there is no endpoint and no default")
+        for name, endpoint in self.named_endpoints():
+            if endpoint.base_url == LITELLM:
+                raise EndpointsError(
+                    f"model {name!r} is called through LiteLLM, which the gateway does not do; give it the base_url of "
+                    "an OpenAI-compatible server (LiteLLM's own proxy is one)"
+                )
+            self._keys[name] = endpoint.key()
+
+    @property
+    def service(self) -> str:
+        """The decision service's `host:port`."""
+        return self.endpoints.service or DEFAULT_TARGET
+
+    def key(self, name: str) -> str | None:
+        """The own key of the endpoint of that name, read when the configuration was made; None when it has none."""
+        return self._keys[name]
+
+    def named_endpoints(self) -> Iterator[tuple[str, Endpoint]]:
+        """Every endpoint with its name; the default's is `DEFAULT_NAME`, unless a model is called so."""
+        yield from self.endpoints.items()
+        if self.endpoints.default is not None and DEFAULT_NAME not in self.endpoints:
+            yield DEFAULT_NAME, self.endpoints.default

@@ -1,0 +1,116 @@
+"""What the gateway itself answers when something is wrong, in OpenAI's format, and the table from gRPC's codes to it.
+
+Errors of an upstream are not made here: they are passed on as they came.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from routing_client.exceptions import InvalidRequestError, RoutingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER = "server_error"
+RATE_LIMIT = "rate_limit_error"
+
+_Code = grpc.StatusCode
+# A decision service that refuses the gateway's credentials is no fault of the caller, whose key is another: hence 500.
+_STATUSES: dict[grpc.StatusCode, tuple[int, str]] = {
+    _Code.INVALID_ARGUMENT: (400, INVALID_REQUEST),
+    _Code.OUT_OF_RANGE: (400, INVALID_REQUEST),
+    _Code.FAILED_PRECONDITION: (400, INVALID_REQUEST),
+    _Code.NOT_FOUND: (404, INVALID_REQUEST),
+    _Code.RESOURCE_EXHAUSTED: (429, RATE_LIMIT),
+    _Code.UNAUTHENTICATED: (500, SERVER),
+    _Code.PERMISSION_DENIED: (500, SERVER),
+    _Code.INTERNAL: (500, SERVER),
+    _Code.DATA_LOSS: (500, SERVER),
+    _Code.UNIMPLEMENTED: (501, SERVER),
+    _Code.DEADLINE_EXCEEDED: (504, SERVER),
+}
+# Where the fields of a decision's request come from in a chat completion.
+_PARAMS = {"router": "model", "threshold": "model", "strong_share": "model", "policy": "model", "prompt": "messages"}
+
+
+class GatewayError(Exception):
+    """An answer of the gateway's own.
+
+    Args:
+        status: The HTTP status.
+        message: What is wrong, for people. Never holds a prompt or a key.
+        kind: OpenAI's `type`.
+        param: The request's field at fault.
+        code: The machine-readable reason, in lower case.
+        retry_after_s: Seconds after which trying again makes sense.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = INVALID_REQUEST,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.kind = kind
+        self.param = param
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> bytes:
+        """The answer's body, as JSON."""
+        return json.dumps({"error": self._fields()}, ensure_ascii=False).encode("utf-8", "replace")
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The answer's headers, without its length."""
+        headers = [(b"content-type", b"application/json")]
+        if self.retry_after_s is not None:
+            headers.append((b"retry-after", b"%d" % self.retry_after_s))
+        return headers
+
+    def _fields(self) -> dict[str, Any]:
+        return {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+
+
+def from_routing_error(error: RoutingError, params: Mapping[str, str] = _PARAMS) -> GatewayError:
+    """The answer for a call that gave no decision.
+
+    Args:
+        error: What the client raised.
+        params: How the decision's fields are called in the caller's request; those not named keep their name.
+    """
+    status, kind = _STATUSES.get(error.code, (503, SERVER))
+    if isinstance(error, InvalidRequestError):
+        status, kind = 400, INVALID_REQUEST  # also what gRPC itself calls RESOURCE_EXHAUSTED: too large a message
+    code = error.reason or error.code.name
+    field = error.field or _field_of(error)
+    return GatewayError(
+        status,
+        f"routing: {error.message}",
+        kind=kind,
+        param=_param(field, params),
+        code=code.lower(),
+        retry_after_s=1 if status in (429, 503) else None,
+    )
+
+
+def _field_of(error: RoutingError) -> str | None:
+    return next((name for name in ("router", "policy") if name in error.metadata), None)
+
+
+def _param(field: str | None, params: Mapping[str, str]) -> str | None:
+    if field is None:
+        return None
+    field = field.removeprefix("conversation.")
+    return params.get(field, field)

@@ -1,0 +1,80 @@
+"""Which headers cross the gateway, and in which form: the rules of RFC 9110, section 7.6, and a few of our own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from routing_client.endpoints import Endpoint
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# The length is the new body's, and the host the upstream's. What a browser says about our page is no business of a
+# provider; Ollama, for one, refuses an origin that it does not know.
+_NOT_SENT = _HOP_BY_HOP | {b"host", b"content-length", b"expect", b"cookie", b"origin", b"referer"}
+# The server writes its own date, and cookies of one upstream would be sent to all.
+_NOT_RETURNED = _HOP_BY_HOP | {b"date", b"set-cookie"}
+
+
+def to_upstream(received: RawHeaders, endpoint: Endpoint, key: str | None) -> list[tuple[str, str]]:
+    """The headers to send upstream.
+
+    Args:
+        received: The caller's, names in lower case.
+        endpoint: Where the request goes; its own headers replace the caller's of the same name.
+        key: The endpoint's own key, which replaces the caller's; None: the caller's is passed on.
+    """
+    own = {name.lower().encode("latin-1") for name in endpoint.headers}
+    if key is not None:
+        own.add(b"authorization")
+    dropped = _named_by_connection(received) | own
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in received
+        if name not in _NOT_SENT and name not in dropped and not name.startswith((b"sec-", b"x-routing-"))
+    ]
+    headers += endpoint.headers.items()
+    if key is not None:
+        headers.append(("authorization", f"Bearer {key}"))
+    return headers
+
+
+def to_caller(received: Iterable[tuple[bytes, bytes]], added: RawHeaders) -> RawHeaders:
+    """The headers to answer with: the upstream's, which may come in any case, and `added`."""
+    lowered = [(name.lower(), value) for name, value in received]
+    dropped = _named_by_connection(lowered)
+    kept = [
+        (name, value)
+        for name, value in lowered
+        if name not in _NOT_RETURNED and name not in dropped and not name.startswith(b"x-routing-")
+    ]
+    return kept + added
+
+
+def header(headers: RawHeaders, name: bytes) -> bytes | None:
+    """The value of the first header of that name, in lower case, or None."""
+    return next((value for key, value in headers if key == name), None)
+
+
+def field_value(text: str) -> bytes:
+    """`text` as a header's value: printable ASCII, everything else escaped as in Python."""
+    return text.encode("unicode_escape")
+
+
+def _named_by_connection(headers: RawHeaders) -> set[bytes]:
+    return {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}

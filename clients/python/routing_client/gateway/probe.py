@@ -1,0 +1,53 @@
+"""Whether the decision service is serving, asked as gRPC's health protocol has it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import grpc.aio
+
+_METHOD = "/grpc.health.v1.Health/Check"
+_TIMEOUT_S = 1.0
+# Four possible answers to a request of no bytes, which asks for the whole server: not worth a dependency on its protos.
+_STATES = {b"": "UNKNOWN", b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING", b"\x08\x03": "SERVICE_UNKNOWN"}
+
+
+class ServiceProbe:
+    """Asks the service at `target` for its health, over a connection of its own."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._channel: grpc.aio.Channel | None = None
+        self._asking: asyncio.Task[str] | None = None
+
+    async def state(self) -> str:
+        """`SERVING`, another status of the protocol, or the gRPC status code with which the question failed."""
+        if self._asking is None:
+            # Those who ask at the same time share one question.
+            self._asking = asyncio.create_task(self._ask())
+            self._asking.add_done_callback(self._asked)
+        return await asyncio.shield(self._asking)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+        if self._channel is not None:
+            await self._channel.close(None)
+
+    async def _ask(self) -> str:
+        if self._channel is None:
+            # The next question after an outage must not wait for gRPC's long pauses between attempts to connect.
+            options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
+            self._channel = grpc.aio.insecure_channel(self._target, options)
+        check = self._channel.unary_unary(_METHOD, None, None)
+        try:
+            return _STATES.get(bytes(await check(b"", timeout=_TIMEOUT_S)), "UNKNOWN")
+        except grpc.aio.AioRpcError as error:
+            # A service without the protocol answers all the same.
+            return "SERVING" if error.code() is grpc.StatusCode.UNIMPLEMENTED else error.code().name
+
+    def _asked(self, _task: asyncio.Task[str]) -> None:
+        self._asking = None

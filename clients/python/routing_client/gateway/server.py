@@ -1,0 +1,121 @@
+"""Serving the gateway on uvicorn until SIGTERM, which lets requests in flight finish."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from routing_client.gateway.app import create_app
+from routing_client.gateway.logs import ServerNoise, log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp
+
+    from routing_client.gateway.config import GatewayConfig
+
+DEFAULT_SHUTDOWN_TIMEOUT_S = 30
+_BACKLOG = 2048
+# Longer than the pools of usual clients keep an idle connection, so that they do not send into one that is closing.
+_KEEP_ALIVE_S = 75
+# A connection here and one upstream for each request in flight, and some for the rest.
+_FILES_A_REQUEST, _OTHER_FILES = 2, 64
+
+
+class GatewayServer(uvicorn.Server):
+    """A uvicorn server that tells when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then tell."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+
+def serve(
+    config: GatewayConfig,
+    host: str,
+    port: int,
+    *,
+    ready_file: Path | None = None,
+    on_ready: Callable[[str], None] | None = None,
+    shutdown_timeout_s: int = DEFAULT_SHUTDOWN_TIMEOUT_S,
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        config: What to serve.
+        host: Where to listen.
+        port: 0 is any free one.
+        ready_file: Gets the bound `host:port` as its one line when connections are accepted.
+        on_ready: Called with the same.
+        shutdown_timeout_s: How long requests in flight may take to finish; those that are left are then cut off.
+
+    Raises:
+        OSError: It cannot listen there.
+    """
+    _allow_files(config.max_concurrent)
+    with _bind(host, port) as listener:
+        address = _shown(listener)
+
+        def ready() -> None:
+            if ready_file is not None:
+                temporary = ready_file.with_name(f"{ready_file.name}.tmp")
+                temporary.write_text(f"{address}\n", encoding="utf-8")
+                temporary.replace(ready_file)
+            if on_ready is not None:
+                on_ready(address)
+
+        GatewayServer(uvicorn_config(create_app(config), shutdown_timeout_s), ready).run([listener])
+
+
+def uvicorn_config(app: ASGIApp, shutdown_timeout_s: int = DEFAULT_SHUTDOWN_TIMEOUT_S) -> uvicorn.Config:
+    """How the gateway is served, whoever runs the server."""
+    noise = logging.getLogger("uvicorn.error")
+    if not any(isinstance(each, ServerNoise) for each in noise.filters):
+        noise.addFilter(ServerNoise())
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=shutdown_timeout_s,
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return socket.create_server((host, address[1]), family=family, backlog=_BACKLOG)
+
+
+def _shown(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _allow_files(max_concurrent: int) -> None:
+    """Raise this process's limit of open files, often 1024, to what the requests in flight may need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES_A_REQUEST * max_concurrent + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("%d open files are allowed; %d requests in flight may need %d", allowed, max_concurrent, wanted)

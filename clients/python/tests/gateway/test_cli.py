@@ -1,0 +1,219 @@
+"""`routing-gateway` as a command."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from routing_client.gateway import cli
+from routing_client.gateway.config import GatewayConfig
+from routing_client.gateway.echo import RunningEcho
+
+from .conftest import LIMIT_S, StartGateway
+
+
+def config(*arguments: str) -> GatewayConfig:
+    return cli.config_from(cli.parser().parse_args(arguments))
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int | str | None
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Runs a command line in this process."""
+    handler = signal.getsignal(signal.SIGTERM)
+    filters = [(each, each.filters[:]) for each in logging.getLogger().handlers]
+
+    def run(*arguments: str) -> Done:
+        try:
+            code: int | str | None = cli.main(arguments)
+        except SystemExit as stop:
+            code = stop.code
+        return Done(code, *capsys.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+    for each, before in filters:
+        each.filters[:] = before
+
+
+def test_help_has_an_example(run: Run) -> None:
+    done = run("--help")
+    assert done.code == 0
+    assert "Example: routing-gateway --service" in done.stdout
+    for flag in (
+        "--service",
+        "--strong-model",
+        "--weak-model",
+        "--base-url",
+        "--api-key",
+        "--config",
+        "--host",
+        "--port",
+    ):
+        assert flag in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--port", "70000"], "no port"),
+        (["--max-concurrent", "0"], "from 1 on"),
+        (["--decision-timeout", "-1"], "positive number of seconds"),
+        (["--nonsense"], "unrecognized arguments"),
+        (["--api-key", "a", "--api-key-env", "B"], "not allowed with"),
+    ],
+)
+def test_wrong_usage(run: Run, arguments: list[str], says: str) -> None:
+    done = run(*arguments)
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith("routing-gateway: error: ")
+    assert says in done.stderr
+    assert "routing-gateway --help" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--config", "/nowhere.yaml"], "/nowhere.yaml"),
+        (["--base-url", "localhost:11434"], "http://"),
+        (["--strong-model", "m", "--weak-model", "m"], "both 'm'"),
+        (["--api-key-env", "SURELY_NOT_SET"], "SURELY_NOT_SET"),
+        (["--cors-origin", "app.example"], "https://app.example"),
+        (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1:6060"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(run: Run, arguments: list[str], says: str) -> None:
+    done = run(*arguments)
+    assert (done.code, done.stdout) == (1, "")
+    assert done.stderr.startswith("routing-gateway: error: ")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_taken_port(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("--port", str(port))
+    assert done.code == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
+
+
+def test_a_missing_extra_is_named() -> None:
+    program = (
+        "import sys; sys.modules['uvicorn'] = None\nfrom routing_client.gateway import cli; sys.exit(cli.main([]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S)  # noqa: S603, PLW1510 (our own program, whose exit code is looked at)
+    assert done.returncode == 1
+    assert "routing-client[gateway]" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_with_nothing_all_goes_to_openai_with_the_callers_key() -> None:
+    made = config()
+    assert made.service == "127.0.0.1:50051"
+    assert made.endpoints.default is not None
+    assert made.endpoints.default.base_url == "https://api.openai.com/v1"
+    assert made.key("default") is None
+    assert dict(made.endpoints) == {}
+
+
+def test_the_pair_and_its_server() -> None:
+    made = config(
+        "--strong-model", "s", "--weak-model", "w", "--base-url", "http://u/v1", "--api-key", "k", "--failover"
+    )
+    assert {name: each.base_url for name, each in made.endpoints.items()} == {"s": "http://u/v1", "w": "http://u/v1"}
+    assert (made.endpoints.strong_model, made.endpoints.weak_model) == ("s", "w")
+    assert (made.key("s"), made.key("default"), made.endpoints.failover) == ("k", "k", True)
+
+
+def test_options_go_before_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        """
+service: router:50051
+strong_model: s
+weak_model: w
+models:
+  s: {base_url: "http://s/v1", api_key: a}
+  w: {base_url: "http://w/v1", upstream_model: mixtral}
+failover: true
+"""
+    )
+    made = config("--config", str(file))
+    assert (made.service, made.endpoints.failover, made.endpoints.default) == ("router:50051", True, None)
+    made = config("--config", str(file), "--service", "other:1", "--no-failover", "--fallback-model", "w")
+    assert (made.service, made.endpoints.failover, made.endpoints.fallback_model) == ("other:1", False, "w")
+    assert made.endpoints["w"].upstream_model == "mixtral"
+    made = config("--config", str(file), "--base-url", "http://d/v1", "--strong-model", "new")
+    assert made.endpoints["new"].base_url == "http://d/v1"
+    assert made.endpoints["s"].base_url == "http://s/v1"
+
+
+def test_a_model_that_litellm_calls_is_refused(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("models: {s: {base_url: litellm, upstream_model: bedrock/x}}\n")
+    done = run("--config", str(file))
+    assert done.code == 1
+    assert "LiteLLM" in done.stderr
+
+
+def test_requests_in_flight_finish_after_sigterm(
+    start_gateway: StartGateway, service: str, echo: RunningEcho, eventually: Callable[..., None]
+) -> None:
+    gateway = start_gateway("--service", service, "--base-url", echo.base_url)
+    messages = [{"role": "user", "content": "slow"}]
+    with gateway.connect({"model": "big#pace=0.05", "stream": True, "messages": messages}) as connection:
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.read(5) == b"data:"
+        gateway.process.send_signal(signal.SIGTERM)
+        eventually(lambda: refused(gateway.address), "no new connections are accepted")
+        assert answer.read().endswith(b"data: [DONE]\n\n")
+    assert gateway.process.wait(LIMIT_S) == 0
+
+
+def test_what_does_not_finish_is_cut_off(start_gateway: StartGateway, service: str, echo: RunningEcho) -> None:
+    gateway = start_gateway("--service", service, "--base-url", echo.base_url, "--shutdown-timeout", "1")
+    messages = [{"role": "user", "content": "x"}]
+    with gateway.connect({"model": "big#endless,pace=0.01", "stream": True, "messages": messages}) as connection:
+        assert connection.recv(100)
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(LIMIT_S) == 0
+    assert "Traceback" not in gateway.log.read_text()
+
+
+def test_ipv6(start_gateway: StartGateway, service: str, echo: RunningEcho) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("not here: there is no IPv6 loopback")
+    gateway = start_gateway("--service", service, "--base-url", echo.base_url, "--host", "::1")
+    assert gateway.address.startswith("[::1]:")
+    assert json.loads(gateway.request("GET", "/v1/models").body)["object"] == "list"
+
+
+def refused(address: str) -> bool:
+    host, port = address.split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return True
+    return False
