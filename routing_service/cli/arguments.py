@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from routing_service.cli.calibrate import add_calibrate
+from routing_service.cli.chat import add_chat
 from routing_service.cli.commands import check_config, decide, health, score, serve
+from routing_service.cli.evaluate import add_evaluate
 from routing_service.cli.shared import add_command, add_config_option, address, share
 from routing_service.cli.train import add_train
 from routing_service.config import DEFAULT_ADDRESS
@@ -31,9 +33,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('routing-service')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_serve(commands)
+    add_chat(commands)
     _add_decide(commands)
     _add_score(commands)
     add_calibrate(commands)
+    add_evaluate(commands)
     add_train(commands)
     _add_check_config(commands)
     _add_health(commands)

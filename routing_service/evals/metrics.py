@@ -51,20 +51,36 @@ def threshold_sweep(win_rates: npt.ArrayLike, strong: npt.ArrayLike, weak: npt.A
     Raises:
         ValueError: lengths differ, there is no prompt, a number is not finite, or `bins` is below 1.
     """
+    scores, better, worse = checked(win_rates, strong, weak)
+    if bins < 1:
+        raise ValueError("bins must be at least 1")
+    return sweep_at(np.quantile(scores, np.linspace(0, 1, bins + 1)), scores, better, worse)
+
+
+def sweep_at(thresholds: Float64, win_rates: Float64, strong: Float64, weak: Float64) -> Sweep:
+    """Route at each of `thresholds`, ascending, of which the last leaves every prompt to the weak model.
+
+    RouteLLM's rule: at the highest threshold a prompt must lie above it, and nothing does.
+    """
+    chosen = win_rates >= thresholds[:, None]
+    chosen[-1] = win_rates > thresholds[-1]
+    shares, qualities = chosen.mean(1), np.where(chosen, strong, weak).mean(1)
+    order = np.argsort(shares, kind="stable")
+    return Sweep(thresholds[order], shares[order], qualities[order], float(weak.mean()), float(strong.mean()))
+
+
+def checked(win_rates: npt.ArrayLike, strong: npt.ArrayLike, weak: npt.ArrayLike) -> tuple[Float64, Float64, Float64]:
+    """The three as float64 arrays of one shape, (prompts,).
+
+    Raises:
+        ValueError: lengths differ, there is no prompt, or a number is not finite.
+    """
     scores, better, worse = (np.asarray(values, np.float64) for values in (win_rates, strong, weak))
     if scores.ndim != 1 or not scores.size or not scores.shape == better.shape == worse.shape:
         raise ValueError("win_rates, strong and weak must be equally long, and not empty")
     if not all(np.isfinite(values).all() for values in (scores, better, worse)):
         raise ValueError("win_rates, strong and weak must be finite")
-    if bins < 1:
-        raise ValueError("bins must be at least 1")
-    thresholds = np.quantile(scores, np.linspace(0, 1, bins + 1))
-    chosen = scores >= thresholds[:, None]
-    # The last point is the weak model alone, as in RouteLLM: nothing lies above the highest score.
-    chosen[-1] = scores > thresholds[-1]
-    shares, qualities = chosen.mean(1), np.where(chosen, better, worse).mean(1)
-    order = np.argsort(shares, kind="stable")
-    return Sweep(thresholds[order], shares[order], qualities[order], float(worse.mean()), float(better.mean()))
+    return scores, better, worse
 
 
 def apgr(sweep: Sweep) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,3 +72,23 @@ def test_without_the_package_its_types_are_unknown() -> None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert "no router type is named 'length'" in result.stderr or "no embedder type" in result.stderr
+
+
+def test_an_installed_benchmark_is_evaluated_with_an_installed_router(installed: Path, tmp_path: Path) -> None:
+    rows = [f"{'please ' * (i % 9)}help me with case {i},{5 - i % 2},{5 - i % 3}" for i in range(40)]
+    (tmp_path / "tickets.csv").write_text("\n".join(["ticket,big,small", *rows]) + "\n")
+    command = [sys.executable, "-m", "routing_service", "evaluate", "--config", str(EXAMPLE / "routing.yaml"), "--json"]
+    command += ["--routers", "length", "--strong-model", "big", "--weak-model", "small"]
+    command += ["--benchmark", "tickets", "--cache-dir", str(tmp_path / "cache")]
+    ran = subprocess.run([*command, "--data", str(tmp_path)], check=True, capture_output=True, text=True)
+    (benchmark,) = json.loads(ran.stdout)["benchmarks"]
+    assert (benchmark["title"], benchmark["prompts"], benchmark["routers"][0]["type"]) == (
+        "Support tickets",
+        40,
+        "length",
+    )
+    # Its revision says nothing, so that its win rates are not kept.
+    assert not (tmp_path / "cache").exists()
+    failed = subprocess.run(command, capture_output=True, text=True)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "tickets needs --data DIR" in failed.stderr

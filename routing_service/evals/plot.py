@@ -1,0 +1,145 @@
+"""The picture of an evaluation: quality against the share of strong calls, a panel a benchmark."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from routing_service.errors import UsageError
+from routing_service.evals.curves import BAND_SHARES
+from routing_service.evals.evaluation import BenchmarkResult, RouterResult
+from routing_service.evals.provenance import Exposure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, told apart by every kind of colour vision; lines differ in style as well, for print in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
+GREY, BLACK = "#6E6E6E", "#222222"
+PANELS_A_ROW = 3
+LEGEND_COLUMNS = {1: 2, 2: 3, 3: 5}
+# More routers than these would fill the panel with figures.
+MOST_FIGURES = 5
+RANDOM, OPTIMAL = "random, on average", "optimal (knows both scores)"
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "svg.hashsalt": "routing-service",  # or the names inside differ from one run to the next
+}
+
+
+def check_installed() -> None:
+    """See that there is something to draw with, before long work.
+
+    Raises:
+        UsageError: there is not.
+    """
+    try:
+        found = find_spec("matplotlib") is not None
+    except ValueError:
+        found = False
+    if not found:
+        raise UsageError("--output draws with matplotlib, which is missing; run: pip install 'routing-service[plots]'")
+
+
+def figures(results: Sequence[BenchmarkResult]) -> dict[str, bytes]:
+    """`quality.png` and `quality.svg`, by name; the same for the same results under one version of matplotlib."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.patches import Patch
+
+    columns = min(len(results), PANELS_A_ROW)
+    rows = -(-len(results) // columns)
+    with mpl.rc_context(STYLE):
+        # White behind everything, so that it reads on a dark page too.
+        width = 5.0 if columns == 1 else 3.5 * columns
+        figure = Figure(
+            figsize=(width, 3.35 * rows + 0.55),
+            facecolor="white",
+            layout=ConstrainedLayoutEngine(wspace=0.06, hspace=0.06),
+        )
+        FigureCanvasAgg(figure)
+        all_axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for axes, result in zip(all_axes, results, strict=False):
+            _draw(axes, result)
+        for axes in all_axes[len(results) :]:
+            axes.set_axis_off()
+        handles, labels = all_axes[0].get_legend_handles_labels()
+        level = results[0].routers[0].exact.intervals.level
+        handles.append(Patch(color=GREY, alpha=0.3, linewidth=0))
+        labels.append(f"{level:.0%} interval of the gain over random")
+        legend: dict[str, Any] = {"frameon": False, "handlelength": 2.4, "columnspacing": 1.4, "fontsize": 8.5}
+        figure.legend(handles, labels, loc="outside lower center", ncols=LEGEND_COLUMNS[columns], **legend)
+        png, svg = io.BytesIO(), io.BytesIO()
+        figure.savefig(png, format="png", dpi=200)
+        facts = {"Date": None, "Title": "Quality against calls to the strong model", "Description": _described(results)}
+        figure.savefig(svg, format="svg", metadata=facts)
+    return {"quality.png": png.getvalue(), "quality.svg": svg.getvalue()}
+
+
+def _described(results: Sequence[BenchmarkResult]) -> str:
+    """What a reader who cannot see the picture is told."""
+    return " ".join(
+        f"{result.paired.data.title}: APGR of {', '.join(_apgr(router) for router in result.routers)}."
+        for result in results
+    )
+
+
+def _apgr(router: RouterResult) -> str:
+    interval = router.exact.intervals.apgr
+    span = "" if math.isnan(interval.low) else f" [{interval.low:.2f}, {interval.high:.2f}]"
+    mark = ", in-sample" if router.sample.exposure is Exposure.IN_SAMPLE else ""
+    return f"{router.name} {router.exact.apgr:.3f}{span}{mark}"
+
+
+def _draw(axes: Axes, result: BenchmarkResult) -> None:
+    percent, data = BAND_SHARES * 100, result.paired.data
+    for level, name in ((result.strong_quality, "strong"), (result.weak_quality, "weak")):
+        axes.axhline(level, color=GREY, linewidth=0.6, zorder=0)
+        where = ("axes fraction", "data")
+        axes.annotate(f"{name}\n{level:.2f}", (1.02, level), xycoords=where, va="center", fontsize=7.5, color=BLACK)
+    axes.plot(percent, result.optimal.quality, color=BLACK, linestyle=(0, (1, 2)), linewidth=1.1, label=OPTIMAL)
+    axes.plot(percent, result.random.quality, color=GREY, linestyle=(0, (4, 3)), linewidth=1.1, label=RANDOM)
+    for place, router in enumerate(result.routers):
+        colour, style = COLOURS[place % len(COLOURS)], STYLES[place % len(STYLES)]
+        intervals = router.exact.intervals
+        axes.fill_between(percent, intervals.band_low, intervals.band_high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(percent, router.exact.quality, color=colour, linestyle=style, linewidth=1.8, label=router.name)
+    if len(result.routers) <= MOST_FIGURES:
+        _write_apgr(axes, result)
+    half = f", {data.split} half" if data.split != "all" and not data.held_out else ""
+    axes.set_title(f"{data.title}{half} ({len(data.prompts):,} prompts)", fontsize=9.5, loc="left")
+    axes.set_xlabel("calls to the strong model (%)")
+    axes.set_ylabel(data.unit)
+    axes.set_xlim(0, 100)
+    axes.margins(y=0.06)
+
+
+def _write_apgr(axes: Axes, result: BenchmarkResult) -> None:
+    """Each router's APGR and interval in the corner that curves leave empty: low quality for many strong calls."""
+    lines = [(f"APGR [{result.routers[0].exact.intervals.level:.0%} interval]", BLACK)]
+    for place, router in enumerate(result.routers):
+        lines.append((_apgr(router), COLOURS[place % len(COLOURS)]))
+    for height, (text, colour) in enumerate(reversed(lines)):
+        axes.annotate(
+            text,
+            (0.985, result.weak_quality),
+            (0, 4 + 10.5 * height),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            fontsize=7.5,
+            color=colour,
+            bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
+            zorder=5,
+        )

@@ -1,0 +1,45 @@
+"""Benchmarks by name: RouteLLM's three, those that installed packages add, and any JSON lines file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from routing_service.errors import ConfigError, UsageError
+from routing_service.evals.benchmarks import Benchmark, BenchmarkData, unknown_benchmark
+from routing_service.evals.jsonl import SUFFIXES, JsonLinesBenchmark
+from routing_service.plugins import Plugins
+from routing_service.yaml_sections import Section
+
+BENCHMARKS: Plugins[Benchmark] = Plugins(
+    kind="benchmark",
+    group="routing_service.benchmarks",
+    base=Benchmark,  # type: ignore[type-abstract] # only ever compared with
+    shipped={
+        "mmlu": "routing_service.evals.routellm_layout:Mmlu",
+        "gsm8k": "routing_service.evals.routellm_layout:Gsm8k",
+        "mt-bench": "routing_service.evals.routellm_layout:MtBench",
+    },
+)
+
+
+def load_benchmark(name: str, data: Path | None) -> BenchmarkData:
+    """The benchmark of that name, or the JSON lines file of that path.
+
+    Args:
+        name: what `--benchmark` says.
+        data: the folder that `--data` names.
+
+    Raises:
+        UsageError: there is none, its package is broken, or what it reads is missing or wrong.
+    """
+    if name.endswith(SUFFIXES):
+        return JsonLinesBenchmark(Path(name)).load()
+    if name not in (known := BENCHMARKS.names()):
+        raise unknown_benchmark(name, known)
+    try:
+        kind = BENCHMARKS.find(name, Section("--benchmark", Path(), "", None))
+        return kind().load(data)
+    except ConfigError as error:
+        raise UsageError(f"--benchmark: {error.problem}") from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--benchmark {name}: cannot be loaded: {error}; report it to its package") from error

@@ -1,0 +1,98 @@
+"""What an evaluation found, as text for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from routing_service.evals.curves import Interval
+from routing_service.evals.evaluation import BenchmarkResult, ExactMetrics, RouterResult
+from routing_service.evals.provenance import Exposure
+from routing_service.evals.report import notes, points
+
+
+def summary(result: BenchmarkResult) -> str:
+    """One benchmark as text: the pair, a table of routers and reference lines, each router's sweep, notes."""
+    data = result.paired.data
+    counted = [f"{len(data.prompts):,} prompts"]
+    if repeated := len(data.prompts) - len(data.distinct_prompts):
+        counted.append(f"{repeated:,} of them repeated and scored once")
+    if data.left_out:
+        counted.append(f"{data.left_out:,} contaminated ones left out")
+    if result.paired.unscored:
+        counted.append(f"{result.paired.unscored:,} without a score of both models left out")
+    split = "" if data.split == "all" else f", {data.split} half"
+    if data.held_out and data.split != "all":
+        split = ", held out whole"
+    lines = [
+        f"{data.title}{split}: {', '.join(counted)}",
+        f"strong {result.paired.strong_model}: {result.strong_quality:.4f}   weak {result.paired.weak_model}: "
+        f"{result.weak_quality:.4f}   {data.unit}",
+        "",
+        *_table(result),
+    ]
+    for router in result.routers:
+        lines += ["", *_sweep_lines(router)]
+    said = [*data.notes, *(note for router in result.routers for note in notes(router, result))]
+    return "\n".join([*lines, *([""] if said else []), *(f"note: {note}" for note in said)])
+
+
+HEADER = (
+    *("router", "APGR", "AUC", "CPT(20%)", "CPT(50%)", "CPT(80%)"),
+    *("APGR [95 % interval]", "CPT(20%)", "CPT(50%)", "CPT(80%)"),
+)
+
+
+def _table(result: BenchmarkResult) -> list[str]:
+    rows: list[tuple[str, ...]] = [HEADER]
+    for router in sorted(result.routers, key=lambda router: -_sortable(router.exact.apgr)):
+        theirs, exact = router.routellm, router.exact
+        rows.append(
+            (
+                router.name + (" *" if router.sample.exposure is Exposure.IN_SAMPLE else ""),
+                _apgr(theirs.apgr),
+                f"{theirs.auc:.3f}",
+                *(_percent(value) for value in theirs.cpt.values()),
+                f"{_apgr(exact.apgr)} {_range(exact.intervals.apgr, _apgr)}",
+                *_exact_cpt(exact),
+            )
+        )
+    for name, line in (("random", result.random), ("optimal", result.optimal)):
+        rows.append((f"({name})", "", "", "", "", "", _apgr(line.apgr), *(_percent(v) for v in line.cpt.values())))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    starts = [sum(widths[:i]) + 2 * i for i in range(len(widths))]
+    title = f"{'':{starts[1]}}{'by RouteLLM: quantile bins':{starts[6] - starts[1]}}on the exact curve"
+    table = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return [title, *(line.rstrip() for line in table)]
+
+
+def _exact_cpt(exact: ExactMetrics) -> list[str]:
+    return [f"{_percent(value)} {_range(exact.intervals.cpt[x], _percent)}" for x, value in exact.cpt.items()]
+
+
+def _sweep_lines(router: RouterResult) -> Iterator[str]:
+    probable = router.probabilities
+    yield (
+        f"{router.name} {router.revision}: as a probability, calibration error {probable.calibration_error:.4f}, "
+        f"log loss {probable.log_loss:.4f} (always the mean: {probable.log_loss_of_constant:.4f})"
+    )
+    yield "  threshold, strong calls, average score"
+    for threshold, share, quality in points(router):
+        yield f"  {threshold:.5f}  {share:7.2%}  {quality:.4f}"
+
+
+def _range(interval: Interval, shown: Any) -> str:
+    return "[-]" if math.isnan(interval.low) else f"[{shown(interval.low)}, {shown(interval.high)}]"
+
+
+def _apgr(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.1%}"
+
+
+def _sortable(value: float) -> float:
+    return -math.inf if math.isnan(value) else value

@@ -1,0 +1,259 @@
+"""Whole evaluations of small routers, and what is written of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from routing_service.artifacts.loading import open_artifact
+from routing_service.config import Config, parse_config
+from routing_service.errors import UsageError
+from routing_service.evals import plot, report
+from routing_service.evals.curves import full_curve
+from routing_service.evals.evaluation import BenchmarkResult, Settings, evaluate
+from routing_service.evals.jsonl import JsonLinesBenchmark
+from routing_service.evals.metrics import apgr, calibration_error, log_loss, reliability
+from routing_service.evals.registry import load_benchmark
+from routing_service.evals.routellm import routellm_metrics
+from routing_service.evals.summary import summary
+from routing_service.routers.static import StaticRouter
+from tests.support.benchmarks import WriteRows, no_progress
+
+SETTINGS = Settings(strong_model="big", weak_model="small", resamples=50, progress=no_progress)
+ROWS = [(f"{'prove ' * (i % 5)}prompt {i}", float(i % 3 > 0), float(i % 4 > 1)) for i in range(60)]
+
+
+@pytest.fixture
+def own(write_benchmark: WriteRows) -> Path:
+    return write_benchmark(ROWS)
+
+
+def run(config: Config, path: Path, *names: str, settings: Settings = SETTINGS) -> BenchmarkResult:
+    (result,) = evaluate(config, names or ("static",), [JsonLinesBenchmark(path).load()], settings)
+    return result
+
+
+def with_(**changes: Any) -> Settings:
+    return replace(SETTINGS, **changes)
+
+
+def test_qualities_and_reference_lines(config: Config, own: Path) -> None:
+    result = run(config, own)
+    strong, weak = np.array([row[1] for row in ROWS]), np.array([row[2] for row in ROWS])
+    assert (result.strong_quality, result.weak_quality) == (strong.mean(), weak.mean())
+    assert result.random.apgr == 0.5
+    assert result.random.cpt == {0.2: 0.2, 0.5: 0.5, 0.8: 0.8}
+    np.testing.assert_allclose(
+        result.random.quality[[0, 50, -1]], [weak.mean(), (strong + weak).mean() / 2, strong.mean()]
+    )
+    assert (result.optimal.quality >= result.random.quality - 1e-12).all()
+    assert result.optimal.apgr > 1
+
+
+def test_a_router_is_measured_by_its_own_rates(config: Config, own: Path, static_artifact: Path) -> None:
+    router = StaticRouter(open_artifact(static_artifact, "static"))
+    rates = router.score([row[0] for row in ROWS], router.models).strong_win_rates
+    strong, weak = [row[1] for row in ROWS], [row[2] for row in ROWS]
+    (found,) = run(config, own).routers
+    assert found.exact.apgr == apgr(full_curve(rates, strong, weak))
+    outcomes = (1 + np.sign(np.subtract(strong, weak))) / 2
+    assert found.probabilities.log_loss == log_loss(rates, outcomes)
+    assert found.probabilities.calibration_error == calibration_error(reliability(rates, outcomes))
+    assert sum(part.count for part in found.probabilities.bins) == 60
+    assert found.routellm.cpt == routellm_metrics(rates, strong, weak).cpt
+    assert found.revision == router.revision
+    assert (found.strong_model, found.weak_model, found.own_pair, found.runs) == ("big", "small", False, 1)
+
+
+def test_a_prompt_that_comes_again_is_scored_once_and_counts_as_often_as_it_comes(
+    config: Config, write_benchmark: WriteRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = run(config, write_benchmark([*ROWS, *ROWS]))
+    scored: list[str] = []
+    original = StaticRouter.score
+
+    def score(self: StaticRouter, texts: Any, models: Any) -> Any:
+        scored.extend(texts)
+        return original(self, texts, models)
+
+    monkeypatch.setattr(StaticRouter, "score", score)
+    once = run(config, write_benchmark(ROWS))
+    before = len(scored)
+    assert run(config, write_benchmark([*ROWS, *ROWS])).routers[0].exact.apgr == pytest.approx(
+        once.routers[0].exact.apgr
+    )
+    assert len(scored) - before == before  # as many as for the rows without repetition
+    assert twice.strong_quality == once.strong_quality
+    assert "120 prompts, 60 of them repeated and scored once" in summary(twice)
+
+
+def test_chance_is_run_many_times_and_by_prompt_only_once(config: Config, own: Path) -> None:
+    luck, odds = run(config, own, "luck", "odds", settings=with_(runs=7)).routers
+    assert (luck.runs, odds.runs) == (7, 1)
+    assert luck.exact.apgr == pytest.approx(0.5, abs=0.2)
+    assert luck.sample.exposure == "untrained"
+
+
+def test_chance_does_not_depend_on_what_else_is_evaluated(
+    config: Config, own: Path, write_benchmark: WriteRows
+) -> None:
+    other = write_benchmark(ROWS[:30], "other.jsonl")
+    (alone,) = evaluate(config, ["luck"], [JsonLinesBenchmark(own).load()], SETTINGS)
+    _, after = evaluate(config, ["luck"], [JsonLinesBenchmark(p).load() for p in (other, own)], SETTINGS)
+    assert alone.routers[0].exact.apgr == after.routers[0].exact.apgr
+
+
+def test_the_cache_is_used_across_pairs_and_not_across_revisions(
+    config: Config, own: Path, tmp_path: Path, build_artifact: Any
+) -> None:
+    settings = with_(cache=tmp_path / "cache")
+    first, again = run(config, own, settings=settings), run(config, own, settings=settings)
+    assert [first.routers[0].cached, again.routers[0].cached] == [0, 60]
+    assert report.document([first], settings) == report.document([again], settings)
+    assert (
+        run(config, own, settings=with_(cache=tmp_path / "cache", overwrite=frozenset(["static"]))).routers[0].cached
+        == 0
+    )
+    build_artifact(tmp_path / "other", license="MIT")
+    other = parse_config("routers: {static: {type: static, artifact: other}}", "a test", tmp_path)
+    assert run(other, own, settings=settings).routers[0].cached == 0
+
+
+def test_another_pair_needs_the_benchmark_to_have_it(config: Config, own: Path) -> None:
+    with pytest.raises(UsageError, match=r"own: no scores of the strong model 'huge'.*'big', 'small'"):
+        run(config, own, settings=with_(strong_model="huge"))
+    swapped = run(config, own, settings=with_(strong_model="small", weak_model="big"))
+    assert swapped.routers[0].own_pair
+    assert "static knows only its own pair, big and small, and was scored for that" in summary(swapped)
+
+
+def test_only_routers_that_are_evaluated_can_be_overwritten(config: Config, own: Path) -> None:
+    with pytest.raises(UsageError, match="--overwrite-cache: 'odds' is not one of --routers"):
+        run(config, own, settings=with_(overwrite=frozenset(["odds"])))
+
+
+def test_two_benchmarks_of_one_name_are_refused(config: Config, own: Path) -> None:
+    data = JsonLinesBenchmark(own).load()
+    with pytest.raises(UsageError, match="two are called 'own'"):
+        evaluate(config, ["static"], [data, data], SETTINGS)
+
+
+def test_without_a_gap_figures_are_undefined_and_said_to_be(config: Config, write_benchmark: WriteRows) -> None:
+    rows = [(f"prompt {i}", float(i % 2), float((i + 1) % 2)) for i in range(20)]
+    result = run(config, write_benchmark(rows))
+    assert "both models have the same mean score" in summary(result)
+    found = report.document([result], SETTINGS)["benchmarks"][0]
+    assert found["routers"][0]["exact"]["apgr"] is None
+    assert found["references"]["random"]["cpt"] == {"20%": None, "50%": None, "80%": None}
+    assert "NaN" not in json.dumps(found)
+    assert plot.figures([result]).keys() == {"quality.png", "quality.svg"}
+
+
+def test_too_few_prompts_have_no_interval(config: Config, write_benchmark: WriteRows) -> None:
+    result = run(config, write_benchmark([("a", 1, 0), ("b", 0, 1), ("c", 1, 0)]))
+    assert "the prompts are too few to tell the models apart" in summary(result)
+    assert report.document([result], SETTINGS)["benchmarks"][0]["routers"][0]["exact"]["apgr_interval"] is None
+
+
+def test_one_rate_for_all_is_said(config: Config, write_benchmark: WriteRows) -> None:
+    result = run(config, write_benchmark([("same", 1, 0)] * 5))
+    assert "static gives every prompt the same win rate" in summary(result)
+    assert result.routers[0].exact.apgr == 0.5
+
+
+def test_the_summary_has_every_figure(config: Config, own: Path) -> None:
+    result = run(config, own, "static", "luck")
+    text = summary(result)
+    (static, _) = result.routers
+    assert (
+        f"{static.exact.apgr:.3f} [{static.exact.intervals.apgr.low:.3f}, {static.exact.intervals.apgr.high:.3f}]"
+        in text
+    )
+    assert f"{static.routellm.auc:.3f}" in text
+    assert text.count("threshold, strong calls, average score") == 2
+    for threshold, share, quality in zip(
+        static.routellm.sweep.thresholds,
+        static.routellm.sweep.strong_shares,
+        static.routellm.sweep.qualities,
+        strict=True,
+    ):
+        assert f"  {threshold:.5f}  {share:7.2%}  {quality:.4f}" in text
+    assert "(random)" in text
+    assert "(optimal)" in text
+
+
+def test_json_and_csv_say_the_same(config: Config, own: Path) -> None:
+    result = run(config, own, "static", "luck")
+    written = report.files([result], SETTINGS)
+    document = json.loads(written["results.json"])
+    (benchmark,) = document["benchmarks"]
+    tables = {
+        name: list(csv.DictReader(io.StringIO(text.decode())))
+        for name, text in written.items()
+        if name.endswith(".csv")
+    }
+    assert [row["router"] for row in tables["metrics.csv"]] == ["static", "luck", "(random)", "(optimal)"]
+    for router, row in zip(benchmark["routers"], tables["metrics.csv"], strict=False):
+        assert float(row["apgr"]) == router["exact"]["apgr"]
+        assert float(row["routellm_cpt_50%"]) == router["routellm"]["cpt"]["50%"]
+        assert [float(row["apgr_low"]), float(row["apgr_high"])] == router["exact"]["apgr_interval"]
+        points = [point for point in tables["sweep.csv"] if point["router"] == router["name"]]
+        assert [float(point["quality"]) for point in points] == [
+            point["quality"] for point in router["routellm"]["sweep"]
+        ]
+        curve = [point for point in tables["curves.csv"] if point["router"] == router["name"]]
+        assert [float(point["low"]) for point in curve] == router["exact"]["quality_low"]
+        assert len(curve) == len(benchmark["shares"]) == 101
+
+
+def test_no_prompt_is_written(config: Config, own: Path) -> None:
+    result = run(config, own, "static")
+    written = report.files([result], SETTINGS) | plot.figures([result])
+    assert not any(b"prompt 1" in content for content in written.values())
+
+
+def test_a_figure_is_the_same_every_time_and_says_what_it_shows(config: Config, evals_folder: Path) -> None:
+    benchmarks = [load_benchmark(name, evals_folder) for name in ("gsm8k", "mmlu")]
+    results = evaluate(
+        config,
+        ["static", "luck"],
+        benchmarks,
+        with_(strong_model="gpt-4-1106-preview", weak_model="mixtral-8x7b-instruct-v0.1"),
+    )
+    one, two = plot.figures(results), plot.figures(results)
+    assert one == two
+    assert one["quality.png"].startswith(b"\x89PNG")
+    svg = one["quality.svg"].decode()
+    figure = results[0].routers[0].exact.apgr
+    for text in (
+        "GSM8K (30 prompts)",
+        "MMLU (5 prompts)",
+        "optimal (knows both scores)",
+        "interval of the gain over random",
+        f"static {figure:.3f}",
+    ):
+        assert text in svg
+
+
+def test_many_routers_and_benchmarks_fit(config: Config, own: Path) -> None:
+    result = run(config, own, "static", "luck", "odds")
+    crowd = BenchmarkResult(
+        result.paired, result.strong_quality, result.weak_quality, result.random, result.optimal, result.routers * 3
+    )
+    assert len(plot.figures([crowd] * 4)["quality.png"]) > 10_000
+    assert math.isfinite(crowd.optimal.apgr)
+
+
+def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UsageError, match=r"pip install 'routing-service\[plots\]'"):
+        plot.check_installed()

@@ -1,0 +1,72 @@
+"""A benchmark of one's own."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from routing_service.errors import UsageError
+from routing_service.evals.benchmarks import for_pair
+from routing_service.evals.jsonl import JsonLinesBenchmark
+from tests.support.benchmarks import write_lines
+
+
+def load(tmp_path: Path, *rows: Any) -> Any:
+    return JsonLinesBenchmark(write_lines(tmp_path / "tickets.v2.jsonl", list(rows))).load()
+
+
+def test_a_file_of_prompts_and_scores_is_a_benchmark(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "a", "scores": {"big": 1, "small": 0.5}, "id": 7},
+        {"prompt": "b", "scores": {"big": True, "small": -3}},
+    ]
+    data = load(tmp_path, *rows)
+    assert (data.name, data.prompts) == ("tickets.v2", ("a", "b"))
+    np.testing.assert_array_equal(data.scores["big"], [1, 1])
+    np.testing.assert_array_equal(data.scores["small"], [0.5, -3])
+    packed = tmp_path / "tickets.v2.jsonl.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "tickets.v2.jsonl").read_bytes()))
+    assert JsonLinesBenchmark(packed).load().content_hash == data.content_hash
+
+
+def test_rows_without_one_of_the_pair_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows: list[Any] = [
+        {"prompt": "a", "scores": {"small": 0}},
+        {"prompt": "b", "scores": {"big": 1, "small": 0, "other": 0.5}},
+        {"prompt": "c", "scores": {"big": 0, "small": 1, "other": None}},
+        {"prompt": "d", "scores": {"big": 1}},
+    ]
+    pair = for_pair(load(tmp_path, *rows), "big", "small")
+    assert pair.data.prompts == ("b", "c")
+    assert pair.unscored == 2
+    np.testing.assert_array_equal(pair.strong, [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"prompt": "a"}, r"tickets\.v2\.jsonl:2: has no 'scores' of models; write a row like"),
+        ({"prompt": "a", "scores": [1, 2]}, "has no 'scores' of models"),
+        ({"prompt": "a", "scores": {}}, "has no 'scores' of models"),
+        ({"prompt": "a", "scores": {"big": "1"}}, r":2: the score of 'big' is no finite number"),
+        ('{"prompt": "a", "scores": {"big": NaN, "small": 1}}\n', r":2: the score of 'big' is no finite number"),
+        ('{"prompt": "a", "scores": {"big": 1e999}}\n', "no finite number"),
+        ({"prompt": " ", "scores": {"big": 1}}, ":2: the prompt is empty"),
+        ({"question": "a", "scores": {"big": 1}}, "has no 'prompt'"),
+        ("nonsense\n", ":2: is not JSON"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, row: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        load(tmp_path, {"prompt": "fine", "scores": {"big": 1}}, row)
+
+
+def test_an_empty_or_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no rows; write one like"):
+        load(tmp_path)
+    with pytest.raises(UsageError, match=r"none\.jsonl: cannot be read"):
+        JsonLinesBenchmark(tmp_path / "none.jsonl").load()
