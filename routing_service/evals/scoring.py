@@ -103,10 +103,19 @@ def win_rates(
 
 
 def draw(loaded: LoadedRouter, prompts: Sequence[str], how: Scoring, runs: int) -> Float64:
-    """Win rates of a router of chance, (runs, prompts), drawn in order, so that a seed gives the same ones again."""
+    """Win rates of a router of chance, (runs, prompts), drawn in order, so that a seed gives the same ones again.
+
+    Of the type `random`, whose rates are uniform, every second run is the mirror image of the one before (antithetic
+    variates): what luck gives to one it takes from the other, and their mean is that of very many runs.
+    """
     rates = np.empty((runs, len(prompts)))
+    mirrored = loaded.router.type == "random"
     with how.progress(loaded.name, runs * len(prompts)) as step:
         for run in range(runs):
+            if mirrored and run % 2:
+                rates[run] = 1 - rates[run - 1]
+                step(len(prompts))
+                continue
             for start in range(0, len(prompts), SCORING_BATCH):
                 rows = range(start, min(start + SCORING_BATCH, len(prompts)))
                 rates[run, rows] = _score(loaded.router, loaded.pair, [prompts[i] for i in rows], rows)

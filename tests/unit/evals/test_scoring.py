@@ -14,6 +14,8 @@ from routing_service.config import Config
 from routing_service.errors import DecisionError, Reason, UsageError
 from routing_service.evals import scoring
 from routing_service.evals.cache import CacheKey, WinRateCache
+from routing_service.evals.curves import full_curve
+from routing_service.evals.metrics import apgr
 from routing_service.evals.routers import LoadedRouter, load_router
 from routing_service.evals.scoring import Scoring, draw, terminal_progress, win_rates
 from routing_service.routers.base import RESEARCH_PAIR, ModelPair, Router, Scores
@@ -157,6 +159,13 @@ def test_chance_is_drawn_anew_in_every_run_and_alike_for_a_seed(config: Config) 
     np.testing.assert_array_equal(first, again)
     assert first.shape == (3, 300)
     assert len(np.unique(first)) == 900
+
+
+def test_every_second_run_of_random_mirrors_the_one_before(config: Config) -> None:
+    runs = draw(load_router(config, "luck", None, None), PROMPTS, how(config), 2)
+    np.testing.assert_array_equal(runs[1], 1 - runs[0])
+    strong, weak = np.random.default_rng(0).random((2, 300))
+    assert np.mean([apgr(full_curve(run, strong, weak)) for run in runs]) == pytest.approx(0.5, abs=1e-12)
 
 
 def test_no_bar_is_drawn_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
