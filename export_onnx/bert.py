@@ -21,6 +21,7 @@ from export_onnx.text_artifact import TextExport, add_prompts_argument, load_sou
 from export_onnx.tokenizer import TOKENIZER_FILES, SourceTokenizer
 from routing_service.artifacts.manifest import Manifest
 from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.writing import write_artifact
 from routing_service.errors import UsageError, unknown_name
 from routing_service.routers.bert import GRAPH, TOKENIZER, BertRouter, BertSettings, SequenceClassifier
 
@@ -45,10 +46,19 @@ def run(options: argparse.Namespace) -> str:
     Raises:
         UsageError: the checkpoint or an option is wrong, or the artifact's win rates are not the checkpoint's.
     """
-    checkpoint = open_checkpoint(str(options.checkpoint))
-    export = TextExport.from_options("bert", checkpoint, options)
+    export = TextExport.from_options("bert", open_checkpoint(str(options.checkpoint)), options)
+    return export.report(make_artifact(export, options.strong_label))
+
+
+def make_artifact(export: TextExport, chosen_label: str | None = None) -> Manifest:
+    """Turn a checkpoint into an artifact; `chosen_label` is what `--strong-label` says.
+
+    Raises:
+        UsageError: the checkpoint is wrong, or the artifact's win rates are not the checkpoint's.
+    """
+    checkpoint = export.checkpoint
     names = _labels(checkpoint)
-    strong = strong_label(names, options.strong_label, checkpoint.folder / CONFIG)
+    strong = strong_label(names, chosen_label, checkpoint.folder / CONFIG)
     model = read_classifier(checkpoint.config, len(names), checkpoint.folder / CONFIG)
     checkpoint.check_tensors(expected_tensors(model), IGNORED_TENSORS)
     tokenizer = SourceTokenizer(checkpoint, model.vocabulary)
@@ -83,7 +93,7 @@ def run(options: argparse.Namespace) -> str:
             sources=TOKENIZER_FILES,
         )
 
-    return export.write(build, BertRouter)
+    return write_artifact(export.output, build, BertRouter)
 
 
 def strong_label(names: Sequence[str], chosen: str | None, where: Path) -> int | None:

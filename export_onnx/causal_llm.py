@@ -23,6 +23,8 @@ from export_onnx.text_artifact import TextExport, add_prompts_argument, load_sou
 from export_onnx.tokenizer import TOKENIZER_FILES, SourceTokenizer
 from routing_service.artifacts.manifest import Manifest
 from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.tokenizing import Side
+from routing_service.artifacts.writing import write_artifact
 from routing_service.errors import ArtifactError, UsageError
 from routing_service.routers.causal_llm import (
     CLASSIFIER_TEMPLATE,
@@ -40,6 +42,8 @@ GENERATION_CONFIG = "generation_config.json"
 RATINGS = tuple(f"[[{rating}]]" for rating in range(1, 6))
 # RouteLLM's: ratings of 4 and 5 speak for the weak model, and six tokens are tried.
 SCORE_THRESHOLD, MAX_NEW_TOKENS = 4, 6
+# What a long text loses is its start: the end has the classifier's question.
+TRUNCATION_SIDE: Side = "left"
 # Settings of generation_config.json that change a greedy choice, and the values at which they don't.
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "num_beams": (1,),
@@ -74,6 +78,18 @@ def run(options: argparse.Namespace) -> str:
     """
     checkpoint = open_checkpoint(str(options.checkpoint), required=(SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE))
     export = TextExport.from_options("causal_llm", checkpoint, options)
+    return export.report(make_artifact(export))
+
+
+def make_artifact(export: TextExport) -> Manifest:
+    """Turn a checkpoint into an artifact.
+
+    Raises:
+        UsageError: the checkpoint is wrong, or the artifact's win rates are not the checkpoint's.
+    """
+    from transformers import AutoModelForCausalLM
+
+    checkpoint = export.checkpoint
     model = read_decoder(checkpoint.config, checkpoint.folder / CONFIG)
     # transformers leaves out a tied head when it saves, other tools don't.
     ignored = (*IGNORED_TENSORS, *((r"lm_head\.weight",) if model.tied else ()))
@@ -83,8 +99,8 @@ def run(options: argparse.Namespace) -> str:
     ratings = rating_ids(tokenizer, model.vocabulary, checkpoint.folder)
     stops = stop_ids(checkpoint)
     # The tokens after the first need positions too, all but the last.
-    max_tokens = model.positions - (MAX_NEW_TOKENS - 1)
-    settings = CausalLLMSettings(ratings, SCORE_THRESHOLD, stops, MAX_NEW_TOKENS, "left")
+    max_tokens = min(tokenizer.limit or model.positions, model.positions - (MAX_NEW_TOKENS - 1))
+    settings = CausalLLMSettings(ratings, SCORE_THRESHOLD, stops, MAX_NEW_TOKENS, TRUNCATION_SIDE)
 
     def build(folder: Path) -> Manifest:
         weights = tqdm(expected_tensors(model), desc="weights", unit=" tensors", disable=None)
@@ -108,11 +124,13 @@ def run(options: argparse.Namespace) -> str:
             max_tokens=max_tokens,
             options=asdict(settings),
             score=exported.score,
-            source=lambda prompts: source_win_rates(checkpoint, tokenizer, template, settings, max_tokens, prompts),
+            source=lambda prompts: source_win_rates(
+                load_source(AutoModelForCausalLM, checkpoint), tokenizer, template, settings, max_tokens, prompts
+            ),
             sources=(*TOKENIZER_FILES, GENERATION_CONFIG, SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE),
         )
 
-    return export.write(build, CausalLLMRouter)
+    return write_artifact(export.output, build, CausalLLMRouter)
 
 
 def rating_ids(tokenizer: SourceTokenizer, rows: int, where: Path) -> tuple[int, ...]:
@@ -160,22 +178,21 @@ def stop_ids(checkpoint: Checkpoint) -> tuple[int, ...]:
 
 
 def source_win_rates(
-    checkpoint: Checkpoint,
+    source: Any,
     tokenizer: SourceTokenizer,
     template: PromptTemplate,
     settings: CausalLLMSettings,
     max_tokens: int,
     prompts: Sequence[str],
 ) -> list[float]:
-    """The win rates of the source model, run by transformers in float32, six greedy tokens a prompt."""
+    """The win rates of a model as transformers runs it, on whatever device it is, six greedy tokens a prompt."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    source = load_source(AutoModelForCausalLM, checkpoint)
     ratings = list(settings.rating_token_ids)
     rates = []
     for prompt in tqdm(prompts, desc="source model", unit=" prompts", disable=None):
-        ids = torch.tensor([tokenizer.encode(template.render(prompt), max_tokens, settings.truncation_side)])
+        tokens = tokenizer.encode(template.render(prompt), max_tokens, settings.truncation_side)
+        ids = torch.tensor([tokens], device=source.device)
         with torch.inference_mode():
             answer = source.generate(
                 ids,

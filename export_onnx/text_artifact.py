@@ -17,9 +17,7 @@ import numpy as np
 from export_onnx.checkpoint import Checkpoint
 from export_onnx.parity import Parity, proof_prompts, prove
 from export_onnx.quantize import Precision, precision_of
-from routing_service.artifacts.loading import Artifact
 from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
-from routing_service.artifacts.writing import write_artifact
 from routing_service.errors import UsageError
 from routing_service.routers.base import RESEARCH_PAIR, ModelPair, Scores
 
@@ -30,14 +28,24 @@ QUANTILE_LEVELS = 101
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "safetensors", "tokenizers", "torch", "transformers")
 
 Rates = Callable[[Sequence[str]], Sequence[float]]
+Score = Callable[[Sequence[str]], Scores]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What the training that a checkpoint comes from adds to its manifest."""
+
+    calibration: Calibration
+    metrics: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class TextExport:
     """One export.
 
-    `own_prompts` are the user's, for the proof and the calibration table; `started` is when it began, in seconds of
-    `time.perf_counter`.
+    `own_prompts` are the user's, for the proof and the calibration table; `training`, of a checkpoint that was trained
+    just now, is given the artifact's own scoring; `started` is when it began, in seconds of `time.perf_counter`.
     """
 
     kind: str
@@ -45,7 +53,8 @@ class TextExport:
     output: Path
     pair: ModelPair
     precision: Precision
-    own_prompts: tuple[str, ...]
+    own_prompts: tuple[str, ...] = ()
+    training: Callable[[Score], Training] | None = None
     started: float = field(default_factory=time.perf_counter)
 
     @classmethod
@@ -80,7 +89,7 @@ class TextExport:
         *,
         max_tokens: int,
         options: Mapping[str, Any],
-        score: Callable[[Sequence[str]], Scores],
+        score: Score,
         source: Rates,
         more_prompts: Sequence[str] = (),
         sources: Sequence[str] = (),
@@ -105,6 +114,7 @@ class TextExport:
             exported = score(prompts).strong_win_rates
             parity = prove(list(source(prompts)), list(exported), self.precision)
         recorded = tuple(map(SelfTestVector, prompts[:SELF_TEST_PROMPTS], exported[:SELF_TEST_PROMPTS]))
+        training = self.training(score) if self.training else None
         return Manifest(
             type=self.kind,
             models=self.pair._asdict(),
@@ -112,19 +122,20 @@ class TextExport:
             files={name: file_entry(folder / name) for name in files},
             license="NOASSERTION",  # SPDX for not known: no file of a checkpoint says
             self_test=SelfTest(SELF_TEST_TOLERANCES[self.precision], recorded),
-            calibration=self._calibration(score),
+            calibration=training.calibration if training else self._calibration(score),
             options=dict(options),
             provenance={
                 **self.checkpoint.provenance(*sources),
                 "precision": self.precision,
                 "parity": parity.as_dict(),
                 "libraries": {name: version(name) for name in LIBRARIES},
+                **(training.provenance if training else {}),
             },
+            metrics=dict(training.metrics) if training else {},
         )
 
-    def write(self, build: Callable[[Path], Manifest], check: Callable[[Artifact], object]) -> str:
-        """Make the artifact and give the closing report."""
-        manifest = write_artifact(self.output, build, check)
+    def report(self, manifest: Manifest) -> str:
+        """What came of it, in a few lines for people."""
         parity = Parity(**manifest.provenance["parity"])
         sizes = ", ".join(f"{name} {entry.bytes / 1e6:,.1f} MB" for name, entry in manifest.files.items())
         return (
@@ -134,7 +145,7 @@ class TextExport:
             f"{parity.mean_difference:.2g} on average"
         )
 
-    def _calibration(self, score: Callable[[Sequence[str]], Scores]) -> Calibration | None:
+    def _calibration(self, score: Score) -> Calibration | None:
         if not self.own_prompts:
             return None
         with step(f"calibration on {len(self.own_prompts)} prompts"):

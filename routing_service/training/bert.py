@@ -1,0 +1,130 @@
+"""`routing-service train bert`: a BERT-like encoder fine-tuned on preference data, and its artifact.
+
+RouteLLM's classifier has three labels, win, tie and loss of the strong model, and its win rate is one minus the last
+two. Preferences are soft here: a row's target becomes chances of the labels (see `finetune_labels`), and the loss is
+the cross-entropy to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from export_onnx.bert import make_artifact
+from export_onnx.bert_config import Classifier, read_classifier
+from export_onnx.checkpoint import CONFIG, Checkpoint, open_checkpoint
+from export_onnx.tokenizer import SourceTokenizer
+from routing_service.errors import UsageError
+from routing_service.training.examples import Example
+from routing_service.training.finetune import (
+    Request,
+    checkpoint_folder,
+    describe_export,
+    keep_fewer_activations,
+    load_pretrained,
+    on_device,
+)
+from routing_service.training.finetune_batches import Rows
+from routing_service.training.finetune_labels import Ties, outcome_chances
+from routing_service.training.finetune_loop import Objective, Recipe, fit
+from routing_service.training.finetune_report import FinetuneReport
+from routing_service.training.finetune_state import load_weights, trained_weights
+from routing_service.training.lora import add_adapters, merged
+
+LABELS = {Ties.WEAK: ("strong wins", "tie", "weak wins"), Ties.HALF: ("strong wins", "weak wins")}
+FEWEST_TOKENS = 8
+MAX_TOKENS = 512
+
+
+def recipe(lora_rank: int = 0, **given: Any) -> Recipe:
+    """The usual recipe for an encoder, with what is given in place of its parts; adapters learn at a higher rate."""
+    return Recipe(**{"epochs": 3, "batch_size": 16, "learning_rate": 2e-4 if lora_rank else 2e-5, **given})
+
+
+def train(asked: Request) -> FinetuneReport:
+    """Fine-tune an encoder and write its artifact. An interrupted run goes on where it was.
+
+    Raises:
+        UsageError: the checkpoint, the data or a folder is not usable, or the training diverged; the message says how
+            to mend it.
+    """
+    asked.check()
+    base = open_checkpoint(asked.checkpoint)
+    sizes = read_classifier(base.config, len(LABELS[asked.ties]), base.folder / CONFIG)
+    tokenizer = SourceTokenizer(base, sizes.vocabulary)
+    max_tokens = min(asked.max_tokens, tokenizer.limit or sizes.max_tokens, sizes.max_tokens)
+    if max_tokens < FEWEST_TOKENS:
+        raise UsageError(f"--max-tokens {max_tokens} leaves no room for a prompt; give {FEWEST_TOKENS} or more")
+    data = asked.read_data()
+    work = asked.open_work("bert", base, data)
+    training, validation = (_rows(part, tokenizer, max_tokens, asked.ties) for part in (data.train, data.validation))
+    model = load_classifier(base, sizes, asked)
+    on_device(model)
+    resumed = work.resumed
+    objective = Objective(log_chances, sizes.pad_id, "right")
+    best = fit(model, training, validation, objective, asked.recipe, work, seed=asked.seed, finish=asked.finish)
+    with checkpoint_folder(asked) as folder:
+        merged_classifier(model, base, sizes, asked).save_pretrained(str(folder))
+        # The artifact reads as many tokens as were trained on.
+        tokenizer.source.model_max_length = max_tokens
+        tokenizer.source.save_pretrained(str(folder))
+        export = describe_export(
+            "bert", folder, asked, base, data, best, lambda score, prompts: score(prompts).strong_win_rates
+        )
+        manifest = make_artifact(export)
+    work.discard()
+    return FinetuneReport(asked.output, manifest, len(data.train), resumed)
+
+
+def load_classifier(base: Checkpoint, sizes: Classifier, asked: Request) -> Any:
+    """The model to train: the encoder, a head of `sizes.labels` labels, new unless it has one, and adapters if asked.
+
+    Equal for equal seeds.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(asked.seed)
+    names = dict(enumerate(LABELS[asked.ties]))
+    head = sizes.family.head
+    model = load_pretrained(
+        AutoModelForSequenceClassification,
+        base,
+        may_be_new=head,
+        num_labels=sizes.labels,
+        id2label=names,
+        label2id={name: label for label, name in names.items()},
+        problem_type="single_label_classification",
+    )
+    if asked.gradient_checkpointing:
+        keep_fewer_activations(model)
+    if not asked.lora_rank:
+        return model
+    layers = f"{sizes.family.prefix}{sizes.family.layer}."
+    return add_adapters(model, asked.lora_rank, adapted=layers, trained=head)
+
+
+def merged_classifier(model: Any, base: Checkpoint, sizes: Classifier, asked: Request) -> Any:
+    """The trained model on the CPU in float32, its adapters merged."""
+    if not asked.lora_rank:
+        return model.cpu()
+    # On a GPU the frozen weights are rounded; the adapters are merged into the checkpoint's own.
+    exact = load_classifier(base, sizes, asked)
+    load_weights(exact, trained_weights(model))
+    return merged(exact)
+
+
+def log_chances(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities of the labels, (rows, labels), of right-padded `ids` and their `mask`, (rows, tokens)."""
+    logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits
+    return logits.float().log_softmax(-1)
+
+
+def _rows(examples: Sequence[Example], tokenizer: SourceTokenizer, max_tokens: int, ties: Ties) -> Rows:
+    return Rows(
+        [tokenizer.encode(example.prompt, max_tokens, tokenizer.side) for example in examples],
+        outcome_chances([example.target for example in examples], ties).astype(np.float32),
+        np.array([example.weight for example in examples], np.float32),
+    )

@@ -1,0 +1,164 @@
+"""`routing-service train causal_llm`: a Llama fine-tuned to rate prompts from 1 to 5, and its artifact.
+
+RouteLLM's recipe (arXiv 2406.18665, its "causal LLM classifier"): the ratings are tokens of their own, the
+prompt stands in two templates, and the model learns to say the rating as its next token. Preferences are soft here: a
+row's target becomes the chances of the ratings (see `finetune_labels`), and the loss is the cross-entropy to them over
+the whole vocabulary, so that a rating is what comes next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from export_onnx.causal_llm import (
+    MAX_NEW_TOKENS,
+    SCORE_THRESHOLD,
+    TRUNCATION_SIDE,
+    make_artifact,
+    source_win_rates,
+    stop_ids,
+)
+from export_onnx.causal_llm_config import Decoder, read_decoder
+from export_onnx.checkpoint import CONFIG, Checkpoint, open_checkpoint
+from export_onnx.tokenizer import SourceTokenizer
+from routing_service.errors import ArtifactError, UsageError
+from routing_service.routers.causal_llm import CLASSIFIER_TEMPLATE, SYSTEM_TEMPLATE, CausalLLMSettings
+from routing_service.routers.causal_llm_prompt import PromptTemplate
+from routing_service.training.causal_llm_model import (
+    add_rating_tokens,
+    load_rating_model,
+    merged_model,
+)
+from routing_service.training.examples import Example
+from routing_service.training.finetune import Request, checkpoint_folder, describe_export, on_device
+from routing_service.training.finetune_batches import Rows
+from routing_service.training.finetune_labels import rating_chances
+from routing_service.training.finetune_loop import Objective, Recipe, device_of, fit, mixed_precision
+from routing_service.training.finetune_report import FinetuneReport
+
+TEMPLATES = (SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE)
+# What stands around a prompt unless the checkpoint or the caller has templates: short, as every prompt pays for it.
+DEFAULT_TEMPLATES = {
+    SYSTEM_TEMPLATE: "You judge, from a request alone, how well a small language model would answer it.\n",
+    CLASSIFIER_TEMPLATE: (
+        "Request:\n{question}\n\n"
+        "Next to the answer of a much stronger model, the small model's would be: 5 better, 4 as good, 3 a little "
+        "worse, 2 clearly worse, 1 no use.\nRating:\n"
+    ),
+}
+# Tokens that must be left for the prompt itself.
+FEWEST_TOKENS = 8
+MAX_TOKENS, LORA_RANK = 2048, 16
+
+
+def recipe(lora_rank: int = LORA_RANK, **given: Any) -> Recipe:
+    """The usual recipe for a Llama, with what is given in place of its parts; adapters learn at a higher rate."""
+    return Recipe(**{"epochs": 2, "batch_size": 16, "learning_rate": 1e-4 if lora_rank else 1e-5, **given})
+
+
+def train(asked: Request, templates: Sequence[Path | None] = (None, None)) -> FinetuneReport:
+    """Fine-tune a Llama and write its artifact. An interrupted run goes on where it was.
+
+    Args:
+        asked: what to do.
+        templates: the files with the system turn and the classifier's template; None for the checkpoint's own, or else
+            the default.
+
+    Raises:
+        UsageError: the checkpoint, a template, the data or a folder is not usable, or the training diverged; the
+            message says how to mend it.
+    """
+    asked.check()
+    base = open_checkpoint(asked.checkpoint)
+    sizes = read_decoder(base.config, base.folder / CONFIG)
+    stops = stop_ids(base)
+    tokenizer = SourceTokenizer(base, sizes.vocabulary)
+    add_rating_tokens(tokenizer)
+    texts = _template_texts(base, templates)
+    template = _template(texts)
+    max_tokens = _max_tokens(asked, sizes, tokenizer, template)
+    data = asked.read_data()
+    hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    work = asked.open_work("causal_llm", base, data, templates=hashes)
+    resumed = work.resumed
+    training, validation = (
+        _rows(part, tokenizer, template, max_tokens, asked) for part in (data.train, data.validation)
+    )
+    rated = load_rating_model(base, tokenizer, asked)
+    on_device(rated.model)
+    objective = Objective(rated.log_chances, 0, "left")
+    best = fit(rated.model, training, validation, objective, asked.recipe, work, seed=asked.seed, finish=asked.finish)
+    settings = CausalLLMSettings(rated.ids, SCORE_THRESHOLD, stops, MAX_NEW_TOKENS, TRUNCATION_SIDE)
+    # By the model where it was trained: a large graph on a CPU would take hours, and the parity proof binds the two.
+    with mixed_precision(device_of(rated.model)):
+        prompts = [example.prompt for example in data.validation]
+        rates = source_win_rates(rated.model.eval(), tokenizer, template, settings, max_tokens, prompts)
+    with checkpoint_folder(asked) as folder:
+        merged_model(rated, base, tokenizer, asked).save_pretrained(str(folder))
+        tokenizer.source.model_max_length = max_tokens
+        tokenizer.source.save_pretrained(str(folder))
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        export = describe_export("causal_llm", folder, asked, base, data, best, lambda *_: rates)
+        manifest = make_artifact(export)
+    work.discard()
+    return FinetuneReport(asked.output, manifest, len(data.train), resumed)
+
+
+def _template_texts(base: Checkpoint, templates: Sequence[Path | None]) -> dict[str, str]:
+    """The texts of the two templates: the caller's, else the checkpoint's, else the defaults."""
+    texts = {}
+    for name, chosen in zip(TEMPLATES, templates, strict=True):
+        path = chosen or base.folder / name
+        if chosen is None and not path.is_file():
+            texts[name] = DEFAULT_TEMPLATES[name]
+            continue
+        try:
+            texts[name] = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    return texts
+
+
+def _template(texts: Mapping[str, str]) -> PromptTemplate:
+    with TemporaryDirectory() as scratch:
+        paths = [Path(scratch) / name for name in TEMPLATES]
+        for path in paths:
+            path.write_text(texts[path.name], encoding="utf-8")
+        try:
+            return PromptTemplate.read(*paths)
+        except ArtifactError as error:
+            raise UsageError(f"the template {error.path.name} {error.problem}") from error
+
+
+def _max_tokens(asked: Request, sizes: Decoder, tokenizer: SourceTokenizer, template: PromptTemplate) -> int:
+    """How many tokens of the whole text are read: the tokens after the first need positions too, all but the last."""
+    most = min(asked.max_tokens, tokenizer.limit or sizes.positions, sizes.positions - (MAX_NEW_TOKENS - 1))
+    used = len(tokenizer.source(template.render(""))["input_ids"])
+    if most < used + FEWEST_TOKENS:
+        raise UsageError(
+            f"--max-tokens: {most} tokens leave no room for a prompt, as the templates alone take {used}; give "
+            f"{used + FEWEST_TOKENS} or more, or shorter templates"
+        )
+    return most
+
+
+def _rows(
+    examples: Sequence[Example],
+    tokenizer: SourceTokenizer,
+    template: PromptTemplate,
+    max_tokens: int,
+    asked: Request,
+) -> Rows:
+    texts = (template.render(example.prompt) for example in examples)
+    return Rows(
+        [tokenizer.encode(text, max_tokens, TRUNCATION_SIDE) for text in texts],
+        rating_chances([example.target for example in examples], asked.ties).astype(np.float32),
+        np.array([example.weight for example in examples], np.float32),
+    )
