@@ -35,12 +35,14 @@ class ModelsConfig:
 
 @dataclass(frozen=True, slots=True)
 class RouterConfig:
-    """One router. Keys beside `type` and `models` are the router type's own."""
+    """One router. Keys beside `type`, `models` and `calibration` are the router type's own."""
 
     # The router's type, e.g. `static`.
     type: str
     # The pair that this router answers with; by default the configuration's, else the artifact's.
     models: ModelsConfig | None
+    # A table that `calibrate --output` wrote, in place of the artifact's own.
+    calibration: Path | None
     # The whole section, for the router type to read its options from.
     section: Section
 
@@ -108,11 +110,23 @@ class LimitsConfig:
     # The most calls that have begun and not ended. Beyond it gRPC itself answers RESOURCE_EXHAUSTED, at once. Calls
     # that wait for the process to get to them have not begun.
     max_concurrent_calls: int = 4096
+    # The most Calibrate streams at a time, about 2 MiB and a batch of prompts each. One more is refused at once.
+    max_calibrations: int = 8
+    # How long a Calibrate stream may send nothing before it is ended, in seconds.
+    calibration_idle_seconds: float = 300.0
 
     def __post_init__(self) -> None:
-        for name in ("max_prompt_bytes", "max_batch_items", "max_message_bytes", "max_concurrent_calls"):
+        for name in (
+            "max_prompt_bytes",
+            "max_batch_items",
+            "max_message_bytes",
+            "max_concurrent_calls",
+            "max_calibrations",
+        ):
             if not 1 <= getattr(self, name) <= 2**31 - 1:
                 raise ValueError(f"{name} must be from 1 to {2**31 - 1}")
+        if not 0.0 < self.calibration_idle_seconds <= 86_400.0:
+            raise ValueError("calibration_idle_seconds must be above 0 and at most 86400")
         if self.max_message_bytes <= self.max_prompt_bytes:
             raise ValueError("max_message_bytes must be larger than max_prompt_bytes, or no prompt could be that long")
 
@@ -221,6 +235,7 @@ class _File:
 class _RouterKeys:
     type: str
     models: ModelsConfig | None = None
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +244,7 @@ class _EmbedderKeys:
 
 
 # What a router or embedder type's own options must leave to RouterConfig and EmbedderConfig.
-ROUTER_KEYS = frozenset(("type", "models"))
+ROUTER_KEYS = frozenset(("type", "models", "calibration"))
 EMBEDDER_KEYS = frozenset(("type",))
 
 
@@ -295,9 +310,9 @@ def parse_config(text: str, source: str, base: Path) -> Config:
 
 
 def _router(section: Section) -> RouterConfig:
-    # Only the two common keys are read here; the router's type, when it is built, reads and checks the rest.
+    # Only the common keys are read here; the router's type, when it is built, reads and checks the rest.
     plain = section.parse_only(_RouterKeys)
-    return RouterConfig(plain.type, plain.models, section)
+    return RouterConfig(plain.type, plain.models, plain.calibration, section)
 
 
 def _embedder(section: Section) -> EmbedderConfig:

@@ -1,20 +1,24 @@
-"""Reading prompts from the files that people have: JSON lines, CSV, Parquet, plain text."""
+"""Reading prompts from what people have: JSON lines, CSV, Parquet, plain text, standard input."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import io
+import itertools
 import json
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from routing_service.errors import UsageError, nearest
 
 PROMPT_KEY = "prompt"
+# The path that stands for standard input.
+STDIN = Path("-")
 # A longer name of a column is more likely the first prompt of a file without names, which errors must not quote.
 LONGEST_NAME = 20
 
@@ -23,26 +27,30 @@ def read_prompts(path: Path) -> Iterator[str]:
     """The prompts of a file, in order, one at a time.
 
     `.jsonl` holds an object with `prompt` a line, `.csv` and `.parquet` a column `prompt`, anything else one prompt a
-    line; blank prompts and lines are skipped. All but Parquet may be gzipped (`.gz`).
+    line; blank prompts and lines are skipped. All but Parquet may be gzipped (`.gz`). Standard input is read as lines
+    come: as JSON lines when the first begins with `{`, else as one prompt a line.
 
     Raises:
         UsageError: the file cannot be read, is not what its name says, or has no `prompt`; says on which line.
     """
-    suffix = _suffix(path)
-    if suffix == ".json":
+    suffix = suffix_of(path)
+    if path == STDIN:
+        with open_text(path) as file:
+            yield from _sniffed(file)
+    elif suffix == ".json":
         raise UsageError(f"{path}: a JSON document is not read; write one object a line and name the file .jsonl")
-    if suffix == ".parquet":
+    elif suffix == ".parquet":
         yield from _parquet(path)
     elif suffix == ".csv":
-        with _open(path) as file:
+        with open_text(path) as file:
             yield from _csv(file, path)
     elif suffix in (".jsonl", ".ndjson"):
         for _, row in read_rows(path):
             if row[PROMPT_KEY].strip():
                 yield row[PROMPT_KEY]
     else:
-        with _open(path) as file:
-            for line in _lines(file, path):
+        with open_text(path) as file:
+            for line in lines_of(file, path):
                 if line.strip():
                     yield line.rstrip("\r\n")
 
@@ -53,35 +61,65 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         UsageError: the file cannot be read, or a line is no such object.
     """
-    with _open(path) as file:
-        for number, line in enumerate(_lines(file, path), start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UsageError(f"{path}:{number}: is not JSON: {error}; write one object a line") from error
-            if not isinstance(row, dict):
-                raise UsageError(f'{path}:{number}: is not an object; write {{"{PROMPT_KEY}": "…"}}, one a line')
-            if not isinstance(row.get(PROMPT_KEY), str):
-                raise UsageError(f"{path}:{number}: {_missing(row)}")
-            yield number, row
+    with open_text(path) as file:
+        yield from _with_prompts(json_rows(lines_of(file, path), path), path)
 
 
-def _suffix(path: Path) -> str:
+def json_rows(lines: Iterable[str], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of JSON lines with their line numbers, from 1; blank lines are skipped.
+
+    Raises:
+        UsageError: a line is no JSON object.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path}:{number}: is not JSON: {error}; write one object a line") from error
+        if not isinstance(row, dict):
+            raise UsageError(f'{path}:{number}: is not an object; write {{"{PROMPT_KEY}": "…"}}, one a line')
+        yield number, row
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that says what a file holds, in lower case, before any `.gz`."""
     return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
 
 
-def _open(path: Path) -> IO[str]:
+@contextmanager
+def open_text(path: Path) -> Iterator[IO[str]]:
+    """A file's or standard input's text, unzipped, for `lines_of`.
+
+    Raises:
+        UsageError: it cannot be opened.
+    """
     try:
-        raw = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - the wrapper closes it
+        raw = sys.stdin.buffer if path == STDIN else _open_bytes(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}; name an existing file") from error
-    # Bytes that are no UTF-8 come as surrogates, so that `_lines` can tell in which line they are.
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    # Bytes that are no UTF-8 come as surrogates, so that `lines_of` can tell in which line they are.
+    file = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        yield file
+    finally:
+        if path == STDIN:
+            file.detach()
+        else:
+            file.close()
 
 
-def _lines(file: IO[str], path: Path) -> Iterator[str]:
+def _open_bytes(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value] # a file all the same
+
+
+def lines_of(file: IO[str], path: Path) -> Iterator[str]:
+    """The lines of a file, checked.
+
+    Raises:
+        UsageError: one cannot be read or is not UTF-8; says which.
+    """
     try:
         for number, line in enumerate(file, start=1):
             try:
@@ -93,9 +131,33 @@ def _lines(file: IO[str], path: Path) -> Iterator[str]:
         raise UsageError(f"{path}: cannot be read: {error}; is it really what its name says?") from error
 
 
+def _with_prompts(rows: Iterable[tuple[int, dict[str, Any]]], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, row in rows:
+        if not isinstance(row.get(PROMPT_KEY), str):
+            raise UsageError(f"{path}:{number}: {_missing(row)}")
+        yield number, row
+
+
+def _sniffed(file: IO[str]) -> Iterator[str]:
+    path = Path("<stdin>")
+    lines = lines_of(file, path)
+    skipped = []  # blank lines, which count when a line at fault is named
+    for line in lines:
+        skipped.append(line)
+        if line.strip():
+            break
+    rest = itertools.chain(skipped, lines)
+    if skipped and skipped[-1].lstrip().startswith("{"):
+        for _, row in _with_prompts(json_rows(rest, path), path):
+            if row[PROMPT_KEY].strip():
+                yield row[PROMPT_KEY]
+    else:
+        yield from (line.rstrip("\r\n") for line in rest if line.strip())
+
+
 def _csv(file: IO[str], path: Path) -> Iterator[str]:
     csv.field_size_limit(sys.maxsize)
-    reader = csv.DictReader(_lines(file, path), strict=True)  # an open quote must not swallow the rest
+    reader = csv.DictReader(lines_of(file, path), strict=True)  # an open quote must not swallow the rest
     try:
         columns = list(reader.fieldnames or ())
         if PROMPT_KEY not in columns:

@@ -1,21 +1,27 @@
-"""Between thresholds and shares of strong decisions (RouteLLM, arXiv 2406.18665, section 4: threshold calibration)."""
+"""Between thresholds and shares of strong decisions, by a table (RouteLLM, arXiv 2406.18665, section 4).
+
+A table is a sequence of quantiles: scores at evenly spaced levels from 0 to 1, ascending, at least two. Between them
+scores are taken to be evenly spread; a run of equal quantiles is a score that many prompts have.
+"""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-
-import numpy as np
-import numpy.typing as npt
 
 # A threshold of 1 is the highest there is: it leaves only a win rate of exactly 1 to the strong model.
 NOTHING_STRONG = 1.0
 EVERYTHING_STRONG = 0.0
+# How far above a score that many prompts have a threshold is put to leave them out: it survives rounding to 5 decimals.
+_JUST_ABOVE = 1e-5
 
 
 def threshold_for_share(quantiles: Sequence[float], strong_share: float) -> float:
     """The threshold that sends about `strong_share` (0..1) of traffic like the calibration sample to the strong model.
 
-    `quantiles` are scores at evenly spaced levels from 0 to 1, ascending; between them the threshold is interpolated.
+    Prompts that share one score cannot be divided. The threshold then takes all of them or none, whichever comes nearer
+    to the wanted share; of two equally near the smaller, cheaper share.
     """
     if strong_share <= 0.0:
         return NOTHING_STRONG
@@ -24,35 +30,28 @@ def threshold_for_share(quantiles: Sequence[float], strong_share: float) -> floa
     position = (1.0 - strong_share) * (len(quantiles) - 1)
     below = int(position)
     low, high = quantiles[below], quantiles[min(below + 1, len(quantiles) - 1)]
-    return low + (high - low) * (position - below)
+    first, last = bisect_left(quantiles, low), bisect_right(quantiles, low) - 1
+    if first == last:
+        return low + (high - low) * (position - below)
+    if position - first < last - position:
+        return low
+    if last == len(quantiles) - 1:
+        return NOTHING_STRONG
+    following = quantiles[last + 1]
+    return max(low + (following - low) * max(0.0, position - last), just_above(low, following))
 
 
-def share_at(scores: npt.ArrayLike, threshold: float) -> float:
-    """The share of `scores` that are at least `threshold`, in 0..1."""
-    return float(np.mean(np.asarray(scores) >= threshold))
+def just_above(score: float, following: float) -> float:
+    """A threshold that leaves out prompts of that score, and as few as can be of those up to the next quantile."""
+    return max(math.nextafter(score, 2.0), score + min(_JUST_ABOVE, (following - score) / 2))
 
 
-def threshold_from_scores(scores: npt.ArrayLike, strong_share: float) -> tuple[float, float]:
-    """The threshold whose share of strong decisions on `scores` is as close to `strong_share` as equal scores allow.
-
-    Args:
-        scores: win rates of a sample, one-dimensional, at least one, all finite.
-        strong_share: the wanted share in 0..1.
-
-    Returns:
-        The threshold, half-way between two scores where it can be so that it survives rounding, and the share that it
-        gives on the sample. Of two equally close shares the smaller, cheaper one is taken.
-    """
-    values, counts = np.unique(np.asarray(scores, dtype=np.float64), return_counts=True)
-    if values.size == 0:
-        raise ValueError("there are no scores to calibrate on")
-    # shares[i]: what a threshold at values[i] gives; the last entry is a threshold above every score.
-    shares = np.append(np.cumsum(counts[::-1])[::-1] / counts.sum(), 0.0)
-    best = int(np.flatnonzero(np.isclose(np.abs(shares - strong_share), np.abs(shares - strong_share).min()))[-1])
-    if best == 0:
-        return EVERYTHING_STRONG, 1.0
-    if best == values.size:
-        return NOTHING_STRONG, share_at(scores, NOTHING_STRONG)
-    below, above = float(values[best - 1]), float(values[best])
-    middle = (below + above) / 2
-    return middle if middle > below else above, float(shares[best])
+def share_for_threshold(quantiles: Sequence[float], threshold: float) -> float:
+    """The share of the calibration sample, in 0..1, at or above a threshold, as far as the table tells."""
+    if threshold <= quantiles[0]:
+        return 1.0
+    if threshold > quantiles[-1]:
+        return 0.0
+    above = bisect_left(quantiles, threshold)
+    low, high = quantiles[above - 1], quantiles[above]
+    return 1.0 - (above - 1 + (threshold - low) / (high - low)) / (len(quantiles) - 1)

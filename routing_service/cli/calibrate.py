@@ -1,26 +1,13 @@
-"""`routing-service calibrate`."""
+"""`routing-service calibrate`: from wanted shares, a quality or a budget to a threshold; tables; drift."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn
 
-from routing_service.cli.shared import (
-    add_command,
-    add_config_option,
-    emit,
-    load_engine,
-    progress,
-    router_name,
-    share,
-    to_json,
-)
-from routing_service.errors import UsageError
-
-if TYPE_CHECKING:
-    from routing_service.engine.engine import Engine
+from routing_service.cli.shared import add_command, add_config_option, address, share
 
 
 def add_calibrate(commands: Any) -> None:
@@ -29,61 +16,156 @@ def add_calibrate(commands: Any) -> None:
         commands,
         "calibrate",
         calibrate,
-        "Print the threshold for a wanted share of strong decisions.",
+        "Find the threshold for a share of strong decisions, a quality or a budget; save a table; check for drift.",
         "routing-service calibrate --router static --strong-model-pct 0.5 --input prompts.csv",
     )
+    parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("--router", metavar="R", help="the router (default: the configuration's)")
-    parser.add_argument(
-        "--strong-model-pct", type=share, nargs="+", required=True, metavar="S", help="wanted shares, in 0..1"
+    goal = parser.add_mutually_exclusive_group()
+    goal.add_argument("--strong-model-pct", type=share, nargs="+", metavar="S", help="wanted shares, in 0..1")
+    goal.add_argument(
+        "--target-quality",
+        type=positive,
+        metavar="Q",
+        help="the part of the strong model's mean score to keep, e.g. 0.9; needs --input with both models' scores",
+    )
+    goal.add_argument(
+        "--budget", type=positive, metavar="USD", help="the most US dollars a request, on average; needs --prices"
     )
     parser.add_argument(
         "--input",
         type=Path,
         metavar="F",
-        help="your prompts: JSON lines, CSV or Parquet with `prompt`, or one a line (default: the router's own table)",
+        help="your prompts: JSON lines, CSV or Parquet with `prompt`, or one a line; - is standard input, whose stream "
+        "may be endless: Ctrl-C ends it (default: the router's own table)",
     )
+    parser.add_argument("--max-prompts", type=whole, metavar="N", help="stop reading after so many prompts")
     add_config_option(parser)
+    parser.add_argument("--address", type=address, metavar="A", help="let the service that runs there score")
+    _add_target_options(parser)
+    parser.add_argument(
+        "--output", type=Path, metavar="F.json", help="save the table of --input, for `calibration:` of the router"
+    )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="F",
+        help="recent prompts, or rows with `strong_win_rate`: do they still match the table (of --input, else the "
+        "router's)?",
+    )
+    parser.add_argument(
+        "--fail-on-drift", action="store_true", help="with --compare: exit with 1 when the drift is major (PSI 0.25)"
+    )
+    parser.add_argument("--plot", type=Path, metavar="F.svg", help="draw scores and thresholds, as SVG, PNG or PDF")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _add_target_options(parser: argparse.ArgumentParser) -> None:
+    from routing_service.calibration.labelled import DEFAULT_OUTPUT_TOKENS
+
+    group = parser.add_argument_group("quality and cost")
+    group.add_argument("--strong-model", metavar="M", help="the strong model in the data (default: the router's)")
+    group.add_argument("--weak-model", metavar="M", help="the weak model in the data (default: the router's)")
+    group.add_argument(
+        "--prices",
+        type=price,
+        nargs=2,
+        metavar="M=IN/OUT",
+        help="US dollars per million input and output tokens of both models, e.g. strong=10/30 weak=0.5/1.5",
+    )
+    group.add_argument(
+        "--input-tokens",
+        type=positive,
+        metavar="N",
+        help="tokens of a prompt where the data does not say (default: its characters / 4)",
+    )
+    group.add_argument(
+        "--output-tokens",
+        type=positive,
+        default=DEFAULT_OUTPUT_TOKENS,
+        metavar="N",
+        help="tokens of an answer where the data does not say (default %(default)g)",
+    )
+    group.add_argument(
+        "--confidence",
+        type=share,
+        metavar="C",
+        help="meet the target on this part of bootstrap resamples, e.g. 0.95 (default: on the sample itself)",
+    )
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default 0)")
+
+
+def positive(text: str) -> float:
+    """An argument that is a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def whole(text: str) -> int:
+    """An argument that is a whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def price(text: str) -> tuple[str, float, float]:
+    """An argument of the form MODEL=INPUT/OUTPUT."""
+    model, _, prices = text.rpartition("=")
+    try:
+        read, written = (float(part) for part in prices.split("/"))
+    except ValueError:
+        read = written = math.nan
+    if not model or not (0 <= read < math.inf and 0 <= written < math.inf):
+        raise argparse.ArgumentTypeError(f"{text!r} is no price; write MODEL=INPUT/OUTPUT, e.g. strong=10/30")
+    return model, read, written
+
+
 def calibrate(options: argparse.Namespace) -> None:
-    """Print the thresholds for wanted shares of strong decisions."""
-    from routing_service.calibration.thresholds import threshold_for_share, threshold_from_scores
+    """Do what the options ask for."""
+    _check(options)
+    if options.compare is not None:
+        from routing_service.cli.calibrate_compare import compare
 
-    engine = load_engine(options)
-    name = router_name(engine, options.router)
-    points: list[dict[str, Any]] = []
-    if options.input is not None:
-        scores = _scores_of(engine, name, options.input)
-        source = {"source": str(options.input), "sample_size": len(scores)}
-        for wanted in options.strong_model_pct:
-            threshold, realised = threshold_from_scores(scores, wanted)
-            points.append({"strong_share": wanted, "threshold": threshold, "realised_share": realised})
+        compare(options)
+    elif options.target_quality is not None or options.budget is not None:
+        from routing_service.cli.calibrate_target import calibrate_to_target
+
+        calibrate_to_target(options)
     else:
-        table = engine.routers[name].calibration
-        if table is None:
-            raise UsageError(f"router {name!r} has no calibration table; give prompts of your own with --input")
-        source = {"source": table.source, "sample_size": table.sample_size}
-        points = [
-            {"strong_share": wanted, "threshold": threshold_for_share(table.quantiles, wanted)}
-            for wanted in options.strong_model_pct
-        ]
-    if options.json:
-        emit(to_json({"router": name, "router_revision": engine.routers[name].revision, **source, "points": points}))
-        return
-    for point in points:
-        wanted = point["strong_share"]
-        percent = round(wanted * 100, 10)  # 0.07 * 100 is not quite 7
-        emit(f"For {percent}% strong model calls for {name}, threshold = {round(point['threshold'], 5)}")
-        if abs(point.get("realised_share", wanted) - wanted) > 0.005:
-            print(f"note: the closest that this sample allows is {point['realised_share']:.1%}", file=sys.stderr)
+        from routing_service.cli.calibrate_shares import calibrate_by_service, calibrate_here
+
+        (calibrate_here if options.address is None else calibrate_by_service)(options)
 
 
-def _scores_of(engine: Engine, router: str, path: Path) -> list[float]:
-    from routing_service.calibration.prompts import read_prompts
-    from routing_service.engine.offline import score_prompts
+def _check(options: argparse.Namespace) -> None:
+    def wrong(message: str) -> NoReturn:
+        options.wrong_usage(message)
+        raise AssertionError("argparse exits")
 
-    scores = list(progress(score_prompts(engine, router, read_prompts(path)), None))
-    if not scores:
-        raise UsageError(f"{path}: has no prompts; calibrating needs at least one")
-    return scores
+    targeted = options.target_quality is not None or options.budget is not None
+    if not (targeted or options.strong_model_pct or options.output or options.compare or options.plot):
+        wrong("one of --strong-model-pct, --target-quality, --budget, --output, --compare and --plot is needed")
+    if options.address:
+        for name in ("target_quality", "budget", "output", "compare", "plot", "config"):
+            if getattr(options, name) is not None:
+                wrong(f"--{name.replace('_', '-')} needs the router here; leave out --address")
+        if options.input is None and options.max_prompts is not None:
+            wrong("--max-prompts needs --input")
+    if options.budget is not None and options.prices is None:
+        wrong("--budget needs --prices")
+    for name in ("output", "max_prompts"):
+        if getattr(options, name) is not None and options.input is None and not options.address:
+            wrong(f"--{name.replace('_', '-')} needs --input")
+    if targeted:
+        if options.input is None:
+            wrong("a target needs --input: prompts, with both models' scores for a quality")
+        for name in ("output", "compare", "plot"):
+            if getattr(options, name) is not None:
+                wrong(f"--{name} does not go with a target; run the command once for each")
+    if options.fail_on_drift and options.compare is None:
+        wrong("--fail-on-drift needs --compare")

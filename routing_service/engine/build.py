@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from routing_service.calibration.tables import table_for
 from routing_service.config import Config
 from routing_service.embedders.registry import Embedders
 from routing_service.engine.engine import Engine
 from routing_service.engine.policies import Planner
+from routing_service.errors import ArtifactError
+from routing_service.routers.base import Router
 from routing_service.routers.registry import build_routers
 
 
@@ -13,11 +16,23 @@ def build_engine(config: Config) -> Engine:
     """Load every router of a configuration, which runs their self-tests, and wire them into an engine.
 
     Raises:
-        ConfigError: a router or a policy is configured wrongly.
+        ConfigError: a router, its calibration table or a policy is configured wrongly.
         ArtifactError: an artifact cannot be trusted or read.
     """
     embedders = Embedders(config)
     routers = build_routers(config, embedders)
     embedders.build_all()
+    _use_configured_tables(routers, config)
     planner = Planner(routers, config)
     return Engine(routers, planner, config.fallback, config.cache.max_entries, on_close=embedders.close)
+
+
+def _use_configured_tables(routers: dict[str, Router], config: Config) -> None:
+    for name, router in routers.items():
+        configured = config.routers[name]
+        if configured.calibration is None:
+            continue
+        try:
+            router.calibration = table_for(configured.calibration, name, router.type, router.revision)
+        except ArtifactError as error:
+            raise configured.section.error(str(error), "calibration") from error

@@ -127,6 +127,16 @@ class Engine:
         _share_time(results, start)
         return results
 
+    async def score_async(self, plan: Plan, texts: Sequence[str]) -> list[Scored | DecisionError]:
+        """Score prompts for a plan without making the event loop wait, with an error in place of a score.
+
+        The cache is neither read nor filled: a sample of traffic would push out what traffic itself asks for. An inline
+        router scores all of them in one turn of the loop, so give at most `SCORING_BATCH`.
+        """
+        if plan.router.inline:
+            return score(plan.router, texts, plan.models)
+        return await asyncio.gather(*(self._batchers[plan.name].score(text, plan.models) for text in texts))
+
     def close(self) -> None:
         """Give up threads and whatever the routers hold."""
         for batcher in self._batchers.values():

@@ -79,6 +79,7 @@ async def serve(
     finally:
         if orphaned is not None:
             orphaned.cancel()
+        service.drain()
         await server.stop(config.server.shutdown.grace_seconds)
         if engine is not None:
             engine.close()

@@ -7,7 +7,7 @@ error without a reason; here it is the handler that parses, and the error is an 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 
 AsyncUnary = Callable[[bytes], Awaitable[bytes]]
+AsyncStreamUnary = Callable[[AsyncIterator[bytes]], Awaitable[bytes]]
 
 
 async def abort(context: Any, error: DecisionError) -> NoReturn:
@@ -47,18 +48,14 @@ class Calls:
 
     def unary(self, method: str, function: AsyncUnary) -> Handler:
         """A handler for a method with one request and one response."""
+        return grpc.unary_unary_rpc_method_handler(self._answered(method, function))
 
-        async def handle(raw: bytes, context: Any) -> bytes:
-            start = perf_counter()
-            try:
-                response = await function(raw)
-            except Exception as error:
-                self._metrics.seconds(method, perf_counter() - start)
-                await self._fail(method, error, context)
-            self._metrics.seconds(method, perf_counter() - start)
-            return response
+    def stream_unary(self, method: str, function: AsyncStreamUnary) -> Handler:
+        """A handler for a method with a stream of requests and one response.
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        `function` need not read the stream to its end; a caller that goes cancels it.
+        """
+        return grpc.stream_unary_rpc_method_handler(self._answered(method, function))
 
     def not_implemented(self, method: str, *, request_streams: bool, response_streams: bool) -> Handler:
         """A handler for a method that the protos declare and this release does not offer."""
@@ -80,6 +77,19 @@ class Calls:
             if request_streams
             else grpc.unary_unary_rpc_method_handler(handle)
         )
+
+    def _answered(self, method: str, function: Callable[[Any], Awaitable[bytes]]) -> Callable[..., Awaitable[bytes]]:
+        async def handle(request: Any, context: Any) -> bytes:
+            start = perf_counter()
+            try:
+                response = await function(request)
+            except Exception as error:
+                self._metrics.seconds(method, perf_counter() - start)
+                await self._fail(method, error, context)
+            self._metrics.seconds(method, perf_counter() - start)
+            return response
+
+        return handle
 
     async def _fail(self, method: str, error: Exception, context: Any) -> NoReturn:
         if not isinstance(error, DecisionError):

@@ -68,19 +68,15 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig)
             Reason.INPUT_AMBIGUOUS, "Both `prompt` and `conversation` are set; set exactly one of them.", "conversation"
         )
     if has_prompt:
-        text, field, skipped = message.prompt, "prompt", 0
-        if not text or text.isspace():
-            raise DecisionError(
-                Reason.PROMPT_EMPTY, "`prompt` is empty or only white space; send the text to route.", "prompt"
-            )
+        text, skipped = message.prompt, 0
+        check_prompt(text, limits)
     elif has_conversation:
-        field = "conversation"
         text, skipped = routed_text(_turns(message.conversation))
+        _check_size(text, "conversation", limits.max_prompt_bytes)
     else:
         raise DecisionError(
             Reason.INPUT_MISSING, "Neither `prompt` nor `conversation` is set; set exactly one of them.", "prompt"
         )
-    _check_size(text, field, limits.max_prompt_bytes)
     request = RouteRequest(text, skipped, message.router)
     if message.HasField("threshold"):
         request.threshold = message.threshold
@@ -92,6 +88,19 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig)
     request.request_id = _checked_id(message.request_id, "request_id")
     _checked_id(message.session_id, "session_id")
     return request
+
+
+def check_prompt(text: str, limits: LimitsConfig) -> None:
+    """Check the text of a field `prompt`.
+
+    Raises:
+        DecisionError: it is empty or too large.
+    """
+    if not text or text.isspace():
+        raise DecisionError(
+            Reason.PROMPT_EMPTY, "`prompt` is empty or only white space; send the text to route.", "prompt"
+        )
+    _check_size(text, "prompt", limits.max_prompt_bytes)
 
 
 def to_requests(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, TypeVar
 
 import grpc
 from google.rpc.status_pb2 import Status
 from routing_client._gen.llmrouting.v1 import admin_service_pb2, decision_pb2, routing_service_pb2
 
-from routing_service.calibration.thresholds import threshold_for_share
+from routing_service.calibration.points import point_from_table
 from routing_service.config import LimitsConfig
 from routing_service.engine.engine import SCORING_BATCH, Engine
 from routing_service.engine.types import Decision
 from routing_service.errors import DecisionError, Reason
 from routing_service.observability.metrics import Metrics
 from routing_service.routers.base import Router
+from routing_service.server.calibrations import Calibrations
 from routing_service.server.calls import Calls, yield_to_others
 from routing_service.server.codec import parse, parse_batch, to_message, to_request, to_requests
 
@@ -36,10 +37,15 @@ class RoutingService:
     def __init__(self, limits: LimitsConfig, metrics: Metrics) -> None:
         self._limits, self._metrics = limits, metrics
         self._engine: Engine | None = None
+        self._calibrations = Calibrations(limits)
 
     def use(self, engine: Engine | None) -> None:
         """Answer from this engine from now on; without one, calls are answered with UNAVAILABLE."""
         self._engine = engine
+
+    def drain(self) -> None:
+        """End what could go on for ever: streams that the callers have not ended."""
+        self._calibrations.drain()
 
     def handlers(self) -> tuple[Any, ...]:
         """What to register with a gRPC server."""
@@ -49,7 +55,7 @@ class RoutingService:
             "BatchDecide": calls.unary("BatchDecide", self.batch_decide),
             "ListRouters": calls.unary("ListRouters", self.list_routers),
             "StreamDecide": calls.not_implemented("StreamDecide", request_streams=True, response_streams=True),
-            "Calibrate": calls.not_implemented("Calibrate", request_streams=True, response_streams=False),
+            "Calibrate": calls.stream_unary("Calibrate", self.calibrate),
             "ReportOutcome": calls.not_implemented("ReportOutcome", request_streams=False, response_streams=False),
         }
         admin = {
@@ -89,6 +95,10 @@ class RoutingService:
                 response.results.append(self._result(result))
             await yield_to_others()
         return response.SerializeToString()
+
+    async def calibrate(self, messages: AsyncIterator[bytes]) -> bytes:
+        """Answer `Calibrate`, letting other calls run between parts of a long stream."""
+        return await self._calibrations.answer(self._serving_engine(), messages)
 
     async def list_routers(self, raw: bytes) -> bytes:
         """Answer `ListRouters`."""
@@ -142,8 +152,10 @@ def _router_info(name: str, router: Router, default: str) -> routing_service_pb2
     )
     if router.calibration is not None:
         table = router.calibration
-        shares: Mapping[float, float] = {p / 100: threshold_for_share(table.quantiles, p / 100) for p in range(1, 100)}
         info.calibration.source, info.calibration.sample_size = table.source, table.sample_size
-        for share, threshold in shares.items():
-            info.calibration.points.add(strong_share=share, threshold=threshold)
+        for percent in range(1, 100):
+            point = point_from_table(table, percent / 100)
+            info.calibration.points.add(
+                strong_share=point.strong_share, threshold=point.threshold, realised_share=point.realised_share
+            )
     return info

@@ -162,7 +162,6 @@ def test_a_megabyte_is_cut_and_decided(channel: grpc.Channel) -> None:
 def test_methods_of_later_releases_say_so(channel: grpc.Channel) -> None:
     stub = pb_grpc.RoutingServiceStub(channel)
     calls: list[tuple[str, Callable[[], Any]]] = [
-        ("Calibrate", lambda: stub.Calibrate(iter([pb.CalibrateRequest()]))),
         ("StreamDecide", lambda: list(stub.StreamDecide(iter([pb.StreamDecideRequest()])))),
         ("ReportOutcome", lambda: stub.ReportOutcome(pb.ReportOutcomeRequest())),
         ("Reload", lambda: call_raw(channel, "/llmrouting.v1.AdminService/Reload", b"")),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from routing_service.config import (
     DEFAULT_ADDRESS,
+    ROUTER_KEYS,
     Config,
     LimitsConfig,
     ModelsConfig,
@@ -105,6 +106,10 @@ def test_sections_are_frozen_and_every_field_has_a_comment() -> None:
         ("routers:\n  a:\n    tpye: random\n", 3, "routers.a", "lacks the key 'type'; is 'tpye' meant to be it?"),
         ("routers:\n  a:\n", 2, "routers.a", "lacks the key 'type'"),
         ("routers:\n  a: {type: 5}\n", 2, "routers.a.type", "must be text"),
+        ("routers:\n  a: {type: x, calibration: 5}\n", 2, "routers.a.calibration", "must be text"),
+        ("server: {limits: {max_calibrations: 0}}\n", 1, "server.limits", "max_calibrations must be from 1"),
+        ("server: {limits: {calibration_idle_seconds: 0}}\n", 1, "server.limits", "must be above 0"),
+        ("server: {limits: {calibration_idle_seconds: .nan}}\n", 1, "server.limits", "must be above 0"),
         ("routers:\n  a: random\n", 2, "routers.a", "must be a mapping of keys, not 'random' (str)"),
         ("default_router: sttic\n", 1, "default_router", "no router is named 'sttic'; did you mean 'static'?"),
         ("\ndefault_policy: x\n", 2, "default_policy", "no policy is named 'x'. Known: none."),
@@ -151,10 +156,13 @@ def test_a_section_whose_keys_are_all_commented_out_is_as_good_as_none(text: str
 def test_a_router_s_relative_path_starts_at_the_file(tmp_path: Path) -> None:
     from routing_service.routers.static import StaticOptions
 
-    (tmp_path / "routing.yaml").write_text("routers: {static: {type: static, artifact: artifacts/mine}}")
-    section = load_config(tmp_path / "routing.yaml").routers["static"].section
-    options = section.parse(StaticOptions, ignore=frozenset({"type"}))
+    (tmp_path / "routing.yaml").write_text(
+        "routers: {static: {type: static, artifact: artifacts/mine, calibration: tables/mine.json}}"
+    )
+    router = load_config(tmp_path / "routing.yaml").routers["static"]
+    options = router.section.parse(StaticOptions, ignore=ROUTER_KEYS)
     assert options.artifact == tmp_path / "artifacts" / "mine"
+    assert router.calibration == tmp_path / "tables" / "mine.json"
 
 
 def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from routing_client import _parse, _status
 from routing_client._gen.llmrouting.v1 import routing_service_pb2
-from routing_client._requests import decide_request, invalid, well_formed
+from routing_client._interpolate import share_interval
+from routing_client._requests import decide_request, invalid, model_pair, well_formed
 from routing_client._settings import DEFAULT_CALIBRATE_TIMEOUT, Settings, check_timeout
 from routing_client.exceptions import (
     OUTAGES,
@@ -26,9 +27,12 @@ from routing_client.exceptions import (
 from routing_client.types import (
     Calibration,
     CalibrationPoint,
+    CalibrationTable,
+    ConfidenceInterval,
     Decision,
     DecisionReason,
     DecisionRequest,
+    ModelPair,
     RouterInfo,
     RouterList,
 )
@@ -127,6 +131,7 @@ def calibrate(
     prompts: Iterable[str] | AsyncIterable[str] | None,
     strong_shares: Sequence[float],
     router: str | None,
+    models: ModelPair | tuple[str, str] | None,
     timeout: float | None,
 ) -> Flow[Calibration]:
     """Thresholds, from prompts or from the router's own table."""
@@ -134,11 +139,14 @@ def calibrate(
         raise invalid("strong_shares", "must have at least one share")
     if isinstance(prompts, str):
         raise invalid("prompts", "must be an iterable of prompts, not one str")
+    pair = ModelPair() if models is None else model_pair(models)
     if prompts is None:
+        if models is not None:
+            raise invalid("models", "only matter to prompts, and none are given")
         served = yield from routers(settings, timeout)
         return _from_table(_find(served, router), strong_shares)
     seconds = DEFAULT_CALIBRATE_TIMEOUT if timeout is None else check_timeout(timeout)
-    response = yield Call("Calibrate", PromptStream(prompts, strong_shares, router or ""), seconds)
+    response = yield Call("Calibrate", PromptStream(prompts, strong_shares, router or "", pair), seconds)
     return _parse.calibration(response)
 
 
@@ -150,10 +158,16 @@ class PromptStream:
     """
 
     def __init__(
-        self, prompts: Iterable[str] | AsyncIterable[str], strong_shares: Sequence[float], router: str
+        self,
+        prompts: Iterable[str] | AsyncIterable[str],
+        strong_shares: Sequence[float],
+        router: str,
+        models: ModelPair,
     ) -> None:
         self._prompts = prompts
         self._first = routing_service_pb2.CalibrateRequest(router=router, strong_shares=strong_shares)
+        if models != ModelPair():
+            self._first.models.strong, self._first.models.weak = models.strong, models.weak
         self.failure: Exception | None = None
 
     def __iter__(self) -> Iterator[routing_service_pb2.CalibrateRequest]:
@@ -250,5 +264,19 @@ def _from_table(router: RouterInfo, strong_shares: Sequence[float]) -> Calibrati
         if not 0.0 <= share <= 1.0:
             raise invalid(f"strong_shares[{index}]", "must be a number from 0 to 1", reason="STRONG_SHARE_OUT_OF_RANGE")
     realised = {point.strong_share: point.realised_share for point in table.points}
-    points = tuple(CalibrationPoint(share, table.threshold_for(share), realised.get(share)) for share in strong_shares)
+    points = tuple(_table_point(table, share, realised.get(share)) for share in strong_shares)
     return Calibration(router.name, router.revision, table.sample_size, points)
+
+
+def _table_point(table: CalibrationTable, share: float, realised: float | None) -> CalibrationPoint:
+    threshold = table.threshold_for(share)
+    if table.sample_size < 1:
+        return CalibrationPoint(share, threshold, realised)
+    few, many = share_interval(share, table.sample_size)
+    return CalibrationPoint(
+        share,
+        threshold,
+        realised,
+        ConfidenceInterval(*share_interval(share if realised is None else realised, table.sample_size)),
+        ConfidenceInterval(table.threshold_for(many), table.threshold_for(few)),
+    )

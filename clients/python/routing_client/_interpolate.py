@@ -1,12 +1,16 @@
-"""Thresholds between the points of a calibration table."""
+"""Thresholds between the points of a calibration table, and how sure they are."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from math import sqrt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# The standard normal quantile that leaves 2.5 % on either side.
+_Z = 1.959963984540054
 
 
 def interpolate(strong_share: float, points: Sequence[tuple[float, float]]) -> float:
@@ -26,3 +30,11 @@ def interpolate(strong_share: float, points: Sequence[tuple[float, float]]) -> f
     share_below, threshold_below = curve[above - 1]
     weight = (strong_share - share_below) / (share - share_below)
     return threshold_below + weight * (threshold - threshold_below)
+
+
+def share_interval(share: float, sample_size: int) -> tuple[float, float]:
+    """Wilson's 95 % interval for a share in 0..1 that was counted on so many prompts, at least one."""
+    weight = _Z**2 / sample_size
+    centre = (share + weight / 2) / (1 + weight)
+    half = _Z / (1 + weight) * sqrt(share * (1 - share) / sample_size + weight / (4 * sample_size))
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))

@@ -70,7 +70,9 @@ def router_list(message: routing_service_pb2.ListRoutersResponse) -> types.Route
 
 def calibration(message: routing_service_pb2.CalibrateResponse) -> types.Calibration:
     """A `CalibrateResponse`."""
-    return types.Calibration(message.router, message.router_revision, message.sample_size, _points(message.points))
+    return types.Calibration(
+        message.router, message.router_revision, message.sample_size, _points(message.points), message.resolution
+    )
 
 
 def _router(message: routing_service_pb2.RouterInfo) -> types.RouterInfo:
@@ -94,9 +96,16 @@ def _points(points: Iterable[routing_service_pb2.CalibrationPoint]) -> tuple[typ
             point.strong_share,
             point.threshold,
             point.realised_share if point.HasField("realised_share") else None,
+            _interval(point.share_interval) if point.HasField("share_interval") else None,
+            _interval(point.threshold_interval) if point.HasField("threshold_interval") else None,
+            point.tied_share if point.HasField("tied_share") else None,
         )
         for point in points
     )
+
+
+def _interval(interval: routing_service_pb2.ConfidenceInterval) -> types.ConfidenceInterval:
+    return types.ConfidenceInterval(interval.low, interval.high)
 
 
 def _error_reason(number: int) -> str | None:

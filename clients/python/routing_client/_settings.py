@@ -93,6 +93,15 @@ class Settings:
         """Options for the gRPC channel, those of the caller taking precedence."""
         return channel_options(self.max_attempts, self.options)
 
+    def channel(self) -> grpc.Channel:
+        """A new channel of gRPC's synchronous API."""
+        import grpc
+
+        options = self.channel_options()
+        if self.credentials is None:
+            return grpc.insecure_channel(self.target, options)
+        return grpc.secure_channel(self.target, self.credentials, options)
+
     def own_decision(self, request: DecisionRequest, error: RoutingError) -> Decision | None:
         """The decision to give instead of `error`, which must be an outage; None when it is to be raised.
 

@@ -21,6 +21,7 @@ from routing_client._settings import (
     Settings,
 )
 from routing_client._status import error_from_call
+from routing_client._thread_stream import call_streaming
 from routing_client.exceptions import RoutingError
 from routing_client.types import Calibration, Decision, DecisionRequest, Messages, ModelPair, RouterList
 
@@ -113,13 +114,15 @@ class AsyncRoutingClient:
         *,
         strong_shares: Sequence[float],
         router: str | None = None,
+        models: ModelPair | tuple[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 (as for decide)
     ) -> Calibration:
         """Thresholds for wanted shares of strong decisions, as `RoutingClient.calibrate` gives them.
 
-        `prompts` may be an asynchronous iterable. A plain one is iterated on the event loop.
+        `prompts` may be an asynchronous iterable. A plain one is iterated on the event loop too. The call has a
+        connection of its own.
         """
-        return await self._run(_flows.calibrate(self._settings, prompts, strong_shares, router, timeout))
+        return await self._run(_flows.calibrate(self._settings, prompts, strong_shares, router, models, timeout))
 
     async def close(self) -> None:
         """Close the connection and fail what is in flight. Later calls raise RuntimeError; closing twice is fine."""
@@ -155,19 +158,27 @@ class AsyncRoutingClient:
 
     async def _invoke(self, call: _flows.Call) -> Any:
         """Make one RPC. The one thing that a fake replaces."""
+        if isinstance(call.request, _flows.PromptStream):
+            return await self._invoke_streaming(call, call.request)
         stub = self._connected()
-        stream = call.request if isinstance(call.request, _flows.PromptStream) else None
         try:
             return await getattr(stub, call.method)(
                 call.request, timeout=call.timeout, metadata=self._settings.metadata
             )
-        except (grpc.RpcError, asyncio.CancelledError) as error:
-            # gRPC cancels a call whose request iterator raises, which looks like the task's own cancellation.
-            if stream is not None and stream.failure is not None:
-                raise stream.failure from None
-            if isinstance(error, asyncio.CancelledError):
-                raise
+        except grpc.RpcError as error:
             raise error_from_call(error) from error
+
+    async def _invoke_streaming(self, call: _flows.Call, stream: _flows.PromptStream) -> Any:
+        self._connected()  # or says why not
+        with self._settings.channel() as channel:
+            method = getattr(RoutingServiceStub(channel), call.method)
+            try:
+                return await call_streaming(method, stream, timeout=call.timeout, metadata=self._settings.metadata)
+            except grpc.RpcError as error:
+                # gRPC cancels a call whose request iterator raises.
+                if stream.failure is not None:
+                    raise stream.failure from None
+                raise error_from_call(error) from error
 
     def _connected(self) -> Any:
         if self._closed:

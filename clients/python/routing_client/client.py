@@ -179,25 +179,31 @@ class RoutingClient:
         *,
         strong_shares: Sequence[float],
         router: str | None = None,
+        models: ModelPair | tuple[str, str] | None = None,
         timeout: float | None = None,
     ) -> Calibration:
         """Thresholds for wanted shares of strong decisions.
 
         Without `prompts`, from the router's own calibration table, as `CalibrationTable.threshold_for` does. With them,
-        the server scores them as they stream; an older server raises `NotImplementedByServerError`.
+        the server scores them as they stream, and neither side keeps them, so that there may be any number; an older
+        server raises `NotImplementedByServerError`.
 
         Args:
-            prompts: A sample of the caller's own traffic, iterated once.
+            prompts: A sample of the caller's own traffic, at least one, iterated once, in a thread of gRPC's and as
+                fast as the server takes them.
             strong_shares: The wanted shares, in 0..1, at least one.
             router: The router's name. None: the server's default.
+            models: (strong, weak), to score for these instead of the router's own; with prompts only.
             timeout: Seconds. The default is the client's `timeout` without prompts, and 300 with them.
 
         Raises:
+            InvalidRequestError: There is no prompt, or one is empty or too large: `metadata["index"]` says which,
+                counting from 0.
             FailedPreconditionError: The router has no calibration table, and no prompts are given.
             RoutingError: The call failed. `on_unavailable` does not apply.
             Exception: Whatever iterating `prompts` raises.
         """
-        return self._run(_flows.calibrate(self._settings, prompts, strong_shares, router, timeout))
+        return self._run(_flows.calibrate(self._settings, prompts, strong_shares, router, models, timeout))
 
     def close(self) -> None:
         """Close the connection and fail what is in flight. Later calls raise RuntimeError; closing twice is fine."""
@@ -253,12 +259,7 @@ class RoutingClient:
             if self._closed:
                 raise RuntimeError("this client is closed")
             if self._stub is None or self._pid != os.getpid():
-                settings, options = self._settings, self._settings.channel_options()
-                self._channel = (
-                    grpc.insecure_channel(settings.target, options)
-                    if settings.credentials is None
-                    else grpc.secure_channel(settings.target, settings.credentials, options)
-                )
+                self._channel = self._settings.channel()
                 self._stub = RoutingServiceStub(self._channel)
                 self._pid = os.getpid()
             return self._stub

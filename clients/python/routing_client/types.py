@@ -143,6 +143,14 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfidenceInterval:
+    """Covers the true value in at least about 95 of 100 samples, when prompts come independently."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class CalibrationPoint:
     """A threshold and the share of strong decisions that it was made for."""
 
@@ -151,8 +159,15 @@ class CalibrationPoint:
     threshold: float
     """The threshold, in 0..1."""
     realised_share: float | None = None
-    """The share that the threshold gives on the sample, where it is known; equal scores can keep it from the wanted
-    one."""
+    """The share that the threshold gives on the sample, where it is known; as close to the wanted one as equal scores
+    allow."""
+    share_interval: ConfidenceInterval | None = None
+    """Where the share that the threshold gives on traffic like the sample lies, in 0..1; None where it is not known."""
+    threshold_interval: ConfidenceInterval | None = None
+    """Where the threshold that gives the wanted share on traffic like the sample lies, in 0..1; None as above."""
+    tied_share: float | None = None
+    """The share of the sample with the one score that a threshold would have to divide to give exactly the wanted
+    share, 0 where that is realised; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +203,9 @@ class Calibration:
     """How many prompts the thresholds rest on."""
     points: tuple[CalibrationPoint, ...]
     """One for each wanted share, in the order asked."""
+    resolution: float = 0.0
+    """0 when every score was kept; else the power of two, at most 1/65536, of which the thresholds are multiples. Their
+    realised shares are exact either way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,14 @@ import grpc
 import pytest
 from routing_client import (
     AsyncRoutingClient,
+    Calibration,
+    ConfidenceInterval,
     FailedPreconditionError,
     InvalidRequestError,
     NotFoundError,
     NotImplementedByServerError,
 )
+from routing_client import CalibrationPoint as Point
 from routing_client._gen.llmrouting.v1.routing_service_pb2 import (
     CalibrateResponse,
     CalibrationPoint,
@@ -20,6 +23,7 @@ from routing_client._gen.llmrouting.v1.routing_service_pb2 import (
     PolicyInfo,
     RouterInfo,
 )
+from routing_client._interpolate import share_interval
 
 Answer = Callable[..., Any]
 
@@ -57,6 +61,11 @@ def test_calibrating_without_prompts_reads_the_table(scripted: Any, make_client:
     made = make_client(scripted.target).calibrate(strong_shares=[0.2, 0.4, 0, 1, 0.1, 0.8])
     assert [point.threshold for point in made.points] == pytest.approx([0.8, 0.6, 1.0, 0.0, 0.9, 0.2])
     assert [point.realised_share for point in made.points] == [0.2, None, None, None, None, None]
+    low, high = share_interval(0.2, 9)
+    assert made.points[0].share_interval == ConfidenceInterval(low, high)
+    for point in made.points:
+        assert point.threshold_interval is not None
+        assert point.threshold_interval.low <= point.threshold <= point.threshold_interval.high
     assert (made.router, made.router_revision, made.sample_size) == ("static", "r1", 9)
 
 
@@ -69,6 +78,8 @@ def test_calibrating_without_prompts_reads_the_table(scripted: Any, make_client:
         ({"strong_shares": [float("nan")]}, InvalidRequestError, "STRONG_SHARE_OUT_OF_RANGE"),
         ({"strong_shares": []}, InvalidRequestError, None),
         ({"strong_shares": [0.5], "prompts": "one str"}, InvalidRequestError, None),
+        ({"strong_shares": [0.5], "models": ("big", "small")}, InvalidRequestError, None),
+        ({"strong_shares": [0.5], "prompts": ["a"], "models": "big"}, InvalidRequestError, None),
     ],
 )
 def test_what_cannot_be_calibrated_is_said(
@@ -86,15 +97,36 @@ def test_calibrating_on_prompts_streams_them(scripted: Any, make_client: Answer)
         CalibrateResponse(
             router="static",
             sample_size=3,
-            points=[CalibrationPoint(strong_share=0.5, threshold=0.4, realised_share=0.3)],
+            resolution=0.25,
+            points=[
+                CalibrationPoint(
+                    strong_share=0.5,
+                    threshold=0.4,
+                    realised_share=0.3,
+                    share_interval={"low": 0.1, "high": 0.9},
+                    threshold_interval={"low": 0.2, "high": 0.8},
+                    tied_share=0.0,
+                ),
+                CalibrationPoint(strong_share=0.6, threshold=0.3),
+            ],
         ),
     )
     made = make_client(scripted.target).calibrate(
-        (str(number) for number in range(3)), strong_shares=[0.5], router="static"
+        (str(number) for number in range(3)), strong_shares=[0.5, 0.6], router="static", models=("big", "")
     )
-    assert made.points[0].realised_share == 0.3
+    assert made == Calibration(
+        "static",
+        "",
+        3,
+        (
+            Point(0.5, 0.4, 0.3, ConfidenceInterval(0.1, 0.9), ConfidenceInterval(0.2, 0.8), 0.0),
+            Point(0.6, 0.3, None, None, None, None),
+        ),
+        0.25,
+    )
     first, *rest = scripted.requests[0]
-    assert (first.router, list(first.strong_shares), first.HasField("prompt")) == ("static", [0.5], False)
+    assert (first.router, list(first.strong_shares), first.HasField("prompt")) == ("static", [0.5, 0.6], False)
+    assert (first.models.strong, first.models.weak) == ("big", "")
     assert [message.prompt for message in rest] == ["0", "1", "2"]
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from routing_service.artifacts.loading import open_artifact
-from routing_service.calibration.thresholds import share_at, threshold_for_share
+from routing_service.calibration.intervals import wilson
+from routing_service.calibration.tables import read_table
+from routing_service.calibration.thresholds import threshold_for_share
 from tests.support.cli import PROMPTS, Run, complaint
 
 
 def test_calibrate_reads_the_router_s_own_table(run: Run, config: Path) -> None:
     ran = run("calibrate", "--router", "static", "--strong-model-pct", "0.5", "0.25", "--config", config)
-    assert (ran.code, ran.err) == (0, "")
+    assert ran.code == 0
     assert ran.out == (
         "For 50.0% strong model calls for static, threshold = 0.5\n"
         "For 25.0% strong model calls for static, threshold = 0.7\n"
@@ -37,12 +42,23 @@ def test_calibrate_as_json(run: Run, config: Path, static_artifact: Path) -> Non
     manifest = open_artifact(static_artifact, "static").manifest
     assert manifest.calibration is not None
     ran = run("calibrate", "--strong-model-pct", "0.2", "--config", config, "--json")
+    low, high = wilson(0.2, 5)
+    quantiles = manifest.calibration.quantiles
     assert json.loads(ran.out) == {
         "router": "static",
         "router_revision": manifest.revision,
         "source": "a test",
         "sample_size": 5,
-        "points": [{"strong_share": 0.2, "threshold": threshold_for_share(manifest.calibration.quantiles, 0.2)}],
+        "points": [
+            {
+                "strong_share": 0.2,
+                "threshold": threshold_for_share(quantiles, 0.2),
+                "realised_share": pytest.approx(0.2),
+                "share_interval": pytest.approx([low, high]),
+                "threshold_interval": [threshold_for_share(quantiles, high), threshold_for_share(quantiles, low)],
+                "tied_share": None,
+            }
+        ],
     }
 
 
@@ -60,7 +76,7 @@ def test_calibrate_on_prompts_of_one_s_own(
     assert (answer["source"], answer["sample_size"]) == (str(path), 5)
     (point,) = answer["points"]
     assert point["realised_share"] == pytest.approx(0.4)
-    assert share_at(rates, point["threshold"]) == pytest.approx(0.4)
+    assert np.mean(np.asarray(rates) >= point["threshold"]) == pytest.approx(0.4)
 
 
 def test_calibrate_notes_a_share_that_equal_scores_make_impossible(run: Run, tmp_path: Path, config: Path) -> None:
@@ -69,7 +85,8 @@ def test_calibrate_notes_a_share_that_equal_scores_make_impossible(run: Run, tmp
     ran = run("calibrate", "--strong-model-pct", "0.3", "--input", path, "--config", config)
     assert ran.code == 0
     assert ran.out == "For 30.0% strong model calls for static, threshold = 1.0\n"
-    assert "note: the closest that this sample allows is 0.0%" in ran.err
+    assert "0.0% of the 10 prompts" in ran.err
+    assert "the closest there is, for 100.0% of the prompts have one score" in ran.err
 
 
 def test_calibrate_tells_an_unknown_router(run: Run, config: Path) -> None:
@@ -90,3 +107,189 @@ def test_calibrate_tells_a_file_without_prompts(run: Run, tmp_path: Path, config
     (tmp_path / "empty.txt").write_text("\n \n")
     ran = run("calibrate", "--strong-model-pct", "0.5", "--input", tmp_path / "empty.txt", "--config", config)
     assert f"{tmp_path / 'empty.txt'}: has no prompts; calibrating needs at least one" in complaint(ran)
+
+
+def test_calibrate_says_how_sure_it_is(run: Run, prompts: Path, config: Path) -> None:
+    ran = run("calibrate", "--strong-model-pct", "0.4", "--input", prompts, "--config", config)
+    low, high = wilson(0.4, 5)
+    assert f"note: 40.0% of the 5 prompts; {low:.1%} to {high:.1%} of traffic like them" in ran.err
+
+
+@pytest.mark.parametrize("strong_share", ["-0.1", "1.1", "nan", "half"])
+def test_calibrate_wants_shares_from_0_to_1(run: Run, strong_share: str) -> None:
+    assert "no number from 0 to 1" in complaint(run("calibrate", "--strong-model-pct", strong_share), 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("", "one of --strong-model-pct, --target-quality, --budget, --output, --compare and --plot is needed"),
+        ("--budget 1 --input f", "--budget needs --prices"),
+        ("--budget 0", "no number above 0"),
+        ("--budget 1 --prices a=1/2 b", "'b' is no price"),
+        ("--budget 1 --prices a=1/2 b=1/nan", "no price"),
+        ("--target-quality 0.9", "a target needs --input"),
+        ("--target-quality 0.9 --input f --output t", "--output does not go with a target"),
+        ("--target-quality 0.9 --strong-model-pct 0.5", "not allowed with"),
+        ("--output t.json", "--output needs --input"),
+        ("--strong-model-pct 0.5 --max-prompts 5", "--max-prompts needs --input"),
+        ("--strong-model-pct 0.5 --input f --max-prompts 0", "no whole number"),
+        ("--strong-model-pct 0.5 --fail-on-drift", "--fail-on-drift needs --compare"),
+        ("--output t --input f --address 127.0.0.1:1", "--output needs the router here"),
+    ],
+)
+def test_calibrate_tells_wrong_usage(run: Run, arguments: str, says: str) -> None:
+    assert says in complaint(run("calibrate", *arguments.split()), 2)
+
+
+# --- standard input -----------------------------------------------------------------------------------------
+
+
+class Stdin:
+    """Standard input with these bytes, and Ctrl-C at its end where that is wanted."""
+
+    def __init__(self, content: bytes, *, interrupted: bool = False) -> None:
+        self.buffer: Any = io.BytesIO(content)
+        if interrupted:
+            self.buffer = Interrupted(content)
+
+
+class Interrupted(io.BytesIO):
+    def read1(self, size: int | None = -1, /) -> bytes:
+        if data := super().read1(size):
+            return data
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("form", ["lines", "json"])
+def test_calibrate_reads_standard_input(
+    run: Run, config: Path, rates: list[float], form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [json.dumps({"prompt": prompt}) if form == "json" else prompt for prompt in PROMPTS]
+    monkeypatch.setattr("sys.stdin", Stdin("\n\n".join(["", *lines]).encode()))
+    ran = run("calibrate", "--strong-model-pct", "0.4", "--input", "-", "--config", config, "--json")
+    answer = json.loads(ran.out)
+    assert (answer["source"], answer["sample_size"]) == ("standard input", 5)
+    assert np.mean(np.asarray(rates) >= answer["points"][0]["threshold"]) == pytest.approx(0.4)
+
+
+def test_calibrate_tells_the_line_of_standard_input(run: Run, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Stdin(b'\n{"prompt": "a"}\n{"prompt": 3}\n'))
+    ran = run("calibrate", "--strong-model-pct", "0.4", "--input", "-", "--config", config)
+    assert "<stdin>:3: 'prompt' is not text" in complaint(ran)
+
+
+def test_ctrl_c_ends_a_live_stream_with_its_answer(run: Run, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Stdin(b"hello world\n" * 200, interrupted=True))
+    ran = run("calibrate", "--strong-model-pct", "0.4", "--input", "-", "--config", config, "--json")
+    answer = json.loads(ran.out)
+    assert ran.code == 0
+    assert answer["sample_size"] == 200
+    monkeypatch.setattr("sys.stdin", Stdin(b"", interrupted=True))
+    ran = run("calibrate", "--strong-model-pct", "0.4", "--input", "-", "--config", config)
+    assert "interrupted" in complaint(ran)
+
+
+def test_calibrate_stops_after_so_many_prompts(run: Run, prompts: Path, config: Path) -> None:
+    ran = run("calibrate", "--strong-model-pct", "0.5", "--input", prompts, "--max-prompts", "2", "--json")
+    assert json.loads(ran.out)["sample_size"] == 2
+
+
+# --- tables -------------------------------------------------------------------------------------------------
+
+
+def test_calibrate_saves_a_table_that_the_configuration_can_name(
+    run: Run, tmp_path: Path, prompts: Path, config: Path, rates: list[float]
+) -> None:
+    saved = tmp_path / "own.json"
+    ran = run("calibrate", "--output", saved, "--input", prompts, "--config", config)
+    assert (ran.code, ran.out) == (0, "")
+    assert f"the table is in {saved}" in ran.err
+    table = read_table(saved)
+    assert (table.calibration.source, table.calibration.sample_size) == (str(prompts), 5)
+    assert table.calibration.quantiles == pytest.approx(np.quantile(rates, np.linspace(0, 1, 1001)).tolist())
+    config.write_text(config.read_text().replace("type: static,", "type: static, calibration: own.json,"))
+    ran = run("calibrate", "--strong-model-pct", "0.25", "--config", config, "--json")
+    answer = json.loads(ran.out)
+    assert (answer["source"], answer["sample_size"]) == (str(prompts), 5)
+    assert answer["points"][0]["threshold"] == pytest.approx(np.quantile(rates, 0.75))
+
+
+def test_a_stale_table_stops_what_uses_it_and_not_its_renewal(
+    run: Run, tmp_path: Path, prompts: Path, config: Path
+) -> None:
+    saved = tmp_path / "own.json"
+    run("calibrate", "--output", saved, "--input", prompts, "--config", config)
+    saved.write_text(saved.read_text().replace(read_table(saved).router_revision, "0123456789abcdef"))
+    config.write_text(config.read_text().replace("type: static,", "type: static, calibration: own.json,"))
+    err = complaint(run("calibrate", "--strong-model-pct", "0.25", "--config", config))
+    assert "routers.static.calibration" in err
+    assert "'0123456789abcdef'" in err
+    assert "--router static --input PROMPTS --output own.json" in err
+    assert run("calibrate", "--output", saved, "--input", prompts, "--config", config).code == 0
+    assert run("calibrate", "--strong-model-pct", "0.25", "--config", config).code == 0
+
+
+def test_calibrate_tells_a_place_where_no_table_can_be(run: Run, tmp_path: Path, prompts: Path, config: Path) -> None:
+    ran = run("calibrate", "--output", tmp_path / "none" / "t.json", "--input", prompts, "--config", config)
+    assert "cannot be written" in complaint(ran)
+
+
+def test_a_random_router_can_be_calibrated(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("hello\n" * 2000)
+    (tmp_path / "c.yaml").write_text("routers: {dice: {type: random}}")
+    ran = run(
+        "calibrate",
+        "--strong-model-pct",
+        "0.3",
+        "--input",
+        tmp_path / "p.txt",
+        "--config",
+        tmp_path / "c.yaml",
+        "--json",
+    )
+    (point,) = json.loads(ran.out)["points"]
+    assert point["realised_share"] == pytest.approx(0.3)
+    assert point["threshold"] == pytest.approx(0.7, abs=0.06)
+
+
+def test_calibrate_tells_a_prompt_that_the_router_fails_at(
+    run: Run, tmp_path: Path, config: Path, nan_character: str
+) -> None:
+    (tmp_path / "p.jsonl").write_text(
+        "".join(json.dumps({"prompt": prompt}) + "\n" for prompt in ["a"] * 70 + [nan_character])
+    )
+    ran = run("calibrate", "--strong-model-pct", "0.3", "--input", tmp_path / "p.jsonl", "--config", config)
+    assert ran.code == 1
+    assert "prompt 71: " in ran.err
+    assert ran.out == ""
+
+
+# --- pictures -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_calibrate_draws(run: Run, tmp_path: Path, config: Path, suffix: str, start: bytes) -> None:
+    pytest.importorskip("matplotlib")
+    pictures = [tmp_path / f"{name}.{suffix}" for name in ("one", "other")]
+    for picture in pictures:
+        ran = run("calibrate", "--strong-model-pct", "0.2", "0.8", "--plot", picture, "--config", config)
+        assert ran.code == 0
+        assert f"the picture is in {picture}" in ran.err
+    first, second = (picture.read_bytes() for picture in pictures)
+    assert first.startswith(start)
+    assert first == second or suffix == "pdf"  # which says when it was made
+
+
+@pytest.mark.parametrize("content", ["hello\n", "hello\n" * 9, "hello\nx\n"])
+def test_the_oddest_samples_can_be_drawn(run: Run, tmp_path: Path, config: Path, content: str) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "p.txt").write_text(content)
+    picture = tmp_path / "p.png"
+    assert run("calibrate", "--plot", picture, "--input", tmp_path / "p.txt", "--config", config).code == 0
+    assert picture.stat().st_size > 1000
+
+
+def test_calibrate_tells_a_picture_that_it_cannot_draw(run: Run, tmp_path: Path, config: Path) -> None:
+    ran = run("calibrate", "--plot", tmp_path / "p.gif", "--config", config)
+    assert "is none of .svg, .png, .pdf" in complaint(ran)

@@ -11,7 +11,16 @@ import pytest
 
 from tests.support.cli import Run, complaint
 
-COMMANDS = [["serve"], ["decide"], ["score"], ["calibrate"], ["train", "static"], ["check-config"], ["health"]]
+COMMANDS = [
+    ["serve"],
+    ["decide"],
+    ["score"],
+    ["calibrate"],
+    ["train", "static"],
+    ["train", "mf"],
+    ["check-config"],
+    ["health"],
+]
 CHECK = [sys.executable, "-m", "routing_service", "check-config"]
 
 

@@ -72,36 +72,54 @@ class StreamDecideResponse(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., result: _Optional[_Union[DecideResult, _Mapping]] = ...) -> None: ...
 
 class CalibrateRequest(_message.Message):
-    __slots__ = ("router", "strong_shares", "prompt")
+    __slots__ = ("router", "strong_shares", "prompt", "models")
     ROUTER_FIELD_NUMBER: _ClassVar[int]
     STRONG_SHARES_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
     router: str
     strong_shares: _containers.RepeatedScalarFieldContainer[float]
     prompt: str
-    def __init__(self, router: _Optional[str] = ..., strong_shares: _Optional[_Iterable[float]] = ..., prompt: _Optional[str] = ...) -> None: ...
+    models: _decision_pb2.ModelPair
+    def __init__(self, router: _Optional[str] = ..., strong_shares: _Optional[_Iterable[float]] = ..., prompt: _Optional[str] = ..., models: _Optional[_Union[_decision_pb2.ModelPair, _Mapping]] = ...) -> None: ...
 
 class CalibrateResponse(_message.Message):
-    __slots__ = ("router", "router_revision", "sample_size", "points")
+    __slots__ = ("router", "router_revision", "sample_size", "points", "resolution")
     ROUTER_FIELD_NUMBER: _ClassVar[int]
     ROUTER_REVISION_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_SIZE_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTION_FIELD_NUMBER: _ClassVar[int]
     router: str
     router_revision: str
     sample_size: int
     points: _containers.RepeatedCompositeFieldContainer[CalibrationPoint]
-    def __init__(self, router: _Optional[str] = ..., router_revision: _Optional[str] = ..., sample_size: _Optional[int] = ..., points: _Optional[_Iterable[_Union[CalibrationPoint, _Mapping]]] = ...) -> None: ...
+    resolution: float
+    def __init__(self, router: _Optional[str] = ..., router_revision: _Optional[str] = ..., sample_size: _Optional[int] = ..., points: _Optional[_Iterable[_Union[CalibrationPoint, _Mapping]]] = ..., resolution: _Optional[float] = ...) -> None: ...
 
 class CalibrationPoint(_message.Message):
-    __slots__ = ("strong_share", "threshold", "realised_share")
+    __slots__ = ("strong_share", "threshold", "realised_share", "share_interval", "threshold_interval", "tied_share")
     STRONG_SHARE_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     REALISED_SHARE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    TIED_SHARE_FIELD_NUMBER: _ClassVar[int]
     strong_share: float
     threshold: float
     realised_share: float
-    def __init__(self, strong_share: _Optional[float] = ..., threshold: _Optional[float] = ..., realised_share: _Optional[float] = ...) -> None: ...
+    share_interval: ConfidenceInterval
+    threshold_interval: ConfidenceInterval
+    tied_share: float
+    def __init__(self, strong_share: _Optional[float] = ..., threshold: _Optional[float] = ..., realised_share: _Optional[float] = ..., share_interval: _Optional[_Union[ConfidenceInterval, _Mapping]] = ..., threshold_interval: _Optional[_Union[ConfidenceInterval, _Mapping]] = ..., tied_share: _Optional[float] = ...) -> None: ...
+
+class ConfidenceInterval(_message.Message):
+    __slots__ = ("low", "high")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    low: float
+    high: float
+    def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
 
 class ListRoutersRequest(_message.Message):
     __slots__ = ()

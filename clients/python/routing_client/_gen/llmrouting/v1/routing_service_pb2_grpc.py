@@ -99,7 +99,14 @@ class RoutingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Calibrate(self, request_iterator, context):
-        """Thresholds for wanted strong shares, from a stream of the caller's own prompts.
+        """Thresholds for wanted strong shares, from a stream of the caller's own prompts, of any length.
+
+        The first message carries the settings. The server scores prompts as they come and answers when the caller ends the
+        stream; it keeps a bounded summary of the scores and no prompt. One bad prompt, or one that the router fails at,
+        fails the call with an error that names its index. Thresholds from the router's own table need no call: they are in
+        `ListRouters`. Where as many calibrations run as the server accepts, one more is refused with OVERLOADED; one that
+        runs gives way to decisions, so that a busy router only slows its stream. A stream whose prompts still come when the
+        server drains, or that sends nothing for long, is ended with an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

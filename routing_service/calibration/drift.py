@@ -1,0 +1,143 @@
+"""Whether recent scores still look like those that a calibration table was made of."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from routing_service.artifacts.manifest import Calibration
+from routing_service.calibration.distribution import ScoreDistribution
+from routing_service.calibration.intervals import Z_95, Interval, chi_square_95, wilson
+from routing_service.calibration.thresholds import just_above, share_for_threshold, threshold_for_share
+
+BINS = 10
+# A score that so large a share of the table has is a bin of its own.
+_OWN_BIN = 0.05
+# How a population stability index is usually read (N. Siddiqi, Credit Risk Scorecards, 2006).
+MODERATE_PSI = 0.1
+MAJOR_PSI = 0.25
+# A table that was reasoned out and not counted has no error of its own.
+_EXACT_SIZE = 10**9
+
+
+class Reading(StrEnum):
+    """What a population stability index says."""
+
+    STABLE = "stable"
+    """Below 0.1: the table still holds."""
+    MODERATE = "moderate"
+    """From 0.1: look at the shares, and calibrate anew when they matter."""
+    MAJOR = "major"
+    """From 0.25: calibrate anew."""
+    INCONCLUSIVE = "inconclusive"
+    """At least 0.1, but chance alone brings samples so small there: compare more prompts."""
+
+
+class DriftBin(NamedTuple):
+    """Scores from `low` up to but not including `high` (the last: including), and the share of each side there."""
+
+    low: float
+    high: float
+    table_share: float
+    recent_share: float
+
+
+class DriftPoint(NamedTuple):
+    """What the table's threshold for a share gives on recent scores.
+
+    `changed` says that it differs from the expected share by more than two samples of these sizes do 95 times in 100
+    when nothing has changed: a test of two proportions, at 5 %.
+    """
+
+    strong_share: float
+    threshold: float
+    expected_share: float
+    realised_share: float
+    share_interval: Interval
+    changed: bool
+
+
+class Drift(NamedTuple):
+    """A drift report. `psi_by_chance` is what 95 of 100 samples of these sizes stay below when nothing has changed."""
+
+    sample_size: int
+    psi: float
+    psi_by_chance: float
+    reading: Reading
+    bins: tuple[DriftBin, ...]
+    points: tuple[DriftPoint, ...]
+
+
+def compare(table: Calibration, recent: ScoreDistribution, strong_shares: Sequence[float]) -> Drift:
+    """Compare recent scores with a table.
+
+    PSI is the sum over bins of (recent - table) · ln(recent / table). The bins are the table's tenths; a score that
+    at least 5 % of the table have is a bin of its own. Half a prompt is added to every bin on both sides, so
+    that an empty one is finite.
+
+    Args:
+        table: the table in force.
+        recent: recent scores, at least one.
+        strong_shares: for which shares, in 0..1, to say what the table's thresholds give now.
+
+    Raises:
+        ValueError: there are no recent scores.
+    """
+    size = recent.size
+    if not size:
+        raise ValueError("there are no recent scores to compare")
+    edges = _edges(table.quantiles)
+    expected = _parts([share_for_threshold(table.quantiles, edge) for edge in edges])
+    found = _parts([recent.share_at(edge) for edge in edges])
+    table_size = table.sample_size or _EXACT_SIZE
+    psi = 0.0
+    for one, other in zip(expected, found, strict=True):
+        before = (one * table_size + 0.5) / (table_size + 0.5 * len(expected))
+        after = (other * size + 0.5) / (size + 0.5 * len(found))
+        psi += (after - before) * math.log(after / before)
+    # Without drift PSI is close to a chi-square variable times this (B. Yurdakul and J. Naranjo, 2020).
+    chance = chi_square_95(max(1, len(expected) - 1)) * (1 / size + 1 / table_size)
+    limits = [0.0, *edges, 1.0]
+    bins = tuple(DriftBin(*row) for row in zip(limits[:-1], limits[1:], expected, found, strict=True))
+    points = tuple(_point(table, table_size, recent, share) for share in strong_shares)
+    return Drift(size, psi, chance, _reading(psi, chance), bins, points)
+
+
+def _edges(quantiles: Sequence[float]) -> list[float]:
+    """Scores that cut the table into tenths, and both ends of one that many prompts have."""
+    edges, last = set(), len(quantiles) - 1
+    for tenth in range(1, BINS):
+        position = tenth / BINS * last
+        low, high = quantiles[int(position)], quantiles[min(int(position) + 1, last)]
+        edges.add(low + (high - low) * (position - int(position)))
+        begin, end = bisect_left(quantiles, low), bisect_right(quantiles, low) - 1
+        if (end - begin) / last >= _OWN_BIN:
+            edges |= {low, just_above(low, quantiles[end + 1] if end < last else 1.0)}
+    return sorted(edge for edge in edges if 0.0 < edge <= 1.0)
+
+
+def _parts(at_least: Sequence[float]) -> list[float]:
+    """The share of each bin, from the shares at or above the edges between them."""
+    ends = [1.0, *at_least, 0.0]
+    return [max(0.0, ends[i] - ends[i + 1]) for i in range(len(ends) - 1)]
+
+
+def _point(table: Calibration, table_size: int, recent: ScoreDistribution, strong_share: float) -> DriftPoint:
+    threshold = threshold_for_share(table.quantiles, strong_share)
+    expected = share_for_threshold(table.quantiles, threshold)
+    realised, size = recent.share_at(threshold), recent.size
+    pooled = (expected * table_size + realised * size) / (table_size + size)
+    spread = math.sqrt(max(0.0, pooled * (1 - pooled)) * (1 / size + 1 / table_size))
+    changed = abs(realised - expected) > Z_95 * spread
+    return DriftPoint(strong_share, threshold, expected, realised, wilson(realised, size), changed)
+
+
+def _reading(psi: float, chance: float) -> Reading:
+    if psi < MODERATE_PSI:
+        return Reading.STABLE
+    if psi <= chance:
+        return Reading.INCONCLUSIVE
+    return Reading.MODERATE if psi < MAJOR_PSI else Reading.MAJOR

@@ -1,0 +1,103 @@
+"""Calibration tables of one's own: what `calibrate --output` writes and a router's `calibration:` names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from routing_service.artifacts.manifest import Calibration
+from routing_service.errors import ArtifactError
+from routing_service.files import writing
+
+SCHEMA_VERSION = 1
+# As many levels as the tables of artifacts have: a share is read off to within 0.1 %.
+TABLE_LEVELS = 1001
+_MOST_LEVELS = 100_001
+_FIELDS = ("schema_version", "router_type", "router_revision", "source", "sample_size", "quantiles")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedTable:
+    """A table, and the type and revision of the router whose scores it is of. It means nothing for any other."""
+
+    router_type: str
+    router_revision: str
+    calibration: Calibration
+
+
+def write_table(path: Path, table: SavedTable) -> None:
+    """Write a table as JSON; a failure leaves what was there.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "router_type": table.router_type,
+        "router_revision": table.router_revision,
+        "source": table.calibration.source,
+        "sample_size": table.calibration.sample_size,
+        "quantiles": list(table.calibration.quantiles),
+    }
+    text = json.dumps(document, ensure_ascii=False)
+    with writing(path) as file:
+        file.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+
+
+def read_table(path: Path) -> SavedTable:
+    """Read a table.
+
+    Raises:
+        ArtifactError: it is missing, or not what `calibrate --output` writes.
+    """
+    try:
+        return _checked(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise ArtifactError(path, "is missing; make it with `routing-service calibrate --output`") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(path, f"cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(
+            path, f"is no calibration table: {error}; make it anew with `routing-service calibrate --output`"
+        ) from error
+
+
+def table_for(path: Path, name: str, router_type: str, revision: str) -> Calibration:
+    """The table in a file, if it is of the scores of that router, which the configuration calls `name`.
+
+    Raises:
+        ArtifactError: it cannot be read, or is of another router's or revision's scores.
+    """
+    table = read_table(path)
+    if (table.router_type, table.router_revision) != (router_type, revision):
+        raise ArtifactError(
+            path,
+            f"was made for revision {table.router_revision!r} of a {table.router_type} router, and {name!r} is "
+            f"revision {revision!r} of a {router_type} router, whose thresholds give other shares; make it anew with "
+            f"`routing-service calibrate --config … --router {name} --input PROMPTS --output {path.name}`",
+        )
+    return table.calibration
+
+
+def _checked(raw: Any) -> SavedTable:
+    _require(isinstance(raw, dict), "it must be an object")
+    for name in _FIELDS:
+        _require(name in raw, f"it lacks {name!r}")
+    version, size, quantiles = raw["schema_version"], raw["sample_size"], raw["quantiles"]
+    _require(version == SCHEMA_VERSION, f"its schema_version is {version!r}, and this release reads {SCHEMA_VERSION}")
+    for name in ("router_type", "router_revision", "source"):
+        _require(isinstance(raw[name], str), f"{name!r} must be text")
+    _require(type(size) is int and size >= 0, "'sample_size' must be a whole number of prompts")
+    _require(
+        isinstance(quantiles, list) and all(type(value) in (int, float) for value in quantiles),
+        "'quantiles' must be a list of numbers",
+    )
+    _require(len(quantiles) <= _MOST_LEVELS, f"'quantiles' has more than {_MOST_LEVELS:,} scores")
+    return SavedTable(raw["router_type"], raw["router_revision"], Calibration(raw["source"], size, tuple(quantiles)))
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise ValueError(problem)

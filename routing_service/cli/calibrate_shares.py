@@ -1,0 +1,132 @@
+"""`calibrate --strong-model-pct`, `--output` and `--plot`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from routing_service.cli.calibrate_sample import collect, engine_to_score, limited, own_table, source_of
+from routing_service.cli.shared import emit, load_engine, progress, router_name, to_json
+from routing_service.errors import UsageError
+
+if TYPE_CHECKING:
+    from routing_service.artifacts.manifest import Calibration
+    from routing_service.calibration.points import CalibrationPoint
+
+# A stream may be a day's traffic; a call needs some deadline.
+_STREAM_SECONDS = 86_400.0
+# The shares that a picture or a drift report shows when none are asked for.
+DEFAULT_SHARES = (0.2, 0.5, 0.8)
+# From how far off a realised share is worth a word.
+_NOTABLE = 0.005
+
+
+def calibrate_here(options: argparse.Namespace) -> None:
+    """Thresholds from prompts or from the router's table, in this process."""
+    from routing_service.artifacts.manifest import Calibration
+    from routing_service.calibration.points import point_from_scores, point_from_table
+    from routing_service.calibration.tables import TABLE_LEVELS, SavedTable, write_table
+
+    engine = engine_to_score(options) if options.input else load_engine(options)
+    name = router_name(engine, options.router)
+    router, shares = engine.routers[name], options.strong_model_pct or ()
+    if options.input is not None:
+        scores = collect(engine, name, options.input, options)
+        table = Calibration(source_of(options.input), scores.size, tuple(scores.quantiles(TABLE_LEVELS)))
+        points = [point_from_scores(scores, wanted) for wanted in shares]
+        head = {"source": table.source, "sample_size": scores.size, "resolution": scores.resolution}
+    else:
+        table = own_table(engine, name)
+        points = [point_from_table(table, wanted) for wanted in shares]
+        head = {"source": table.source, "sample_size": table.sample_size}
+    if options.output is not None:
+        write_table(options.output, SavedTable(router.type, router.revision, table))
+        print(
+            f"note: the table is in {options.output}; `calibration: {options.output.name}` in router {name!r} of the "
+            "configuration puts it in force",
+            file=sys.stderr,
+        )
+    if options.plot is not None:
+        _plot(options.plot, name, table, points or [point_from_table(table, wanted) for wanted in DEFAULT_SHARES])
+    head = {"router": name, "router_revision": router.revision, **head}
+    _print(options, head, [point._asdict() for point in points])
+
+
+def calibrate_by_service(options: argparse.Namespace) -> None:
+    """Thresholds from a running service, which scores the prompts, if any."""
+    from dataclasses import asdict
+
+    from routing_client import RoutingClient, RoutingError
+
+    from routing_service.calibration.prompts import read_prompts
+
+    models = (options.strong_model or "", options.weak_model or "")
+    prompts = None
+    if options.input is not None:
+        prompts = progress(limited(read_prompts(options.input), options), None)
+    try:
+        with RoutingClient(options.address) as client:
+            found = client.calibrate(
+                prompts,
+                strong_shares=options.strong_model_pct,
+                router=options.router,
+                models=models if any(models) and prompts is not None else None,
+                timeout=None if prompts is None else _STREAM_SECONDS,
+            )
+    except RoutingError as error:
+        raise UsageError(f"{error} (service at {options.address})") from error
+    source = f"the table of the service at {options.address}" if prompts is None else source_of(options.input)
+    head = {
+        "router": found.router,
+        "router_revision": found.router_revision,
+        "source": source,
+        "sample_size": found.sample_size,
+        "resolution": found.resolution,
+    }
+    _print(options, head, [asdict(point) for point in found.points])
+
+
+def _print(options: argparse.Namespace, head: dict[str, Any], points: list[dict[str, Any]]) -> None:
+    if options.json:
+        emit(to_json({**head, "points": points}))
+        return
+    for point in points:
+        emit(routellm_line(point["strong_share"], head["router"], point["threshold"]))
+        if note := _note(point, head["sample_size"]):
+            print(note, file=sys.stderr)
+
+
+def routellm_line(strong_share: float, router: str, threshold: float) -> str:
+    """RouteLLM's own line, which scripts read: no word of it changes."""
+    percent = round(strong_share * 100, 10)  # 0.07 * 100 is not quite 7
+    return f"For {percent}% strong model calls for {router}, threshold = {round(threshold, 5)}"
+
+
+def _note(point: dict[str, Any], size: int) -> str:
+    """How close and how sure a point is, for people."""
+    wanted, realised, tied = point["strong_share"], point["realised_share"], point["tied_share"]
+    parts = [] if realised is None else [f"{realised:.1%} of the {size:,} prompts" if size else f"{realised:.1%}"]
+    if point["share_interval"] is not None and point["threshold_interval"] is not None:
+        low, high = _ends(point["share_interval"])
+        least, most = _ends(point["threshold_interval"])
+        parts.append(f"{low:.1%} to {high:.1%} of traffic like them")
+        parts.append(f"{wanted:.1%} of which is at a threshold from {least:.5f} to {most:.5f} (95 %)")
+    if realised is not None and abs(realised - wanted) > _NOTABLE:
+        shared = tied is not None and tied * size > 1.5
+        parts.append(
+            f"the closest there is, for {tied:.1%} of the prompts have one score" if shared else "the closest there is"
+        )
+    return f"note: {'; '.join(parts)}" if parts else ""
+
+
+def _ends(interval: Any) -> tuple[float, float]:
+    return (interval["low"], interval["high"]) if isinstance(interval, dict) else tuple(interval)
+
+
+def _plot(path: Path, router: str, table: Calibration, points: list[CalibrationPoint]) -> None:
+    from routing_service.evals.calibration_plot import plot_calibration
+
+    plot_calibration(path, router, table, points)
+    print(f"note: the picture is in {path}", file=sys.stderr)

@@ -1,0 +1,127 @@
+"""`calibrate --target-quality` and `calibrate --budget`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from array import array
+from typing import TYPE_CHECKING, Any
+
+from routing_service.cli.calibrate_sample import engine_to_score, limited, scored_pair
+from routing_service.cli.calibrate_shares import routellm_line
+from routing_service.cli.shared import emit, progress, router_name, to_json
+from routing_service.errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from routing_service.calibration.labelled import Costs, LabelledData, Pair
+    from routing_service.calibration.targets import Estimate, TargetPoint
+
+
+# Below this, a target that is met on the sample is worth a warning.
+_SURE = 0.9
+
+
+def calibrate_to_target(options: argparse.Namespace) -> None:
+    """Print the threshold that meets a target, with what to expect of it."""
+    from routing_service.calibration.labelled import LabelledData, Pair
+    from routing_service.calibration.prompts import STDIN
+    from routing_service.calibration.targets import Tradeoff
+    from routing_service.engine.offline import score_prompts
+
+    if options.input == STDIN:
+        raise UsageError("--input - does not go with a target, which needs every row at once; give a file")
+    engine = engine_to_score(options)
+    name = router_name(engine, options.router)
+    router = engine.routers[name]
+    pair = Pair(options.strong_model or router.models.strong, options.weak_model or router.models.weak)
+    costs, data, scores = _costs(options, pair), LabelledData(), array("d")
+    prompts = _prompts(options, pair, costs, data)
+    scores.extend(progress(score_prompts(engine, name, prompts, scored_pair(engine, name, options)), None))
+    if not scores:
+        raise UsageError(f"{options.input}: has no prompts; calibrating needs at least one")
+    _tell_what_was_assumed(options, data, len(scores))
+    tradeoff = Tradeoff(scores, data, options.seed)
+    if options.budget is not None:
+        point = tradeoff.for_budget(options.budget, options.confidence)
+        target = {"budget": options.budget}
+    else:
+        point = tradeoff.for_quality(options.target_quality, options.confidence)
+        target = {"target_quality": options.target_quality}
+    if options.json:
+        head = {"router": name, "router_revision": router.revision, "source": str(options.input)}
+        emit(to_json({**head, "sample_size": len(scores), "models": pair._asdict(), **target, **_as_json(point)}))
+    else:
+        _print(name, len(scores), pair, point)
+
+
+def _prompts(options: argparse.Namespace, pair: Pair, costs: Costs | None, data: LabelledData) -> Iterator[str]:
+    """The prompts, while `data` gets their rows: labelled where a quality is wanted, or the data has labels anyway."""
+    from routing_service.calibration.labelled import has_labels, read_costed, read_labelled
+
+    if costs is not None and options.target_quality is None and not has_labels(options.input, pair):
+        prompts = read_costed(options.input, pair, costs, data)
+    else:
+        prompts = read_labelled(options.input, pair, costs, data)
+    return limited(prompts, options)
+
+
+def _costs(options: argparse.Namespace, pair: Pair) -> Costs | None:
+    from routing_service.calibration.labelled import Costs, Price
+
+    if options.prices is None:
+        return None
+    prices = {model: Price(read, written) for model, read, written in options.prices}
+    found = []
+    for side, model in pair._asdict().items():
+        chosen = prices.get(model, prices.get(side))
+        if chosen is None:
+            raise UsageError(f"--prices: {unknown_name('price', model, prices)} Write {model}=INPUT/OUTPUT or {side}=…")
+        found.append(chosen)
+    return Costs(found[0], found[1], options.input_tokens, options.output_tokens)
+
+
+def _tell_what_was_assumed(options: argparse.Namespace, data: LabelledData, size: int) -> None:
+    if data.skipped:
+        print(f"note: {data.skipped:,} rows do not score both models and are left out", file=sys.stderr)
+    read = f"{options.input_tokens:g}" if options.input_tokens else "one every 4 characters"
+    for count, name, assumed in (
+        (data.assumed_input, "input_tokens", read),
+        (data.assumed_output, "output_tokens", f"{options.output_tokens:g} an answer"),
+    ):
+        if count:
+            print(f"note: {count:,} of {size:,} rows do not say {name}; assumed: {assumed}", file=sys.stderr)
+
+
+def _as_json(point: TargetPoint) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        name: {"value": value[0], "interval": value[1]} if isinstance(value, tuple) else value
+        for name, value in asdict(point).items()
+    }
+
+
+def _print(name: str, size: int, pair: Pair, point: TargetPoint) -> None:
+    emit(routellm_line(round(point.strong_share.value, 3), name, point.threshold))
+    emit(f"On {size:,} prompts, with 95 % bootstrap intervals:")
+    _row("strong calls", point.strong_share, "{:.1%}", f"of calls; {point.call_saving.value:.1%} are saved")
+    if point.quality is not None and point.quality_ratio is not None:
+        ends = f"{pair.strong} {point.strong_quality:.4g}, {pair.weak} {point.weak_quality:.4g}"
+        _row("mean score", point.quality, "{:.4g}", f"({ends})")
+        _row("quality kept", point.quality_ratio, "{:.1%}", f"of {pair.strong}'s mean score")
+    if point.cost is not None and point.cost_saving is not None:
+        ends = f"{pair.strong} {point.strong_cost:.4g}, {pair.weak} {point.weak_cost:.4g}"
+        _row("cost", point.cost, "{:.4g}", f"USD a request ({ends})")
+        _row("saving", point.cost_saving, "{:.1%}", f"of the cost of {pair.strong} alone")
+    surer = "" if point.met >= _SURE else "; --confidence 0.95 asks for a surer threshold"
+    _row("target met", None, "", f"on {point.met:.0%} of resamples{surer}")
+
+
+def _row(label: str, estimate: Estimate | None, form: str, text: str) -> None:
+    if estimate is None:
+        emit(f"  {label:<13} {text}")
+        return
+    low, high = (form.format(end) for end in estimate.interval)
+    emit(f"  {label:<13} {form.format(estimate.value)}  [{low}, {high}]  {text}")

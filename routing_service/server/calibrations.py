@@ -1,0 +1,264 @@
+"""`Calibrate`: a stream of prompts in, thresholds out, in memory that does not grow with the stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from routing_client._gen.llmrouting.v1 import routing_service_pb2
+
+from routing_service.calibration.distribution import ScoreDistribution
+from routing_service.calibration.intervals import Interval
+from routing_service.calibration.points import CalibrationPoint, point_from_scores
+from routing_service.config import LimitsConfig
+from routing_service.engine.batcher import BATCH_CHARACTERS, RETRY_SECONDS
+from routing_service.engine.engine import SCORING_BATCH, Engine
+from routing_service.engine.policies import Plan
+from routing_service.engine.scoring import Scored
+from routing_service.engine.types import RouteRequest
+from routing_service.errors import DecisionError, Reason
+from routing_service.server.calls import yield_to_others
+from routing_service.server.codec import check_prompt, parse
+
+# How long a stream waits for room in a busy router's queue before it gives up: decisions come first.
+PATIENCE_SECONDS = 30.0
+# When to try again after as many calibrations as there may be.
+_RETRY_SECONDS = 5.0
+
+
+class Calibrations:
+    """Runs `Calibrate` calls, at most `limits.max_calibrations` at a time.
+
+    A call keeps a bounded summary of its scores and one batch of prompts. While it scores it reads nothing, so that
+    gRPC's flow control holds the sender back.
+    """
+
+    def __init__(self, limits: LimitsConfig) -> None:
+        self._limits = limits
+        self._running = 0
+        self._draining = False
+        # Of the calls whose prompts may still come: moving one to now ends its call.
+        self._clocks: set[asyncio.Timeout] = set()
+
+    def drain(self) -> None:
+        """End every call whose prompts still come, which could go on for ever; one that has them all finishes."""
+        self._draining = True
+        for clock in self._clocks:
+            with suppress(RuntimeError):  # it has just run out by itself
+                clock.reschedule(asyncio.get_running_loop().time())
+
+    async def answer(self, engine: Engine, messages: AsyncIterator[bytes]) -> bytes:
+        """The response to a stream of requests. The whole stream is scored by one engine.
+
+        Raises:
+            DecisionError: a message or a prompt is wrong, the router fails, too many calibrations run, the caller sends
+                nothing for too long, or the server drains.
+        """
+        with self._slot():
+            try:
+                async with asyncio.timeout(None) as clock:
+                    return await self._answer(engine, messages, clock)
+            except TimeoutError as error:
+                raise (_draining() if self._draining else self._idle()) from error
+            finally:
+                self._clocks.discard(clock)
+
+    async def _answer(self, engine: Engine, messages: AsyncIterator[bytes], clock: asyncio.Timeout) -> bytes:
+        settings: _Settings | None = None
+        scores, batch, characters = ScoreDistribution(), list[str](), 0
+        self._clocks.add(clock)
+        self._wait(clock)
+        async for raw in messages:
+            index = scores.size + len(batch)
+            message = _parse(raw, index)
+            if settings is None:
+                settings = _Settings(message, engine, self._limits)
+            else:
+                settings.check_unchanged(message, index)
+            if message.HasField("prompt"):
+                with _at(index):
+                    check_prompt(message.prompt, self._limits)
+                batch.append(message.prompt)
+                characters += len(message.prompt)
+            if len(batch) >= SCORING_BATCH or characters > BATCH_CHARACTERS:
+                clock.reschedule(None)
+                scores.add(await _score(engine, settings.plan, batch, scores.size))
+                await yield_to_others()
+                batch, characters = [], 0
+            self._wait(clock)
+        clock.reschedule(None)
+        self._clocks.discard(clock)
+        if settings is not None and batch:
+            scores.add(await _score(engine, settings.plan, batch, scores.size))
+        if settings is None or not scores.size:
+            raise DecisionError(
+                Reason.CALIBRATION_EMPTY,
+                "The stream has no prompt; send at least one, or read the router's own table from ListRouters.",
+                "prompt",
+            )
+        return settings.response(scores)
+
+    def _wait(self, clock: asyncio.Timeout) -> None:
+        """Give the caller time for the next message."""
+        if self._draining:
+            raise _draining()
+        clock.reschedule(asyncio.get_running_loop().time() + self._limits.calibration_idle_seconds)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if self._draining:
+            raise _draining()
+        limit = self._limits.max_calibrations
+        if self._running >= limit:
+            raise DecisionError(
+                Reason.OVERLOADED,
+                f"{limit:,} calibrations run, as many as this server takes; try again after a pause.",
+                metadata={"limit_calibrations": str(limit)},
+                retry_seconds=_RETRY_SECONDS,
+            )
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+
+    def _idle(self) -> DecisionError:
+        seconds = f"{self._limits.calibration_idle_seconds:g}"
+        return DecisionError(
+            Reason.STREAM_IDLE,
+            f"The stream sent nothing for {seconds} seconds; end it when there are no more prompts.",
+            metadata={"idle_seconds": seconds},
+        )
+
+
+class _Settings:
+    """What the first message asks for, checked."""
+
+    def __init__(self, first: routing_service_pb2.CalibrateRequest, engine: Engine, limits: LimitsConfig) -> None:
+        self._router, self._shares, self._models = first.router, list(first.strong_shares), first.models
+        if not self._shares:
+            raise DecisionError(
+                Reason.STRONG_SHARES_MISSING,
+                "The first message asks for no share; set `strong_shares`, from 0 to 1, in it.",
+                "strong_shares",
+            )
+        if len(self._shares) > limits.max_batch_items:
+            raise DecisionError(
+                Reason.BATCH_TOO_LARGE,
+                f"{len(self._shares):,} shares are wanted; this server takes {limits.max_batch_items:,}.",
+                "strong_shares",
+                {"items": str(len(self._shares)), "limit_items": str(limits.max_batch_items)},
+            )
+        for index, share in enumerate(self._shares):
+            if not 0.0 <= share <= 1.0:  # NaN fails every comparison
+                field = f"strong_shares[{index}]"
+                raise DecisionError(
+                    Reason.STRONG_SHARE_OUT_OF_RANGE,
+                    f"`{field}` is {share}; it must be from 0 to 1.",
+                    field,
+                    {"value": str(share)},
+                )
+        self.plan = engine.planner.plan(
+            # A threshold of 0 asks for no calibration table; scores do not depend on it.
+            RouteRequest(
+                "",
+                router=first.router,
+                threshold=0.0,
+                strong_model=first.models.strong,
+                weak_model=first.models.weak,
+            )
+        )
+
+    def check_unchanged(self, later: routing_service_pb2.CalibrateRequest, index: int) -> None:
+        """Refuse a message that contradicts the first; `index` is that of its prompt."""
+        changed = {
+            "router": later.router not in ("", self._router),
+            "strong_shares": bool(later.strong_shares) and list(later.strong_shares) != self._shares,
+            "models": later.HasField("models") and later.models != self._models,
+        }
+        for field, is_changed in changed.items():
+            if is_changed:
+                raise DecisionError(
+                    Reason.SETTINGS_CHANGED,
+                    f"`{field}` is not what the first message says; set it there only, or start another stream.",
+                    field,
+                    {"index": str(index)},
+                )
+
+    def response(self, scores: ScoreDistribution) -> bytes:
+        """The answer."""
+        response = routing_service_pb2.CalibrateResponse(
+            router=self.plan.name,
+            router_revision=self.plan.router.revision,
+            sample_size=scores.size,
+            points=[_to_message(point_from_scores(scores, share)) for share in self._shares],
+            resolution=scores.resolution,
+        )
+        return response.SerializeToString()
+
+
+async def _score(engine: Engine, plan: Plan, prompts: Sequence[str], first_index: int) -> list[float]:
+    """The win rates of a batch; waits for room in a busy router's queue."""
+    results = await engine.score_async(plan, prompts)
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while refused := [i for i, result in enumerate(results) if _is_overload(result)]:
+        if asyncio.get_running_loop().time() > deadline:
+            break
+        await asyncio.sleep(RETRY_SECONDS)
+        again = await engine.score_async(plan, [prompts[i] for i in refused])
+        for i, result in zip(refused, again, strict=True):
+            results[i] = result
+    rates = []
+    for index, result in enumerate(results, first_index):
+        if isinstance(result, DecisionError):
+            with _at(index):
+                raise result
+        rates.append(result.strong_win_rate)
+    return rates
+
+
+def _is_overload(result: Scored | DecisionError) -> bool:
+    return isinstance(result, DecisionError) and result.reason is Reason.OVERLOADED
+
+
+def _parse(raw: bytes, index: int) -> routing_service_pb2.CalibrateRequest:
+    with _at(index):
+        return parse(raw, routing_service_pb2.CalibrateRequest)
+
+
+@contextmanager
+def _at(index: int) -> Iterator[None]:
+    """Say in an error which prompt it is about."""
+    try:
+        yield
+    except DecisionError as error:
+        raise DecisionError(
+            error.reason,
+            f"At prompt {index}, counting from 0: {error.message}",
+            error.field,
+            {**error.metadata, "index": str(index)},
+            retry_seconds=error.retry_seconds,
+        ) from error
+
+
+def _draining() -> DecisionError:
+    return DecisionError(
+        Reason.NOT_SERVING,
+        "The server is stopping and cannot wait for the stream's end; calibrate at another, or again.",
+    )
+
+
+def _to_message(point: CalibrationPoint) -> routing_service_pb2.CalibrationPoint:
+    return routing_service_pb2.CalibrationPoint(
+        strong_share=point.strong_share,
+        threshold=point.threshold,
+        realised_share=point.realised_share,
+        share_interval=_interval(point.share_interval),
+        threshold_interval=_interval(point.threshold_interval),
+        tied_share=point.tied_share,
+    )
+
+
+def _interval(interval: Interval | None) -> routing_service_pb2.ConfidenceInterval | None:
+    return None if interval is None else routing_service_pb2.ConfidenceInterval(low=interval.low, high=interval.high)
