@@ -1,0 +1,208 @@
+"""`Calibrate` streams that end otherwise: given up, idle, too many, or cut off by a stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
+from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+
+from routing_service.config import LimitsConfig
+from routing_service.engine import batcher
+from routing_service.errors import DecisionError, Reason
+from routing_service.observability.metrics import Metrics
+from routing_service.server import calibrations
+from routing_service.server.service import RoutingService
+from tests.support.calibrating import NumberRouter, Serve, engine_of, refusal, stream, wait_until
+
+if TYPE_CHECKING:
+    from tests.conftest import StartService
+
+
+class Held:
+    """A stream that sends some prompts and then nothing, until it is let go."""
+
+    def __init__(self, *prompts: str) -> None:
+        self._prompts, self.let_go = prompts, asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[pb.CalibrateRequest]:
+        for message in stream(*self._prompts):
+            yield message
+        await self.let_go.wait()
+
+
+async def test_other_calls_run_while_a_long_stream_is_scored(serve_engine: Serve) -> None:
+    async def endless() -> AsyncIterator[pb.CalibrateRequest]:
+        yield pb.CalibrateRequest(strong_shares=[0.5])
+        while True:
+            yield pb.CalibrateRequest(prompt="0.5")
+
+    async with serve_engine(engine_of(NumberRouter())) as channel:
+        stub = pb_grpc.RoutingServiceStub(channel)
+        call = stub.Calibrate(endless())
+        for _ in range(20):
+            assert (await stub.Decide(pb.DecideRequest(prompt="0.7"), timeout=10)).decision.model == "big"
+        assert not call.done()
+        call.cancel()
+
+
+async def test_a_call_too_many_is_refused_and_a_cancelled_one_makes_room(serve_engine: Serve) -> None:
+    async with serve_engine(engine_of(NumberRouter()), LimitsConfig(max_calibrations=2)) as channel:
+        stub = pb_grpc.RoutingServiceStub(channel)
+        held = [stub.Calibrate(Held("0.5")) for _ in range(2)]
+        await asyncio.gather(*(call.wait_for_connection() for call in held))
+        await asyncio.sleep(0.2)
+        code, reason, message, metadata = await refusal(stub.Calibrate(stream("0.5")))
+        assert (code, reason, metadata["limit_calibrations"]) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "OVERLOADED",
+            "2",
+        )
+        assert "try again" in message
+        held[0].cancel()
+        deadline = time.monotonic() + 10
+        while (code := await stub.Calibrate(stream("0.5")).code()) is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            assert time.monotonic() < deadline
+        assert code is grpc.StatusCode.OK
+        held[1].cancel()
+
+
+@pytest.mark.parametrize("how", ["cancel", "deadline", "disconnect"])
+async def test_a_caller_that_goes_leaves_nothing_behind(how: str) -> None:
+    service = RoutingService(LimitsConfig(), Metrics())
+    service.use(engine_of(NumberRouter()))
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(service.handlers())
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+    running = service._calibrations
+    try:
+        call = pb_grpc.RoutingServiceStub(channel).Calibrate(
+            Held(*["0.5"] * 100), timeout=0.5 if how == "deadline" else 60
+        )
+        ended = asyncio.ensure_future(call.code())
+        await wait_until(lambda: running._running == 1)
+        if how == "cancel":
+            call.cancel()
+        elif how == "disconnect":
+            await channel.close(None)
+        await wait_until(lambda: running._running == 0)
+        assert not running._clocks
+        assert await ended is not grpc.StatusCode.OK
+    finally:
+        await channel.close(None)
+        await server.stop(None)
+
+
+async def test_a_stream_that_sends_nothing_is_ended(serve_engine: Serve) -> None:
+    async with serve_engine(engine_of(NumberRouter()), LimitsConfig(calibration_idle_seconds=0.2)) as channel:
+        stub = pb_grpc.RoutingServiceStub(channel)
+        code, reason, message, metadata = await refusal(stub.Calibrate(Held("0.5", "0.6"), timeout=60))
+        assert (code, reason, metadata["idle_seconds"]) == (grpc.StatusCode.DEADLINE_EXCEEDED, "STREAM_IDLE", "0.2")
+        assert "0.2 seconds" in message
+        assert (await stub.Decide(pb.DecideRequest(prompt="0.7"))).decision.model == "big"
+
+
+async def test_scoring_for_long_is_not_sending_nothing(serve_engine: Serve) -> None:
+    limits = LimitsConfig(calibration_idle_seconds=0.1)
+    async with serve_engine(engine_of(NumberRouter(inline=False)), limits) as channel:
+        prompts = ["0.5 slow"] * 64 * 5
+        answer = await pb_grpc.RoutingServiceStub(channel).Calibrate(stream(*prompts))
+    assert answer.sample_size == 320
+
+
+async def test_a_busy_router_slows_a_stream_and_does_not_fail_it(
+    serve_engine: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batcher.Batcher.__init__, "__defaults__", (4,))  # room for four prompts
+    async with serve_engine(engine_of(NumberRouter(inline=False))) as channel:
+        answer = await pb_grpc.RoutingServiceStub(channel).Calibrate(stream(*["0.5", "0.25"] * 10))
+    assert answer.sample_size == 20
+
+
+async def test_a_router_that_stays_busy_is_an_error_in_the_end(
+    serve_engine: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batcher.Batcher.__init__, "__defaults__", (0,))
+    monkeypatch.setattr(calibrations, "PATIENCE_SECONDS", 0.2)
+    async with serve_engine(engine_of(NumberRouter(inline=False))) as channel:
+        code, reason, _, metadata = await refusal(pb_grpc.RoutingServiceStub(channel).Calibrate(stream("0.5")))
+    assert (code, reason, metadata["index"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", "0")
+
+
+async def test_before_the_artifacts_are_loaded_streams_are_unavailable(serve_engine: Serve) -> None:
+    async with serve_engine(None) as channel:
+        code, reason, _, _ = await refusal(pb_grpc.RoutingServiceStub(channel).Calibrate(stream("0.5")))
+    assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_SERVING")
+
+
+def test_a_stream_that_goes_on_does_not_hold_a_stop_up(start_service: StartService) -> None:
+    service = start_service(config="server: {shutdown: {grace_seconds: 60}}")
+    sent: list[int] = []
+
+    def endless() -> Iterator[pb.CalibrateRequest]:
+        yield pb.CalibrateRequest(strong_shares=[0.5])
+        while True:
+            sent.append(1)
+            yield pb.CalibrateRequest(prompt=f"What is {len(sent)} + 2?")
+
+    with grpc.insecure_channel(service.address) as channel:
+        call = pb_grpc.RoutingServiceStub(channel).Calibrate.future(endless())
+        deadline = time.monotonic() + 20
+        while len(sent) < 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        started = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - started < 20  # and not the 60 seconds that running calls may take
+        error = call.exception(timeout=10)
+    # With its reason, unless what the process left unread made the system reset the connection before it arrived.
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert "Traceback" not in service.log
+
+
+@pytest.mark.parametrize("when", ["while it waits", "while it scores", "before it begins"])
+async def test_a_stream_whose_prompts_still_come_ends_when_the_server_drains(when: str) -> None:
+    router = NumberRouter(inline=False)
+    service, engine = calibrations.Calibrations(LimitsConfig()), engine_of(router)
+
+    async def messages() -> AsyncIterator[bytes]:
+        for message in stream(*["0.5 slow"] * 64):
+            yield message.SerializeToString()
+        await asyncio.Event().wait()
+
+    if when == "before it begins":
+        service.drain()
+    answering = asyncio.ensure_future(service.answer(engine, messages()))
+    if when != "before it begins":
+        await wait_until(lambda: router.scored > 0)
+        if when == "while it waits":
+            await asyncio.sleep(0.3)
+        service.drain()
+    with pytest.raises(DecisionError) as caught:
+        await asyncio.wait_for(answering, 10)
+    assert caught.value.reason is Reason.NOT_SERVING
+    assert not service._clocks
+    engine.close()
+
+
+async def test_a_stream_with_all_its_prompts_finishes_while_the_server_drains() -> None:
+    router = NumberRouter(inline=False)
+    service = calibrations.Calibrations(LimitsConfig())
+    engine = engine_of(router)
+
+    async def messages() -> AsyncIterator[bytes]:
+        for message in stream(*["0.5 slow"] * 10):
+            yield message.SerializeToString()
+
+    answering = asyncio.ensure_future(service.answer(engine, messages()))
+    await wait_until(lambda: router.scored > 0)
+    service.drain()
+    assert pb.CalibrateResponse.FromString(await answering).sample_size == 10
+    engine.close()

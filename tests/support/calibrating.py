@@ -1,0 +1,69 @@
+"""A router that scores as its prompts say, engines over it, and streams for `Calibrate`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
+
+from routing_service.config import Config, FallbackConfig
+from routing_service.engine.engine import Engine
+from routing_service.engine.policies import Planner
+from routing_service.routers.base import ModelPair, Router, Scores
+from tests.support.grpc_status import status_of
+
+SECRET = "swordfish"
+Serve = Callable[..., Any]
+
+
+class NumberRouter(Router):
+    """The prompt is its own win rate; `raise` fails, and `slow` makes the router wait."""
+
+    type: ClassVar[str] = "number"
+
+    def __init__(self, *, inline: bool = True) -> None:
+        super().__init__(revision="r1", models=ModelPair("big", "small"))
+        self.inline = inline  # type: ignore[misc] # one class for both kinds
+        self.largest_batch = self.scored = 0
+
+    def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - the interface
+        self.largest_batch, self.scored = max(self.largest_batch, len(texts)), self.scored + len(texts)
+        if any("raise" in text for text in texts):
+            raise RuntimeError(SECRET)
+        if any("slow" in text for text in texts):
+            time.sleep(0.05)
+        return Scores([float(text.split()[0]) for text in texts], None, [False] * len(texts))
+
+
+def engine_of(router: Router, on_router_error: Any = "error") -> Engine:
+    routers = {"static": router}
+    return Engine(routers, Planner(routers, Config()), FallbackConfig(on_router_error))
+
+
+def stream(*prompts: str, shares: Sequence[float] = (0.5,), **settings: Any) -> Iterator[pb.CalibrateRequest]:
+    yield pb.CalibrateRequest(strong_shares=shares, **settings)
+    for prompt in prompts:
+        yield pb.CalibrateRequest(prompt=prompt)
+
+
+async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str, dict[str, str]]:
+    """Code, reason, message and metadata of the error that a call ends with."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    info = error_details_pb2.ErrorInfo()
+    assert status_of(caught.value).details[0].Unpack(info)
+    assert SECRET not in str(caught.value)
+    return caught.value.code(), info.reason, caught.value.details() or "", dict(info.metadata)
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
