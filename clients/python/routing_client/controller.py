@@ -42,7 +42,7 @@ from routing_client.types import ModelPair
 if TYPE_CHECKING:
     from routing_client.types import Decision
 
-__all__ = ["Controller"]
+__all__ = ["Controller", "RoutingError"]
 
 
 class Controller:
@@ -89,6 +89,8 @@ class Controller:
             raise ValueError("config is the service's now: put the routers into its routing.yaml, see routing-service")
         if isinstance(routers, str):
             raise ValueError("routers must be a list of names, not one str")  # noqa: TRY004 (as every wrong argument)
+        if not isinstance(service, str | None):
+            raise ValueError(f"service must be host:port, not {type(service).__name__}; see service_options")  # noqa: TRY004 (as above)
         self.routers = tuple(routers)
         self.model_pair = ModelPair(strong_model, weak_model)
         """The two models, `strong` and `weak`."""
@@ -157,7 +159,7 @@ class Controller:
             router: The router's name.
 
         Returns:
-            A list of floats; a Series with the same index for a Series.
+            A list of floats; for a Series, a Series with the same index and name.
 
         Raises:
             RoutingError: As for `completion`, or the first prompt's that could not be scored.
@@ -165,8 +167,10 @@ class Controller:
         self._check(router)
         rates = [_win_rate(each) for each in self._routing.decide_batch(prompts, router=router, threshold=0.0)]
         index = getattr(prompts, "index", None)
-        # A list has an `index` too, a method.
-        return rates if index is None or callable(index) else type(prompts)(rates, index=index)  # type: ignore[call-arg]  # a Series
+        if index is None or callable(index):  # a list has an `index` too, a method
+            return rates
+        series: Any = prompts
+        return type(series)(rates, index=index, name=series.name, dtype=float)
 
     @property
     def costs(self) -> CostLedger:

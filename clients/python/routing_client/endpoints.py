@@ -81,13 +81,17 @@ class Endpoint:
             isinstance(key, str) and isinstance(value, str) for key, value in self.headers.items()
         ):
             raise EndpointsError("headers must map strings to strings")
+        for name, value in self.headers.items():
+            _check_header(value, f"the header {name!r}")
+        if self.api_key is not None:
+            _check_header(self.api_key, "api_key")
         object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
 
     def key(self) -> str | None:
         """The key to send; None when the endpoint has none.
 
         Raises:
-            EndpointsError: The environment variable is not set.
+            EndpointsError: The environment variable is not set, or holds no key.
         """
         if self.api_key_env is None:
             return self.api_key
@@ -96,7 +100,11 @@ class Endpoint:
             raise EndpointsError(
                 f"the environment variable {self.api_key_env}, which is to hold the key for {self.base_url}, is not set"
             )
+        _check_header(value, f"the environment variable {self.api_key_env}")
         return value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), _plain(self))
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,10 @@ class Endpoints(Mapping[str, Endpoint]):
     def __post_init__(self) -> None:
         if self.strong_model is not None and self.strong_model == self.weak_model:
             raise EndpointsError(f"strong_model and weak_model are both {self.strong_model!r}")
+        for name, value in self.models.items():
+            _check_endpoint(value, f"models[{name!r}]")
+        if self.default is not None:
+            _check_endpoint(self.default, "default")
         object.__setattr__(self, "models", MappingProxyType(dict(self.models)))
 
     def __getitem__(self, name: str) -> Endpoint:
@@ -134,6 +146,9 @@ class Endpoints(Mapping[str, Endpoint]):
 
     def __len__(self) -> int:
         return len(self.models)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), _plain(self))
 
     def find(self, model: str) -> Endpoint | None:
         """The endpoint for `model`: its own, or the default; None when there is neither."""
@@ -223,6 +238,29 @@ def _section(value: Any, kind: type[Any], source: str) -> dict[str, Any]:
     return dict(value)
 
 
+def _plain(made: Endpoint | Endpoints) -> dict[str, Any]:
+    # A `MappingProxyType` can be neither copied nor pickled.
+    values = {each.name: getattr(made, each.name) for each in fields(made)}
+    return {name: dict(value) if isinstance(value, MappingProxyType) else value for name, value in values.items()}
+
+
+def _restored(kind: type[Any], values: dict[str, Any]) -> Any:
+    return kind(**values)
+
+
+def _check_endpoint(value: Any, where: str) -> None:
+    if not isinstance(value, Endpoint):
+        raise EndpointsError(
+            f"{where} must be an Endpoint, such as Endpoint('http://host/v1'); not {type(value).__name__}"
+        )
+
+
+def _check_header(value: str, what: str) -> None:
+    # Sending it would fail, as a lost connection does, or with an exception that shows it.
+    if not (value.isascii() and value.isprintable()):
+        raise EndpointsError(f"{what} must be printable ASCII; is there a line break at its end?")
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -243,3 +281,7 @@ def _check_url(url: Any) -> None:
         )
     if parts.username is not None or parts.password is not None:
         raise EndpointsError("base_url holds a user name or password; put the key in api_key_env")
+    if parts.query or parts.fragment or not url.isprintable() or " " in url:
+        raise EndpointsError(
+            "base_url has a query, a fragment or white space; paths such as /chat/completions follow it"
+        )

@@ -114,6 +114,8 @@ def model_name(name: str, *, threshold: float | None = None, strong_share: float
         ModelNameError: A number is out of range, both are given, or the string would be read as something else.
     """
     for field, number in (("threshold", threshold), ("strong_share", strong_share)):
+        if number is not None and (isinstance(number, str | bytes | bool) or not hasattr(number, "__float__")):
+            raise _error(f"{field} must be a number, not {type(number).__name__}")
         if number is not None and not 0 <= number <= 1:
             raise _error(f"{field} is {number} and must be from 0 to 1")
     if threshold is not None and strong_share is not None:

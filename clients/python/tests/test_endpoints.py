@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,11 @@ def test_an_empty_file_has_no_endpoints(tmp_path: Path) -> None:
         ("models: {a: {base_url: 'localhost:11434/v1'}}", "is there a scheme"),
         ("models: {a: {base_url: 'http://[::1'}}", "must be like"),
         ("models: {a: {base_url: 'https://me:pw@host/v1'}}", "user name or password"),
+        ("models: {a: {base_url: 'http://host/v1?version=1'}}", "query"),
+        ("models: {a: {base_url: 'http://host/v1#top'}}", "fragment"),
+        ("models: {a: {base_url: 'http://my host/v1'}}", "white space"),
+        ('models: {a: {base_url: "http://h", api_key: "sk-1\\n"}}', "api_key must be printable ASCII"),
+        ("models: {a: {base_url: 'http://h', headers: {x-team: é}}}", "the header 'x-team' must be printable ASCII"),
         ("models: {a: {}}", r"models\.a: base_url is missing"),
         ("models: {a: http://host}", r"models\.a: must be a mapping"),
         ("models: {a: {base_url: 'http://h', apikey: x}}", "do you mean api_key"),
@@ -104,6 +111,32 @@ def test_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Endpoint(URL, api_key="sk-2").key() == "sk-2"
     assert Endpoint(URL).key() is None
     assert Endpoint(LITELLM, upstream_model="provider/model").key() is None
+
+
+def test_a_key_that_no_header_can_hold_is_an_error_that_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("sk-secret\n", "sk-secret\r\nx: y", "sk-sécret-secret"):
+        with pytest.raises(EndpointsError, match="api_key must be printable ASCII") as caught:
+            Endpoint(URL, api_key=key)
+        assert "secret" not in str(caught.value)
+    monkeypatch.setenv("SOME_KEY", "sk-sécret-secret")
+    with pytest.raises(EndpointsError, match="SOME_KEY must be printable ASCII") as caught:
+        Endpoint(URL, api_key_env="SOME_KEY").key()
+    assert "secret" not in str(caught.value)
+
+
+def test_what_is_no_endpoint_is_an_error_at_once() -> None:
+    for wrong in (URL, {"base_url": URL}):
+        with pytest.raises(EndpointsError, match=r"models\['a'\] must be an Endpoint"):
+            Endpoints({"a": wrong})  # type: ignore[dict-item]  # it is wrong
+        with pytest.raises(EndpointsError, match="default must be an Endpoint"):
+            Endpoints(default=wrong)  # type: ignore[arg-type]  # it is wrong
+
+
+def test_endpoints_are_copied_and_pickled() -> None:
+    made = Endpoints({"a": Endpoint(URL, api_key="sk-1", headers={"x-team": "a"})}, strong_model="a", failover=True)
+    for other in (copy.deepcopy(made), copy.copy(made), pickle.loads(pickle.dumps(made))):  # noqa: S301 (what this test made)
+        assert other == made
+        assert (other["a"].key(), other["a"].headers) == ("sk-1", {"x-team": "a"})
 
 
 def test_what_is_given_is_copied() -> None:

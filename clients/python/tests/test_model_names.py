@@ -111,6 +111,9 @@ def test_a_share_survives_the_round_trip(name: str, tenths: int) -> None:
     [
         {"name": "mf", "threshold": 1.5},
         {"name": "mf", "threshold": float("nan")},
+        {"name": "mf", "threshold": "0.5"},
+        {"name": "mf", "threshold": True},
+        {"name": "mf", "strong_share": b"1"},
         {"name": "mf", "strong_share": -0.1},
         {"name": "mf", "threshold": 0.5, "strong_share": 0.5},
         {"name": "release-2"},

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from openai.resources.chat import AsyncChat, AsyncCompletions, Chat, Completions
 
+from routing_client.openai._responses import attach
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -54,7 +56,16 @@ class _StreamManager:
         self._manager = manager
 
     def __enter__(self) -> Any:
-        return _with_routing(self._manager.__enter__())
+        stream = _with_routing(self._manager.__enter__())
+        final = stream.get_final_completion
+
+        def get_final_completion() -> Any:
+            completion = final()
+            attach(completion, stream.routing)
+            return completion
+
+        stream.get_final_completion = get_final_completion
+        return stream
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -67,7 +78,16 @@ class _AsyncStreamManager:
         self._manager = manager
 
     async def __aenter__(self) -> Any:
-        return _with_routing(await self._manager.__aenter__())
+        stream = _with_routing(await self._manager.__aenter__())
+        final = stream.get_final_completion
+
+        async def get_final_completion() -> Any:
+            completion = await final()
+            attach(completion, stream.routing)
+            return completion
+
+        stream.get_final_completion = get_final_completion
+        return stream
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

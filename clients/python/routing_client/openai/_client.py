@@ -8,7 +8,6 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
-from routing_client._settings import DEFAULT_TARGET
 from routing_client.client import RoutingClient
 from routing_client.costs import CostLedger
 from routing_client.dispatch import Flow, Send
@@ -89,11 +88,11 @@ class RoutedOpenAI(openai.OpenAI):
         if _shared_with is not None:
             self._shared = _shared_with
             return
-        address = service or known.service or DEFAULT_TARGET
+        asked, owns_service = _shared.service_from(service, known, RoutingClient)
         self._shared = _shared.Shared(
             dispatcher=_shared.make_dispatcher(known, costs),
-            service=RoutingClient(address) if isinstance(address, str) else address,
-            owns_service=isinstance(address, str),
+            service=asked,
+            owns_service=owns_service,
             upstreams=Upstreams(openai.OpenAI, litellm_client, arguments.get("http_client")),
         )
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from routing_client.costs import CostLedger, Entry, Usage
-from routing_client.openai._sdk import openai
+from routing_client.openai._sdk import http, openai
 
 if TYPE_CHECKING:
     from routing_client.dispatch import Routing, Send
@@ -51,16 +51,16 @@ class Answer:
             self._entry = self._costs.record(
                 self.routing.model, None, self.routing.decision, strong_model=self._strong_model
             )
-        _attach(response, self.routing)
+        attach(response, self.routing)
         return response
 
     def parsed(self, value: Any) -> Any:
         """What the SDK parsed from the response: a model, a stream, or bytes of some kind.
 
         Raises:
-            openai.APIError: It is text where JSON was due.
+            openai.APIError: It is no JSON object where one was due.
         """
-        if isinstance(value, str) and self._request is not None:
+        if self._request is not None and (value is None or isinstance(value, str | int | float | list)):
             raise no_json(self._request)
         if isinstance(value, openai.BaseModel):
             self._see(value)
@@ -76,12 +76,12 @@ class Answer:
 
     def _see(self, value: Any) -> None:
         model = getattr(value, "model", None)
-        if isinstance(model, str):
-            # A parser of the SDK's makes a second object of what was seen before.
-            if self.routing.upstream_model is None:
-                self.routing.upstream_model = model
-            if self.routing.is_routed:
-                value.model = self.routing.model
+        # A parser of the SDK's makes a second object of what was seen before.
+        if self.routing.upstream_model is None and isinstance(model, str):
+            self.routing.upstream_model = model
+        # Also where the upstream left it out, but not on events that have no model at all.
+        if self.routing.is_routed and hasattr(value, "model"):
+            value.model = self.routing.model
         usage = Usage.read(getattr(value, "usage", None))
         if usage is not None:
             self._settle(usage)
@@ -111,6 +111,8 @@ class RoutedStream(openai.Stream[T]):
             raise
         except json.JSONDecodeError:
             raise no_json(self.response.request) from None
+        except http.TransportError as error:
+            raise _broken(error, self.response.request) from error
         self._is_empty = False
         return chunk if self.answer is None else self.answer.chunk(chunk)
 
@@ -139,6 +141,8 @@ class AsyncRoutedStream(openai.AsyncStream[T]):
             raise
         except json.JSONDecodeError:
             raise no_json(self.response.request) from None
+        except http.TransportError as error:
+            raise _broken(error, self.response.request) from error
         self._is_empty = False
         return chunk if self.answer is None else self.answer.chunk(chunk)
 
@@ -164,14 +168,23 @@ def routed_stream_class(stream_cls: Any) -> Any:
 
 def no_json(request: Any) -> openai.APIError:
     """The error for an answer with a good status and a body that is not what it should be."""
-    return openai.APIError("the upstream's answer is not JSON; does its base_url end in /v1?", request, body=None)
+    message = "the upstream's answer is not JSON, or no JSON object; does its base_url end in /v1?"
+    return openai.APIError(message, request, body=None)
+
+
+def _broken(error: Exception, request: Any) -> openai.APIConnectionError:
+    """The SDK's exception for a stream that breaks; version 2 of the SDK lets its HTTP library's through."""
+    if isinstance(error, http.TimeoutException):
+        return openai.APITimeoutError(request=request)
+    return openai.APIConnectionError(request=request)
 
 
 def _is_event_stream(response: Any) -> bool:
     return str(response.headers.get("content-type", "")).startswith("text/event-stream")
 
 
-def _attach(response: Any, routing: Routing) -> None:
+def attach(response: Any, routing: Routing) -> None:
+    """Give `response` its `routing`, where it can hold one."""
     if response is None or isinstance(response, str | bytes | int | float | list | dict):
         return
     # Past pydantic: as one of its fields, `routing` would appear in every dump of the response.

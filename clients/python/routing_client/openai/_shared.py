@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
+from routing_client._settings import DEFAULT_TARGET
+from routing_client.aio import AsyncRoutingClient
+from routing_client.client import RoutingClient
 from routing_client.costs import CostLedger
 from routing_client.dispatch import Dispatcher, Send
-from routing_client.endpoints import LITELLM, Endpoint, Endpoints, load_endpoints
+from routing_client.endpoints import LITELLM, Endpoint, Endpoints, EndpointsError, load_endpoints
 from routing_client.openai import _requests
 from routing_client.openai._responses import Answer, no_json
 from routing_client.openai._sdk import OFFICIAL_HOST, http, openai, why_failed
 from routing_client.openai._upstreams import Upstreams
 
-S = TypeVar("S")
+S = TypeVar("S", RoutingClient, AsyncRoutingClient)
 C = TypeVar("C")
 
 EndpointsLike = Endpoints | Mapping[str, Endpoint] | str | os.PathLike[str]
@@ -50,9 +53,34 @@ def endpoints_from(source: EndpointsLike | None, **settings: Any) -> Endpoints:
             endpoints = source
         case str() | os.PathLike():
             endpoints = load_endpoints(source)
-        case _:
+        case Mapping():
             endpoints = Endpoints(source)
+        case _:
+            raise EndpointsError(
+                f"endpoints must be Endpoints, a mapping of names to them, or a path; not {type(source).__name__}"
+            )
     return replace(endpoints, **{name: value for name, value in settings.items() if value is not None})
+
+
+def service_from(given: str | S | None, endpoints: Endpoints, client_class: type[S]) -> tuple[S, bool]:
+    """The client of the decision service, and whether it was made here and is to be closed with the routed client.
+
+    Args:
+        given: What the routed client was given: an address, a client, or nothing.
+        endpoints: Say the address where nothing is given.
+        client_class: `RoutingClient` or `AsyncRoutingClient`; the two do not stand for each other.
+
+    Raises:
+        ValueError: It is neither an address nor such a client.
+    """
+    service = given or endpoints.service or DEFAULT_TARGET
+    if isinstance(service, str):
+        return client_class(service), True
+    if not isinstance(service, client_class):
+        raise ValueError(  # noqa: TRY004 (as every wrong argument)
+            f"service must be host:port or a {client_class.__name__}, not {type(service).__name__}"
+        )
+    return service, False
 
 
 def make_dispatcher(endpoints: Endpoints, costs: CostLedger | None) -> Dispatcher:
@@ -123,8 +151,8 @@ def no_key(endpoints: Endpoints) -> openai.OpenAIError:
     """The error for a request to the client's own base URL, for which there is no key."""
     known = ", ".join(endpoints) or "none"
     return openai.OpenAIError(
-        f"this model has no endpoint (there are: {known}) and the client no key of its own; add the model to the "
-        "endpoints, give them a default, or pass api_key or set OPENAI_API_KEY"
+        f"this request has no endpoint (there are some for: {known}) and the client no key of its own; add the model "
+        "to the endpoints, give them a default, or pass api_key or set OPENAI_API_KEY"
     )
 
 

@@ -120,7 +120,8 @@ def stand(usual_stand: Stand) -> Stand:
     return usual_stand
 
 
-@pytest.fixture(scope="session")
+# For a module and not for the session: while Playwright runs, no other test in this process can run an event loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 

@@ -22,7 +22,7 @@ from routing_client import (
 from routing_client.controller import Controller
 from routing_client.endpoints import LITELLM, Endpoint, Endpoints
 from routing_client.gateway.echo import RunningEcho
-from routing_client.testing import FakeService
+from routing_client.testing import FakeRoutingClient, FakeService
 
 from .conftest import EASY, HARD, PATIENCE, STRONG, WEAK
 
@@ -92,8 +92,8 @@ def test_route(controller: Controller) -> None:
 class Series:
     """Of a pandas Series, what `batch_calculate_win_rate` uses."""
 
-    def __init__(self, values: list[Any], index: list[int]) -> None:
-        self.values, self.index = values, index
+    def __init__(self, values: list[Any], index: list[int], name: str, dtype: type = object) -> None:
+        self.values, self.index, self.name, self.dtype = values, index, name, dtype
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.values)
@@ -103,9 +103,11 @@ def test_win_rates_of_many(controller: Controller) -> None:
     assert controller.batch_calculate_win_rate([HARD, EASY], "fake") == [0.9, 0.2]
     assert controller.batch_calculate_win_rate((HARD,), "fake") == [0.9]
     assert controller.batch_calculate_win_rate([], "fake") == []
-    series = controller.batch_calculate_win_rate(Series([HARD, EASY], index=[7, 3]), "fake")
+    series = controller.batch_calculate_win_rate(Series([HARD, EASY], [7, 3], "prompt"), "fake")
     assert isinstance(series, Series)
-    assert (series.values, series.index) == ([0.9, 0.2], [7, 3])
+    assert (series.values, series.index, series.name, series.dtype) == ([0.9, 0.2], [7, 3], "prompt", float)
+    # Of no values, pandas would make a Series of objects.
+    assert controller.batch_calculate_win_rate(Series([], [], "prompt"), "fake").dtype is float
 
 
 def test_a_prompt_that_cannot_be_scored_is_raised(controller: Controller, service: FakeService) -> None:
@@ -125,6 +127,7 @@ def test_a_prompt_that_cannot_be_scored_is_raised(controller: Controller, servic
         {"threshold": 0.5},
         {"router": "other", "threshold": 0.5},
         {"router": "fake", "threshold": 1.5},
+        {"router": "fake", "threshold": "0.5"},
         {},
     ],
 )
@@ -140,6 +143,8 @@ def test_wrong_constructor_arguments() -> None:
         Controller(["mf"], STRONG, WEAK, {"mf": {}})  # type: ignore[arg-type]  # what a RouteLLM user may still have
     with pytest.raises(ValueError, match="list of names"):
         Controller("mf", STRONG, WEAK)
+    with pytest.raises(ValueError, match="service must be host:port, not FakeRoutingClient"):
+        Controller(["mf"], STRONG, WEAK, service=FakeRoutingClient())  # type: ignore[arg-type]  # it is wrong
     with pytest.raises(ValueError, match="both 'a'"):
         Controller(["mf"], "a", "a")
 

@@ -17,7 +17,7 @@ from routing_client.endpoints import Endpoint, Endpoints, EndpointsError
 from routing_client.gateway.echo import EchoState, RunningEcho
 from routing_client.openai import AsyncRoutedOpenAI, RoutedOpenAI, routing_of
 from routing_client.openai._sdk import http
-from routing_client.testing import FakeRoutingClient, FakeService
+from routing_client.testing import AsyncFakeRoutingClient, FakeRoutingClient, FakeService
 
 from .conftest import EASY, HARD, PATIENCE, STRONG, WEAK, Face, MakeFace
 
@@ -103,6 +103,17 @@ def test_a_model_without_endpoint_and_key_is_an_error(face: Face, upstream: Echo
     with pytest.raises(openai.OpenAIError, match="no endpoint"):
         face.run(lambda client: client.models.retrieve("x"))
     assert not upstream.requests
+
+
+@pytest.mark.parametrize("client_class", [RoutedOpenAI, AsyncRoutedOpenAI])
+def test_wrong_arguments_are_an_error_at_once(client_class: Any) -> None:
+    other = AsyncFakeRoutingClient() if client_class is RoutedOpenAI else FakeRoutingClient()
+    for service in (other, 50051):
+        with pytest.raises(ValueError, match=r"service must be host:port or a \w*RoutingClient, not"):
+            client_class(service=service, endpoints={WEAK: Endpoint(URL)})
+    for endpoints in ([Endpoint(URL)], 5, {WEAK: URL}):
+        with pytest.raises(EndpointsError, match="must be"):
+            client_class(endpoints=endpoints)
 
 
 def test_without_any_key_or_endpoint_the_sdk_says_so(make_face: MakeFace, target: str) -> None:

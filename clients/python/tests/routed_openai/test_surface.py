@@ -210,6 +210,7 @@ def test_the_stream_helper(face: Face) -> None:
     assert routing.model == STRONG
     assert "content.delta" in events
     assert final.model == STRONG
+    assert routing_of(final) is routing
     assert final.choices[0].message.content.endswith(HARD)
 
 
