@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import logging
 import os
 import signal
 import subprocess
@@ -84,6 +86,8 @@ def chat(options: argparse.Namespace) -> None:
             config = GatewayConfig(replace(endpoints, service=service.address), echo=options.gateway_config is None)
         except EndpointsError as error:
             raise UsageError(f"the gateway's configuration cannot be used: {error}") from error
+        # Its one error here would be that answers were cut off, as whoever pressed Ctrl-C wants them to be.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         try:
             serve(
                 config,
@@ -94,7 +98,11 @@ def chat(options: argparse.Namespace) -> None:
                 shutdown_timeout_s=GATEWAY_STOP_SECONDS,
             )
         except OSError as error:
-            problem = (error.strerror or str(error)).lower()
+            # Not the error's own words, which name the address once more, as a tuple.
+            number = error.errno or 0
+            problem = (os.strerror(number) if number in errno.errorcode else str(error)).lower()
+            if error.filename is not None:
+                raise UsageError(f"--ready-file {options.ready_file} cannot be written: {problem}") from error
             advice = "stop what listens there, or choose another --port (0 takes a free one)"
             raise ServerError(f"cannot listen on {HOST}:{options.port}: {problem}; {advice}") from error
     if service is not None and service.lost is not None:
@@ -130,13 +138,18 @@ def _announce(served: RouterList, *, offline: bool, browser: bool) -> Callable[[
         if offline:
             emit("No LLM is called: an offline echo answers. For real ones, give --gateway-config.")
         emit("Ctrl-C stops it all.")
-        if browser:
+        if browser and _has_screen():
             import webbrowser
 
             # A browser without a window would hold this thread until it is closed.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     return ready
+
+
+def _has_screen() -> bool:
+    """Whether a browser can open a window. Without one, a text browser would take over this terminal."""
+    return sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
 
 
 class _DecisionService:
@@ -158,15 +171,16 @@ class _DecisionService:
 @contextmanager
 def _decision_service(config: Path | None, signals: _Signals) -> Iterator[_DecisionService]:
     """Run `serve` on a free port of the loopback while the context lasts; it is SERVING when the context begins."""
-    with tempfile.TemporaryDirectory(prefix="routing-service-chat-") as folder:
-        ready, log = Path(folder, "ready"), Path(folder, "log")
-        command = [sys.executable, "-m", "routing_service.cli.tether", "serve", "--workers", "1"]
-        command += ["--address", f"{HOST}:0", "--ready-file", str(ready)]
-        if config is not None:
-            command += ["--config", str(config)]
-        process: subprocess.Popen[bytes] | None = None
-        service: _DecisionService | None = None
-        try:
+    process: subprocess.Popen[bytes] | None = None
+    service: _DecisionService | None = None
+    try:
+        # Gone as soon as the service is there: nobody could remove it after SIGKILL.
+        with tempfile.TemporaryDirectory(prefix="routing-service-chat-") as folder:
+            ready, log = Path(folder, "ready"), Path(folder, "log")
+            command = [sys.executable, "-m", "routing_service.cli.tether", "serve", "--workers", "1"]
+            command += ["--address", f"{HOST}:0", "--ready-file", str(ready)]
+            if config is not None:
+                command += ["--config", str(config)]
             with log.open("wb") as errors, signals.held():
                 # A group of its own: Ctrl-C in a terminal reaches this process only, which then stops the service.
                 process = subprocess.Popen(  # noqa: S603 - ours
@@ -177,13 +191,13 @@ def _decision_service(config: Path | None, signals: _Signals) -> Iterator[_Decis
                     raise ServerError(f"the decision service did not start: {_complaint(log)}")
                 time.sleep(POLL_SECONDS)
             service = _DecisionService(process, ready.read_text(encoding="utf-8").strip())
-            yield service
-        finally:
-            signals.ignore()
-            if service is not None:
-                service.expected = True
-            if process is not None:
-                _end(process)
+        yield service
+    finally:
+        signals.ignore()
+        if service is not None:
+            service.expected = True
+        if process is not None:
+            _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

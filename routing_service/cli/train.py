@@ -12,10 +12,11 @@ from routing_service.cli.train_finetune import add_train_bert, add_train_causal_
 from routing_service.cli.train_options import (
     add_data_options,
     add_run_options,
+    count,
     data_arguments,
     needing,
-    print_report,
     run_arguments,
+    train_and_report,
 )
 
 
@@ -60,7 +61,7 @@ def _add_mf(types: Any) -> None:
     _add_embeddings_option(parser)
     parser.add_argument("--drop-ties", action="store_true", help="leave ties out, as RouteLLM does (default: a half)")
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--hidden", type=_count, metavar="N", help="the length of a model's vector (default 128)")
+    recipe.add_argument("--hidden", type=count, metavar="N", help="the length of a model's vector (default 128)")
     recipe.add_argument(
         "--noise",
         type=_amount,
@@ -69,10 +70,10 @@ def _add_mf(types: Any) -> None:
     )
     recipe.add_argument("--learning-rate", type=_amount, metavar="R", help="of Adam (default 0.001)")
     recipe.add_argument("--weight-decay", type=_amount, metavar="D", help="of Adam (default 0.00001)")
-    recipe.add_argument("--batch", type=_count, metavar="N", help="battles in a step (default 64)")
-    recipe.add_argument("--epochs", type=_count, metavar="N", help="at most so many (default 60)")
+    recipe.add_argument("--batch", type=count, metavar="N", help="battles in a step (default 64)")
+    recipe.add_argument("--epochs", type=count, metavar="N", help="at most so many (default 60)")
     recipe.add_argument(
-        "--patience", type=_count, metavar="N", help="stop after so many without improvement (default 8)"
+        "--patience", type=count, metavar="N", help="stop after so many without improvement (default 8)"
     )
 
 
@@ -94,8 +95,8 @@ def train_static(options: argparse.Namespace) -> None:
         return train
 
     train = needing("train", load)
-    report = train(options.data, options.output, embeddings=options.embeddings, **data_arguments(options))
-    print_report(report, options)
+    arguments = {"embeddings": options.embeddings, **data_arguments(options)}
+    train_and_report(lambda: train(options.data, options.output, **arguments), options)
 
 
 def train_mf(options: argparse.Namespace) -> None:
@@ -118,13 +119,7 @@ def train_mf(options: argparse.Namespace) -> None:
         **data_arguments(options),
         **run_arguments(options),
     )
-    print_report(mf.train(request), options)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 1000000")
-    return int(text)
+    train_and_report(lambda: mf.train(request), options)
 
 
 def _amount(text: str) -> float:

@@ -12,10 +12,11 @@ from routing_service.cli.shared import add_command
 from routing_service.cli.train_options import (
     add_data_options,
     add_run_options,
+    count,
     data_arguments,
     needing,
-    print_report,
     run_arguments,
+    train_and_report,
 )
 
 EXTRA = "finetune"
@@ -100,25 +101,25 @@ def _add_model_options(parser: argparse.ArgumentParser, kinds: str, tokens: str,
         "--finish", action="store_true", help="end an interrupted training with the best model that it has so far"
     )
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--max-tokens", type=_count, metavar="N", help=f"read so many of a text (default {tokens})")
+    recipe.add_argument("--max-tokens", type=count, metavar="N", help=f"read so many of a text (default {tokens})")
     recipe.add_argument(
         "--lora-rank",
         type=_rank,
         metavar="R",
         help=f"train adapters of this rank, merged in the end; 0 trains the whole model (default {rank})",
     )
-    recipe.add_argument("--epochs", type=_count, metavar="N", help="at most so many")
+    recipe.add_argument("--epochs", type=count, metavar="N", help="at most so many")
     recipe.add_argument("--learning-rate", type=_amount, metavar="R", help="of AdamW, at its highest")
     recipe.add_argument("--warmup-share", type=_share, metavar="S", help="rise to it in this share of all updates")
     recipe.add_argument("--weight-decay", type=_amount, metavar="D", help="of AdamW")
     recipe.add_argument("--largest-gradient", type=_amount, metavar="G", help="clip the gradient's norm to this")
-    recipe.add_argument("--batch-size", type=_count, metavar="N", help="rows in an update")
+    recipe.add_argument("--batch-size", type=count, metavar="N", help="rows in an update")
     recipe.add_argument(
-        "--batch-tokens", type=_count, metavar="N", help="tokens run at once, padding included: less takes less memory"
+        "--batch-tokens", type=count, metavar="N", help="tokens run at once, padding included: less takes less memory"
     )
     recipe.add_argument(
         "--patience",
-        type=_count,
+        type=count,
         metavar="N",
         help="stop after so many evaluations, four an epoch, without gain",
     )
@@ -136,7 +137,8 @@ def train_bert(options: argparse.Namespace) -> None:
         return bert, finetune
 
     bert, finetune = needing(EXTRA, load)
-    print_report(bert.train(_request(options, finetune.Request, bert, 0)), options)
+    request = _request(options, finetune.Request, bert, 0)
+    train_and_report(lambda: bert.train(request), options)
 
 
 def train_causal_llm(options: argparse.Namespace) -> None:
@@ -149,7 +151,8 @@ def train_causal_llm(options: argparse.Namespace) -> None:
 
     causal_llm, finetune = needing(EXTRA, load)
     request = _request(options, finetune.Request, causal_llm, causal_llm.LORA_RANK)
-    print_report(causal_llm.train(request, (options.system_template, options.classifier_template)), options)
+    templates = (options.system_template, options.classifier_template)
+    train_and_report(lambda: causal_llm.train(request, templates), options)
 
 
 def _request(options: argparse.Namespace, make: Callable[..., Any], trainer: Any, lora_rank: int) -> Any:
@@ -172,12 +175,6 @@ def _request(options: argparse.Namespace, make: Callable[..., Any], trainer: Any
         **data_arguments(options),
         **run_arguments(options),
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 1000000")
-    return int(text)
 
 
 def _rank(text: str) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,6 +95,20 @@ def run_arguments(options: argparse.Namespace) -> dict[str, Any]:
     return {"validation_share": options.validation_share, "work": options.work, "restart": options.restart}
 
 
+@contextmanager
+def stopping_on_sigterm() -> Iterator[None]:
+    """A SIGTERM, as batch systems and containers send it, is an interruption as from the keyboard: it is cleaned up."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def needing(extra: str, load: Callable[[], T]) -> T:
     """What `load` imports, or an error that says which extra to install.
 
@@ -107,9 +123,18 @@ def needing(extra: str, load: Callable[[], T]) -> T:
         ) from error
 
 
-def print_report(report: Any, options: argparse.Namespace) -> None:
-    """Print a training's report, for people or, with `--json`, its `as_dict()`."""
+def train_and_report(train: Callable[[], Any], options: argparse.Namespace) -> None:
+    """Train, and print the report, for people or, with `--json`, its `as_dict()`."""
+    with stopping_on_sigterm():
+        report = train()
     emit(to_json(report.as_dict()) if options.json else str(report))
+
+
+def count(text: str) -> int:
+    """An option's whole number, 1 or more."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 1000000")
+    return int(text)
 
 
 def _validation_share(text: str) -> float:

@@ -30,10 +30,11 @@ class BenchmarkData:
     on each prompt, (prompts,), higher is better, in the unit that `unit` names, and NaN where there is none; then
     `missing` says for that model where the first is missing and why.
 
-    `left_out` is how many prompts were left out as contaminated. `sparse` says that a prompt may lack a model's score,
-    and is then left out for a pair with that model; otherwise that is an error. `halves` says that a prompt belongs to
-    the dev half, which routers may be trained on, or the audit half, by its hash; `held_out` that all of it is for
-    reporting only. `files` are the names and SHA-256s of the files it came from, by which training data is recognised.
+    `left_out` is how many prompts of the whole benchmark were left out as contaminated. `sparse` says that a prompt
+    may lack a model's score, and is then left out for a pair with that model; otherwise that is an error. `halves` says
+    that a prompt belongs to the dev half, which routers may be trained on, or the audit half, by its hash; `held_out`
+    that all of it is for reporting only. `files` are the names and SHA-256s of the files it came from, by which
+    training data is recognised.
     """
 
     name: str

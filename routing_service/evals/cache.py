@@ -78,6 +78,7 @@ class WinRateCache:
             ValueError,
             LookupError,
             EOFError,
+            MemoryError,  # a header may claim any size
             TypeError,
             RuntimeError,
             zipfile.BadZipFile,

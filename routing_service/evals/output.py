@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -17,6 +18,8 @@ def prepare_folder(folder: Path) -> None:
     Raises:
         UsageError: it cannot.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file, and results need a folder; name another one")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -40,6 +43,8 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         raise _unwritable(folder, error) from error
     try:
         for name, content in files.items():
+            if (folder / name).is_dir():  # replacing it would fail half-way
+                raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
             with (scratch / name).open("wb") as file:
                 file.write(content)
                 file.flush()

@@ -46,10 +46,12 @@ def sample_of(manifest: Manifest | None, data: BenchmarkData, *, learns: bool = 
     if _of_another_version(declared, data):
         return Sample(Exposure.UNKNOWN, None, f"it was checked against another {data.name}: perhaps in-sample")
     if declared.get("overlap") == "allowed":
-        return _in_sample(
-            data, _count(declared.get("prompts")), "its training was allowed to overlap with this benchmark"
-        )
-    files = [entry for entry in provenance.get("data") or () if isinstance(entry, dict)]
+        # How many of them are in a half of the benchmark is not known.
+        learnt = _count(declared.get("prompts")) if data.split == "all" else None
+        return _in_sample(data, learnt, "its training was allowed to overlap with this benchmark")
+    listed = [entry for entry in provenance.get("data") or () if isinstance(entry, dict)]
+    # A file of which every row was left out, as by --drop-overlap, taught nothing.
+    files = [entry for entry in listed if _count(entry.get("used")) != 0]
     if any(str(entry.get("name", "")).startswith(f"{data.name}/") for entry in files) and data.halves:
         return _halves(data)
     if declared.get("overlap") in ("none", "dropped"):
@@ -59,15 +61,25 @@ def sample_of(manifest: Manifest | None, data: BenchmarkData, *, learns: bool = 
     names = {name.rpartition("/")[2] for name in data.files}
     if same := sorted(names & {str(entry.get("name", "")).rpartition("/")[2] for entry in files}):
         return Sample(Exposure.UNKNOWN, None, f"it was trained on another version of {same[0]}: perhaps in-sample")
-    if files:
+    if listed and (data.halves or data.held_out):
         return _unseen("its manifest lists its training files, and this is none of them")
+    if listed:
+        # A file made from MMLU is none of them either: only `train --report-on` compares prompts.
+        why = "this is none of its training files, yet they may hold the same prompts"
+        return Sample(Exposure.UNKNOWN, None, f"{why}: perhaps in-sample")
     return Sample(Exposure.UNKNOWN, None, "its manifest does not say what it was trained on")
 
 
 def _of_another_version(declared: Mapping[str, Any], data: BenchmarkData) -> bool:
-    """Whether a file of the same name, yet with other prompts, was meant. A part of a benchmark cannot be told."""
-    if data.halves or data.held_out or declared.get("benchmark_prompts") != len(data.prompts):
+    """Whether a file of the same name, yet with other prompts, was meant.
+
+    Of a part of a benchmark, such as the rows that have a score of both models, that cannot be told.
+    """
+    checked = _count(declared.get("benchmark_prompts"))
+    if data.halves or data.held_out or checked is None or (data.sparse and len(data.prompts) < checked):
         return False
+    if len(data.prompts) != checked:
+        return True
     digest = hashlib.sha256()
     for prompt in sorted(data.prompts):  # as `training.splits` does
         digest.update(hashlib.sha256(prompt.encode("utf-8", "replace")).digest())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from routing_service.errors import ConfigError, UsageError
+from routing_service.errors import ConfigError, RoutingServiceError, UsageError
 from routing_service.evals.benchmarks import Benchmark, BenchmarkData, unknown_benchmark
 from routing_service.evals.jsonl import SUFFIXES, JsonLinesBenchmark
 from routing_service.plugins import Plugins
@@ -41,5 +41,8 @@ def load_benchmark(name: str, data: Path | None) -> BenchmarkData:
         return kind().load(data)
     except ConfigError as error:
         raise UsageError(f"--benchmark: {error.problem}") from error
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"--benchmark {name}: cannot be loaded: {error}; report it to its package") from error
+    except RoutingServiceError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(f"--benchmark {name}: cannot be loaded: {why}; report it to its package") from error

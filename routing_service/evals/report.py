@@ -14,6 +14,9 @@ from routing_service.evals.curves import BAND_SHARES, Interval
 from routing_service.evals.evaluation import BenchmarkResult, Reference, RouterResult, Settings
 from routing_service.evals.provenance import Exposure
 
+# Resamples of fewer prompts repeat too few different ones for a percentile interval to cover what it says.
+FEWEST_PROMPTS = 30
+
 
 def document(results: Sequence[BenchmarkResult], settings: Settings) -> dict[str, Any]:
     """Everything as JSON, the same for the same evaluation: no times, no paths; null where a number is undefined.
@@ -128,9 +131,19 @@ def notes(router: RouterResult, result: BenchmarkResult) -> list[str]:
         found.append(
             "both models have the same mean score, so that there is no gap to recover: APGR and CPT are undefined"
         )
+    elif result.strong_quality < result.weak_quality:
+        found.append(
+            f"{result.paired.strong_model} scores below {result.paired.weak_model}: APGR and CPT say how much of that "
+            "loss is made, so that less is better; is the pair the wrong way round?"
+        )
     elif math.isnan(router.exact.intervals.apgr.low):
         found.append(
             f"{router.name}: the prompts are too few to tell the models apart, so that APGR and CPT have no bounds"
+        )
+    if len(result.paired.data.prompts) < FEWEST_PROMPTS:
+        found.append(
+            f"prompts: {len(result.paired.data.prompts)}, too few for resampling, so that intervals are narrower than "
+            "they should be"
         )
     return found
 

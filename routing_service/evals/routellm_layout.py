@@ -7,11 +7,9 @@ model's answers to both turns; each benchmark has a `contaminated_prompts.jsonl`
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +18,31 @@ import numpy as np
 from routing_service.errors import UsageError
 from routing_service.evals.benchmarks import Benchmark, BenchmarkData
 from routing_service.evals.metrics import Float64
+from routing_service.evals.routellm_files import (
+    CONTAMINATED,
+    JUDGEMENTS,
+    PROMPT,
+    QUESTIONS,
+    RIGHT,
+    contaminated_prompts,
+    csv_rows,
+    field,
+    json_lines,
+    names,
+    question_turns,
+    text_field,
+)
 
-PROMPT = "prompt"
-CONTAMINATED = "contaminated_prompts.jsonl"
 MMLU_SUBJECTS = 57
+FULL_MARKS = 100.0
+# A judge's grades. FastChat, whose format it is, writes -1 where it could not read one.
+LEAST_GRADE, MOST_GRADE = 0, 10
 HOW_TO_GET = (
     "name the folder routellm/evals of a copy of RouteLLM: "
     "git clone --depth 1 https://github.com/lm-sys/RouteLLM && … --data RouteLLM/routellm/evals"
 )
-_RIGHT = {"true": 100.0, "false": 0.0, "1": 100.0, "0": 0.0, "1.0": 100.0, "0.0": 0.0}
-# A cell that says neither.
+# A cell that says neither right nor wrong, or a question without grades.
 _UNREADABLE = float("nan")
-# Responses may be pages long; the csv module's own limit is 128 KiB a field.
-_LONGEST_FIELD = 1 << 24
 
 
 class Mmlu(Benchmark):
@@ -64,34 +74,32 @@ class MtBench(Benchmark):
 
     def load(self, data: Path | None) -> BenchmarkData:
         """Read the questions and the judgements."""
-        folder = _folder(data, "mt_bench", "question.jsonl")
+        folder = _folder(data, "mt_bench", QUESTIONS)
         contaminated = _contaminated(folder)
-        grades: dict[str, dict[Any, list[float]]] = defaultdict(lambda: defaultdict(list))
-        judgements = folder / "judgements.jsonl"
-        for line, judgement in _json_lines(judgements):
-            model, question, score = (
-                _field(judgement, key, judgements, line) for key in ("model", "question_id", "score")
-            )
-            if isinstance(score, bool) or not isinstance(score, int | float) or not np.isfinite(score):
-                raise UsageError(f"{judgements}:{line}: 'score' is no finite number; give the judge's grade")
-            grades[str(model)][question].append(float(score))
-        questions = folder / "question.jsonl"
+        questions, judgements = folder / QUESTIONS, folder / JUDGEMENTS
         asked = [
-            (_field(q, "question_id", questions, n), _field(q, "turns", questions, n))
-            for n, q in _json_lines(questions)
+            (_question_id(question, questions, line), question_turns(question, questions, line))
+            for line, question in json_lines(questions)
         ]
         kept = [(number, turns) for number, turns in asked if not contaminated.intersection(turns)]
-        _check_any(kept, asked, "MT-Bench", folder)
-        scores, missing = {}, {}
-        for model, by_question in grades.items():
-            scores[model] = np.array([np.mean(by_question[n]) if n in by_question else _UNREADABLE for n, _ in kept])
-            if absent := [number for number, _ in kept if number not in by_question]:
-                missing[model] = f"{judgements} has no grade for question {absent[0]!r}"
+        _check_any(len(kept), len(asked), "MT-Bench", folder)
+        scores: dict[str, Float64] = {}
+        missing: dict[str, str] = {}
+        for model, by_question in _grades(judgements).items():
+            means = np.full(len(kept), _UNREADABLE)
+            for row, (number, turns) in enumerate(kept):
+                grades = by_question.get(number, {})
+                if len(grades) >= len(turns):
+                    means[row] = np.mean(list(grades.values()))
+                else:
+                    found = f"grades for {len(grades)} of {len(turns)} turns of" if grades else "no grade for"
+                    missing.setdefault(model, f"{judgements} has {found} question {number!r}")
+            scores[model] = means
         return BenchmarkData(
             name="mt-bench",
             title="MT-Bench",
             unit="judge's grade (1 to 10)",
-            prompts=tuple(str(turns[0]) for _, turns in kept),
+            prompts=tuple(turns[0] for _, turns in kept),
             scores=scores,
             missing=missing,
             left_out=len(asked) - len(kept),
@@ -119,11 +127,11 @@ def _right_or_wrong(name: str, title: str, folder: Path, files: list[Path], note
     missing: dict[str, str] = {}
     rows = 0
     for file in files:
-        for line, record in _csv(file):
+        for line, record in csv_rows(file):
             rows += 1
             prompt = record.get(PROMPT)
             if prompt is None:
-                raise UsageError(f"{file}:{line}: has no {PROMPT!r}; columns: {_names(record)}")
+                raise UsageError(f"{file}:{line}: has no {PROMPT!r}; columns: {names(record)}")
             if prompt in contaminated:
                 continue
             for model, value in record.items():
@@ -133,16 +141,16 @@ def _right_or_wrong(name: str, title: str, folder: Path, files: list[Path], note
                     columns[model] = [_UNREADABLE] * len(prompts)
                     if prompts:
                         missing[model] = f"{files[0]} has no such column"
-                right = _RIGHT.get((value or "").strip().lower(), _UNREADABLE)
+                right = FULL_MARKS * RIGHT.get((value or "").strip().lower(), _UNREADABLE)
                 columns[model].append(right)
-                if np.isnan(right):
+                if math.isnan(right):
                     missing.setdefault(model, f"{file}:{line} is neither True nor False")
             prompts.append(prompt)
             for model, column in columns.items():
                 if len(column) < len(prompts):
                     column.append(_UNREADABLE)
                     missing.setdefault(model, f"{file} has no such column")
-    _check_any(prompts, [None] * rows, title, folder)
+    _check_any(len(prompts), rows, title, folder)
     scores: dict[str, Float64] = {model: np.array(column) for model, column in columns.items()}
     return BenchmarkData(
         name=name,
@@ -159,63 +167,54 @@ def _right_or_wrong(name: str, title: str, folder: Path, files: list[Path], note
     )
 
 
-def _check_any(kept: list[Any], read: list[Any], title: str, folder: Path) -> None:
+def _grades(judgements: Path) -> dict[str, dict[int | str, dict[Any, float]]]:
+    """By model and question, the judge's grade of each turn."""
+    grades: dict[str, dict[int | str, dict[Any, float]]] = defaultdict(lambda: defaultdict(dict))
+    for line, judgement in json_lines(judgements):
+        model, question = text_field(judgement, "model", judgements, line), _question_id(judgement, judgements, line)
+        score, turn = (field(judgement, key, judgements, line) for key in ("score", "turn"))
+        if isinstance(score, bool) or not isinstance(score, int | float) or not LEAST_GRADE <= score <= MOST_GRADE:
+            raise UsageError(
+                f"{judgements}:{line}: 'score' is no number from {LEAST_GRADE} to {MOST_GRADE}; give the judge's grade"
+            )
+        if not isinstance(turn, int):
+            raise UsageError(f"{judgements}:{line}: 'turn' is no whole number; number a question's turns from 1")
+        if turn in grades[model][question]:
+            raise UsageError(
+                f"{judgements}:{line}: {model!r} has a grade for turn {turn} of question {question!r} already; "
+                "keep one judge's grade"
+            )
+        grades[model][question][turn] = float(score)
+    return grades
+
+
+def _question_id(record: dict[str, Any], path: Path, line: int) -> int | str:
+    number = field(record, "question_id", path, line)
+    if not isinstance(number, int | str):
+        raise UsageError(f"{path}:{line}: 'question_id' is neither a whole number nor a text")
+    return number
+
+
+def _check_any(kept: int, read: int, title: str, folder: Path) -> None:
     if kept:
         return
     if read:
         raise UsageError(
-            f"{title}: {folder / CONTAMINATED} lists all {len(read)} prompts, so that none is left; "
+            f"{title}: {folder / CONTAMINATED} lists all {read} prompts, so that none is left; "
             "is it this benchmark's list?"
         )
     raise UsageError(f"{title}: {folder} has no prompts; {HOW_TO_GET}")
 
 
 def _contaminated(folder: Path) -> set[str]:
+    """The list of contaminated prompts, which must be there: figures with and without it do not compare."""
     path = folder / CONTAMINATED
     if not path.is_file():
         raise UsageError(
             f"{path}: is missing; RouteLLM leaves these prompts out. {HOW_TO_GET[0].upper()}{HOW_TO_GET[1:]} "
             "(an empty file leaves none out, for data of your own)"
         )
-    return {str(_field(record, "eval_prompt", path, line)) for line, record in _json_lines(path)}
-
-
-def _csv(file: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
-    csv.field_size_limit(_LONGEST_FIELD)
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, restkey="", strict=True)
-            for record in reader:
-                yield reader.line_num, record
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: is no UTF-8 CSV: {error}; save it again as UTF-8 CSV") from error
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                if line.strip():
-                    record = json.loads(line)
-                    if not isinstance(record, dict):
-                        raise UsageError(f"{path}:{number}: is no JSON object; each line must be one")
-                    yield number, record
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: is no JSON lines file: {error}; each line must be one JSON object") from error
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; {HOW_TO_GET}") from error
-
-
-def _field(record: Mapping[str, Any], key: str, path: Path, line: int) -> Any:
-    if key not in record:
-        raise UsageError(f"{path}:{line}: has no {key!r}, only {_names(record)}")
-    return record[key]
-
-
-def _names(record: Mapping[str, Any]) -> str:
-    return ", ".join(repr(name if len(name) <= 20 else name[:20] + "…") for name in record)
+    return contaminated_prompts(folder)
 
 
 def _hashes(name: str, files: list[Path]) -> dict[str, str]:

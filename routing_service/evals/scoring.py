@@ -24,8 +24,10 @@ from routing_service.evals.metrics import Float64
 from routing_service.evals.routers import LoadedRouter, load_router
 from routing_service.routers.base import ModelPair, Router
 
-# Prompts in one piece of work: few, so that an interruption loses little, yet worth sending to another process.
+# Prompts in one piece of work: of a router that takes microseconds so many that they are worth sending to another
+# process; of any other one batch, or less where there are few prompts, for it may take seconds for each.
 CHUNK = 8 * SCORING_BATCH
+SMALLEST_PIECE = 8
 SAVE_SECONDS = 1.0
 
 Step = Callable[[int], object]
@@ -129,10 +131,7 @@ Part = tuple[list[int], list[float]]
 def _scored(loaded: LoadedRouter, prompts: Sequence[str], todo: list[int], how: Scoring) -> Iterator[Part]:
     """Parts of `todo` and their rates, as they are done."""
     threads, router = loaded.router.concurrency, loaded.router
-    size = SCORING_BATCH if threads > 1 else CHUNK
-    if how.processes > 1 and threads == 1:
-        # At least a few pieces for each process, or the last would be waited for.
-        size = max(SCORING_BATCH, min(CHUNK, len(todo) // (4 * how.processes)))
+    size = _piece_size(router, len(todo), how.processes if threads == 1 else 1)
     parts = [todo[start : start + size] for start in range(0, len(todo), size)]
     pieces = [(rows, [prompts[i] for i in rows]) for rows in parts]
     if threads > 1:
@@ -148,6 +147,13 @@ def _scored(loaded: LoadedRouter, prompts: Sequence[str], todo: list[int], how: 
     else:
         for rows, texts in pieces:
             yield rows, _score(router, loaded.pair, texts, rows)
+
+
+def _piece_size(router: Router, prompts: int, processes: int) -> int:
+    """How many prompts to score between two looks at what is done: an interruption loses no more, in each process."""
+    least, most = (SCORING_BATCH, CHUNK) if router.inline else (SMALLEST_PIECE, SCORING_BATCH)
+    # Several for each process, or the last would be waited for.
+    return most if processes == 1 else max(least, min(most, prompts // (4 * processes)))
 
 
 def _as_done(pool: Executor, works: dict[Future[list[float]], list[int]]) -> Iterator[Part]:

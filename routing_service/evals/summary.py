@@ -19,7 +19,8 @@ def summary(result: BenchmarkResult) -> str:
     if repeated := len(data.prompts) - len(data.distinct_prompts):
         counted.append(f"{repeated:,} of them repeated and scored once")
     if data.left_out:
-        counted.append(f"{data.left_out:,} contaminated ones left out")
+        whole = "" if data.split == "all" or data.held_out else " of the whole benchmark"
+        counted.append(f"{data.left_out:,} contaminated ones{whole} left out")
     if result.paired.unscored:
         counted.append(f"{result.paired.unscored:,} without a score of both models left out")
     split = "" if data.split == "all" else f", {data.split} half"
@@ -34,7 +35,8 @@ def summary(result: BenchmarkResult) -> str:
     ]
     for router in result.routers:
         lines += ["", *_sweep_lines(router)]
-    said = [*data.notes, *(note for router in result.routers for note in notes(router, result))]
+    # Some are of the benchmark, and every router has them.
+    said = list(dict.fromkeys([*data.notes, *(note for router in result.routers for note in notes(router, result))]))
     return "\n".join([*lines, *([""] if said else []), *(f"note: {note}" for note in said)])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from routing_service.artifacts.manifest import file_entry
 from routing_service.training.examples import LeakGuard
-from routing_service.training.files import DataFile, discover
+from routing_service.training.files import DataFile, discover, labels
 from routing_service.training.preferences import Names, are_shares
 from routing_service.training.routellm_folders import BENCHMARKS, dev_score_rows, held_out_prompts, response_files
 from routing_service.training.rows import BattleRow, ScoreRow, read_rows
@@ -82,18 +82,18 @@ def load_battles(paths: Sequence[Path], names: Sequence[Names] = ()) -> BattleDa
     guard = LeakGuard(prompt for folder in folders.values() for prompt in held_out_prompts(folder))
     spelling = _Spelling(names)
     data = BattleData()
-    for path in files:
-        _read_file(path, guard, spelling, data)
+    for path, label in labels(files).items():
+        _read_file(path, label, guard, spelling, data)
     for name in BENCHMARKS:
         if name in folders:
             _read_benchmark(name, folders[name], guard, spelling, data)
     return data
 
 
-def _read_file(path: Path, guard: LeakGuard, spelling: _Spelling, data: BattleData) -> None:
-    record = DataFile(path.name, file_entry(path).sha256, OWN_SOURCE.license)
+def _read_file(path: Path, label: str, guard: LeakGuard, spelling: _Spelling, data: BattleData) -> None:
+    record = DataFile(label, file_entry(path).sha256, OWN_SOURCE.license)
     data.files.append(record)
-    rows = list(read_rows(path))
+    rows = list(read_rows(path, label))
     shares = are_shares(rows)
     for row in rows:
         record.rows += 1

@@ -66,7 +66,7 @@ def train(asked: Request) -> FinetuneReport:
     resumed = work.resumed
     objective = Objective(log_chances, sizes.pad_id, "right")
     best = fit(model, training, validation, objective, asked.recipe, work, seed=asked.seed, finish=asked.finish)
-    with checkpoint_folder(asked) as folder:
+    with checkpoint_folder(asked, work) as folder:
         merged_classifier(model, base, sizes, asked).save_pretrained(str(folder))
         # The artifact reads as many tokens as were trained on.
         tokenizer.source.model_max_length = max_tokens

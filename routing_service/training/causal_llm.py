@@ -99,7 +99,7 @@ def train(asked: Request, templates: Sequence[Path | None] = (None, None)) -> Fi
     with mixed_precision(device_of(rated.model)):
         prompts = [example.prompt for example in data.validation]
         rates = source_win_rates(rated.model.eval(), tokenizer, template, settings, max_tokens, prompts)
-    with checkpoint_folder(asked) as folder:
+    with checkpoint_folder(asked, work) as folder:
         merged_model(rated, base, tokenizer, asked).save_pretrained(str(folder))
         tokenizer.source.model_max_length = max_tokens
         tokenizer.source.save_pretrained(str(folder))

@@ -82,6 +82,24 @@ def discover(paths: Sequence[Path], option: str = "--data") -> tuple[list[Path],
     return files, folders
 
 
+def labels(files: Sequence[Path]) -> dict[Path, str]:
+    """What tells files apart in messages and manifests: their names, with folders before them where names are equal.
+
+    Raises:
+        UsageError: a file is there twice.
+    """
+    found: dict[Path, str] = {}
+    resolved = [file.resolve() for file in files]
+    for file, whole in zip(files, resolved, strict=True):
+        if resolved.count(whole) > 1:
+            raise UsageError(f"--data names {file} twice, so that its rows would count twice; name it once")
+        parts = 1
+        while sum(other.parts[-parts:] == whole.parts[-parts:] for other in resolved) > 1:
+            parts += 1
+        found[file] = file.name if parts == 1 else "/".join(whole.parts[-parts:])
+    return found
+
+
 def read_raw_rows(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
     """The rows of a file, in order. Of a table only those of `columns` that it has are read.
 

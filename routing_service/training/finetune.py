@@ -6,7 +6,6 @@ import logging
 import platform
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -30,9 +29,8 @@ from routing_service.training.finetune_labels import Ties
 from routing_service.training.finetune_loop import Recipe
 from routing_service.training.finetune_report import run_metrics, validation_calibration, validation_metrics
 from routing_service.training.finetune_state import FinetuneWork, RunState
-from routing_service.training.preferences import Names
-from routing_service.training.sources import DEFAULT_STRONG, DEFAULT_WEAK
-from routing_service.training.splits import Overlap
+from routing_service.training.preferences import Names, Sides, sides
+from routing_service.training.splits import Overlap, command_options
 from routing_service.training.work import work_folder
 
 LIBRARIES = ("numpy", "peft", "safetensors", "tokenizers", "torch", "transformers")
@@ -88,7 +86,16 @@ class Request:
     @property
     def pair(self) -> ModelPair:
         """The models that decisions will name."""
-        return ModelPair(*(names[0] for names in self._names()))
+        return self.sides.pair
+
+    @property
+    def sides(self) -> Sides:
+        """The names of both models.
+
+        Raises:
+            UsageError: a model is on both sides.
+        """
+        return sides(self.strong_model, self.weak_model)
 
     def check(self) -> None:
         """Refuse at once what would fail after hours.
@@ -100,17 +107,13 @@ class Request:
         kept = self.save_checkpoint
         if kept is not None and kept.exists() and (not kept.is_dir() or any(kept.iterdir())):
             raise UsageError(f"--save-checkpoint {kept} exists and is not empty; name a new folder")
-        if self.pair.strong == self.pair.weak:
-            raise UsageError(
-                f"the strong and the weak model are both {self.pair.strong!r}; name two different ones with "
-                "--strong-model, --weak-model"
-            )
+        _ = self.sides
 
     def read_data(self) -> TrainingData:
         """The rows to train and to validate on."""
         return read_data(
             self.data,
-            *self._names(),
+            self.sides,
             report_on=self.report_on,
             overlap=self.overlap,
             validation_share=self.validation_share,
@@ -127,7 +130,6 @@ class Request:
 
     def settings(self) -> dict[str, Any]:
         """What decides the trained weights, beside checkpoint and data, as JSON."""
-        strong, weak = self._names()
         return {
             "seed": self.seed,
             "ties": self.ties.value,
@@ -135,27 +137,20 @@ class Request:
             "max_tokens": self.max_tokens,
             "validation_share": self.validation_share,
             "recipe": asdict(self.recipe),
-            "models": {"strong": list(strong), "weak": list(weak)},
+            "models": {side: list(names) for side, names in self.sides._asdict().items()},
         }
 
     def command(self, kind: str, base: Checkpoint) -> str:
         """The command to repeat it, without folders."""
         options = f"--checkpoint {base.source} --data {' '.join(path.name for path in self.data)} --output DIR"
-        for side, names in zip(ModelPair._fields, self._names(), strict=True):
+        for side, names in self.sides._asdict().items():
             options += f" --{side}-model {' '.join(names)}"
         values = {"seed": self.seed, "validation_share": self.validation_share, "max_tokens": self.max_tokens}
         for name, value in {**values, "lora_rank": self.lora_rank, **asdict(self.recipe)}.items():
             options += f" --{name.replace('_', '-')} {value}"
         options += f" --ties {self.ties.value}" + (f" --quantize {self.quantize}" if self.quantize else "")
-        options += f" --report-on {' '.join(path.name for path in self.report_on)}" if self.report_on else ""
-        options += f" --{self.overlap.value}-overlap" if self.report_on and self.overlap is not Overlap.REFUSE else ""
+        options += command_options(self.report_on, self.overlap)
         return f"routing-service train {kind} {options}"
-
-    def _names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        strong, weak = self.strong_model or DEFAULT_STRONG, self.weak_model or DEFAULT_WEAK
-        return (strong,) if isinstance(strong, str) else tuple(strong), (weak,) if isinstance(weak, str) else tuple(
-            weak
-        )
 
 
 def load_pretrained(kind: Any, base: Checkpoint, *, may_be_new: Sequence[str] = (), **options: Any) -> Any:
@@ -215,31 +210,25 @@ def on_device(model: Any) -> None:
 
 
 @contextmanager
-def checkpoint_folder(asked: Request) -> Iterator[Path]:
-    """An empty folder for the fine-tuned checkpoint, which is deleted afterwards unless it is to be kept.
+def checkpoint_folder(asked: Request, work: FinetuneWork) -> Iterator[Path]:
+    """An empty folder for the fine-tuned checkpoint, which is deleted afterwards; a copy is kept if that was asked for.
 
     Raises:
         UsageError: it cannot be made or written.
     """
-    try:
-        asked.output.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=asked.output.parent, prefix=f".{asked.output.name}.checkpoint."))
-    except OSError as error:
-        raise UsageError(f"{asked.output}: cannot be written: {error.strerror}; choose another place") from error
-    try:
+    with work.scratch() as scratch:
         folder = scratch / asked.output.name
-        folder.mkdir()
-        yield folder
-        if asked.save_checkpoint is not None:
-            asked.save_checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(folder, asked.save_checkpoint, dirs_exist_ok=True)
-    except (OSError, SafetensorError) as error:
-        raise UsageError(
-            f"{asked.output}: its checkpoint cannot be written: {getattr(error, 'strerror', None) or error}. Make "
-            "room, then repeat the command: the training itself is done and kept"
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            folder.mkdir()
+            yield folder
+            if asked.save_checkpoint is not None:
+                asked.save_checkpoint.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copytree(folder, asked.save_checkpoint, dirs_exist_ok=True)
+        except (OSError, SafetensorError) as error:
+            raise UsageError(
+                f"{asked.output}: its checkpoint cannot be written: {getattr(error, 'strerror', None) or error}. Make "
+                "room, then repeat the command: the training itself is done and kept"
+            ) from error
 
 
 def describe_export(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,9 @@ from routing_service.training.report import (
     QUANTILE_LEVELS,
     RESAMPLES,
     apgr_intervals,
+    closing_lines,
     mean_with_interval,
+    serving_config,
     shown,
     traffic_quantiles,
     with_interval,
@@ -42,8 +43,7 @@ class FinetuneReport:
     @property
     def config(self) -> str:
         """The configuration that serves the artifact: three lines of YAML."""
-        kind, folder = self.manifest.type, json.dumps(str(self.output.resolve()))
-        return f"default_router: {kind}\nrouters:\n  {kind}: {{type: {kind}, artifact: {folder}}}"
+        return serving_config(self.manifest.type, self.output)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -70,13 +70,8 @@ class FinetuneReport:
         ]
         by_source = found["apgr_by_source"].items() if len(found["apgr_by_source"]) > 2 else ()
         lines += [f"  {name}: APGR {shown(numbers)}" for name, numbers in by_source]
-        lines += [
-            f"benchmark {name}: overlap {record['overlap']} ({record['overlapping_rows']:,} rows)"
-            for name, record in self.manifest.provenance.get("benchmarks", {}).items()
-        ]
-        return "\n".join(
-            [*lines, "to serve it, put this into a file and give it to `routing-service serve --config`:", self.config]
-        )
+        benchmarks = self.manifest.provenance.get("benchmarks", {})
+        return "\n".join([*lines, *closing_lines(benchmarks, "rows", self.config)])
 
 
 def run_metrics(best: RunState) -> dict[str, Any]:

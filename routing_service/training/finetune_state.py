@@ -8,7 +8,6 @@ lowest validation loss. Each takes its name only once it is whole. Nothing is un
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -124,19 +123,9 @@ class FinetuneWork(Work):
             return progress
 
     def _write(self, name: str, tensors: Tensors, progress: RunState) -> None:
-        path, part = self.folder / name, self.folder / f"part.{name}"
-        try:
+        with self.writing(name) as path:
             # Straight to the file: the state of a large model is too large to be in memory a second time.
-            save_file(tensors, str(part), {STATE: json.dumps(asdict(progress))})
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            part.replace(path)
-        except (OSError, SafetensorError) as error:
-            part.unlink(missing_ok=True)
-            raise UsageError(
-                f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}. Make room, then repeat "
-                "the command: it goes on from what was saved before"
-            ) from error
+            save_file(tensors, str(path), {STATE: json.dumps(asdict(progress))})
 
 
 def trained_weights(model: Any) -> Tensors:

@@ -5,6 +5,7 @@ The model, its loss and its noise are RouteLLM's (see `mf_model`). What differs 
 - Embeddings are computed on this machine, by the encoder that goes into the artifact: static word vectors, or an
   encoder of the caller's. RouteLLM asks OpenAI for them.
 - The models are those of the data, and any two of them can be asked about.
+- Learning rate, noise and stopping are another recipe (see `mf_fit`).
 - A tie is a target of one half, and a difference in score a target in between. RouteLLM drops ties, as `drop_ties`
   does; the win rate then is the chance to win given that there is a winner.
 - After training, log-odds are divided by one temperature, the best on the validation battles of the pair. A win rate
@@ -39,11 +40,10 @@ from routing_service.training.mf_encoder import copy_encoder, embed, write_word_
 from routing_service.training.mf_fit import Fit, Recipe, best_slope, epochs_done, fit
 from routing_service.training.mf_model import Float32, logit_differences
 from routing_service.training.mf_report import MatrixFactorizationReport, calibration_table, validation_metrics
-from routing_service.training.preferences import Names
+from routing_service.training.preferences import Names, as_names, sides
 from routing_service.training.progress import Progress, terminal_progress
 from routing_service.training.self_test import SELF_TEST_PROMPTS
-from routing_service.training.sources import DEFAULT_STRONG, DEFAULT_WEAK
-from routing_service.training.splits import Overlap
+from routing_service.training.splits import Overlap, command_options
 from routing_service.training.work import Work, work_folder
 
 EMBEDDINGS = "embeddings.safetensors"
@@ -92,8 +92,7 @@ class Request:
         """The battles, as `mf_data.read_battle_set` gives them."""
         return read_battle_set(
             self.data,
-            _names(self.strong_model, DEFAULT_STRONG),
-            _names(self.weak_model, DEFAULT_WEAK),
+            sides(self.strong_model, self.weak_model),
             report_on=self.report_on,
             overlap=self.overlap,
             drop_ties=self.drop_ties,
@@ -115,9 +114,8 @@ class Request:
         options = f"--data {' '.join(path.name for path in self.data)} --output DIR --seed {self.seed}"
         options += f" --validation-share {self.validation_share:g}"
         for name, given in (("strong-model", self.strong_model), ("weak-model", self.weak_model)):
-            options += f" --{name} {' '.join(_names(given, ''))}" if given else ""
-        options += f" --report-on {' '.join(path.name for path in self.report_on)}" if self.report_on else ""
-        options += f" --{self.overlap}-overlap" if self.report_on and self.overlap is not Overlap.REFUSE else ""
+            options += f" --{name} {' '.join(as_names(given))}" if given else ""
+        options += command_options(self.report_on, self.overlap)
         options += " --drop-ties" if self.drop_ties else ""
         options += " --encoder DIR" if self.encoder else ""
         changed = {key: value for key, value in asdict(self.recipe).items() if value != getattr(Recipe(), key)}
@@ -182,10 +180,6 @@ def train(
         )
     work.discard()
     return MatrixFactorizationReport(request.output, manifest, len(battles.rows), resumed)
-
-
-def _names(given: Names | None, default: str) -> tuple[str, ...]:
-    return (default,) if not given else (given,) if isinstance(given, str) else tuple(given)
 
 
 @contextmanager

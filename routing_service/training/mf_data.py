@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,11 @@ import numpy.typing as npt
 from routing_service.errors import UsageError, unknown_name
 from routing_service.routers.base import ModelPair
 from routing_service.training.battles import Battle, load_battles
-from routing_service.training.examples import near_duplicate_groups
 from routing_service.training.files import DataFile
 from routing_service.training.mf_model import Battles
-from routing_service.training.preferences import Names
+from routing_service.training.preferences import Sides
 from routing_service.training.sources import source_of
-from routing_service.training.splits import Overlap, Split, keep_apart
+from routing_service.training.splits import Overlap, Split, held_out, keep_apart
 
 # With fewer, validation could not tell a router from a coin.
 FEWEST_BATTLES, FEWEST_VALIDATION = 200, 20
@@ -77,8 +75,7 @@ class BattleSet:
 
 def read_battle_set(
     data: Sequence[Path],
-    strong: Sequence[str],
-    weak: Sequence[str],
+    sides: Sides,
     *,
     report_on: Sequence[Path],
     overlap: Overlap,
@@ -92,29 +89,29 @@ def read_battle_set(
         UsageError: the data cannot be read, holds a benchmark's prompts, does not know the pair, or is too little or
             too uniform to learn from.
     """
-    names: list[Names] = [strong, weak]
-    pair = ModelPair(strong[0], weak[0])
-    if pair.strong == pair.weak:
-        raise UsageError(f"the strong and the weak model are both {pair.strong!r}; name two different ones")
-    found = load_battles(data, names)
+    pair = sides.pair
+    found = load_battles(data, sides)
     split = keep_apart(found.battles, report_on, overlap, found.files)
     rows = [row for row in split.rows if not drop_ties or row.outcome != 0.5]
     _check(rows, sum(file.without_pair for file in found.files), len(split.rows) - len(rows))
-    held_out = _held_out(rows, validation_share, seed)
-    models = sorted({name for row, out in zip(rows, held_out, strict=True) if not out for name in _sides(row)})
+    validates = np.array(held_out([row.prompt for row in rows], validation_share, seed), bool)
+    models = sorted({name for row, out in zip(rows, validates, strict=True) if not out for name in _sides(row)})
     for name in pair:
         if name not in models:
             raise UsageError(f"--data: {unknown_name('model of the data', name, models)} Name the pair as it is there.")
     known = set(models)
     kept = [number for number, row in enumerate(rows) if known.issuperset(_sides(row))]
-    rows, held_out = [rows[number] for number in kept], held_out[kept]
-    if held_out.sum() < FEWEST_VALIDATION or len({rows[number].outcome for number in np.flatnonzero(held_out)}) == 1:
+    rows, validates = [rows[number] for number in kept], validates[kept]
+    validation = [rows[number] for number in np.flatnonzero(validates)]
+    asked = len({row.prompt for row in validation})
+    if asked < FEWEST_VALIDATION or len({_of_pair(row)[1] for row in validation}) == 1:
         raise UsageError(
-            f"a validation share of {validation_share:g} leaves {int(held_out.sum())} battles to validate on; at least "
-            f"{FEWEST_VALIDATION}, with more than one outcome, are needed: raise --validation-share, or add rows"
+            f"a validation share of {validation_share:g} leaves {len(validation)} battles over {asked} prompts to "
+            f"validate on; at least {FEWEST_VALIDATION} prompts, with more than one outcome, are needed: raise "
+            "--validation-share, or add prompts"
         )
     prompts = list(dict.fromkeys(row.prompt for row in rows))
-    return BattleSet(rows, _arrays(rows, prompts, models), prompts, models, held_out, pair, found.files, split)
+    return BattleSet(rows, _arrays(rows, prompts, models), prompts, models, validates, pair, found.files, split)
 
 
 def _sides(row: Battle) -> tuple[str, str]:
@@ -133,13 +130,10 @@ def _arrays(rows: Sequence[Battle], prompts: Sequence[str], models: Sequence[str
     )
 
 
-def _held_out(rows: Sequence[Battle], share: float, seed: int) -> npt.NDArray[np.bool_]:
-    prompts = list(dict.fromkeys(row.prompt for row in rows))
-    chosen = {}
-    for prompt, group in zip(prompts, near_duplicate_groups(prompts), strict=True):
-        digest = hashlib.sha256(f"{seed}|validation|{group}".encode()).digest()
-        chosen[prompt] = int.from_bytes(digest[:8], "big") < share * 2**64
-    return np.array([chosen[row.prompt] for row in rows], bool)
+def _of_pair(row: Battle) -> tuple[tuple[str, str], float]:
+    """A battle's models in order, and the outcome for the first of them: who stands first in the row means nothing."""
+    a, b = _sides(row)
+    return ((a, b), row.outcome) if a < b else ((b, a), 1 - row.outcome)
 
 
 def _check(rows: Sequence[Battle], without_pair: int, ties: int) -> None:
@@ -150,6 +144,11 @@ def _check(rows: Sequence[Battle], without_pair: int, ties: int) -> None:
             f"--data has {len(rows)} usable battles{others}. At least {FEWEST_BATTLES} are needed: add rows that score "
             "two or more models"
         )
-    outcomes = {row.outcome for row in rows}
-    if outcomes == {0.5}:
+    if {row.outcome for row in rows} == {0.5}:
         raise UsageError(f"--data has nothing but ties in all {len(rows)} battles, so there is nothing to learn")
+    results = {_of_pair(row) for row in rows}
+    if len(results) == len({models for models, _ in results}):
+        raise UsageError(
+            f"--data has, in {len(rows)} battles, one and the same outcome whenever two models meet, so there is "
+            "nothing to learn from the prompts. Add battles that ended otherwise"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,9 @@ from routing_service.training.report import (
     Float64,
     apgr_intervals,
     by_source,
+    closing_lines,
     mean_with_interval,
+    serving_config,
     shown,
     traffic_quantiles,
 )
@@ -52,7 +53,7 @@ class MatrixFactorizationReport:
     @property
     def config(self) -> str:
         """The configuration that serves the artifact: three lines of YAML."""
-        return f"default_router: mf\nrouters:\n  mf: {{type: mf, artifact: {json.dumps(str(self.output.resolve()))}}}"
+        return serving_config("mf", self.output)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -87,13 +88,8 @@ class MatrixFactorizationReport:
             f"{each['battles']:,} battles"
             for name, each in found["by_source"].items()
         ]
-        lines += [
-            f"benchmark {name}: overlap {record['overlap']} ({record['overlapping_rows']:,} battles)"
-            for name, record in self.manifest.provenance.get("benchmarks", {}).items()
-        ]
-        return "\n".join(
-            [*lines, "to serve it, put this into a file and give it to `routing-service serve --config`:", self.config]
-        )
+        benchmarks = self.manifest.provenance.get("benchmarks", {})
+        return "\n".join([*lines, *closing_lines(benchmarks, "battles", self.config)])
 
 
 def validation_metrics(battles: BattleSet, logits: Float64, seed: int) -> dict[str, Any]:

@@ -10,18 +10,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from routing_service.artifacts.manifest import file_entry
+from routing_service.errors import UsageError
+from routing_service.routers.base import ModelPair
 from routing_service.training.examples import Example, LeakGuard
-from routing_service.training.files import DataFile, discover
+from routing_service.training.files import DataFile, discover, labels
 from routing_service.training.routellm_folders import BENCHMARKS, dev_rows, held_out_prompts, response_files
 from routing_service.training.rows import BattleRow, ScoreRow, read_rows
-from routing_service.training.sources import OWN_SOURCE, SOURCES, Source, canonical_model, source_of
+from routing_service.training.sources import (
+    DEFAULT_STRONG,
+    DEFAULT_WEAK,
+    OWN_SOURCE,
+    SOURCES,
+    Source,
+    canonical_model,
+    source_of,
+)
 
-__all__ = ["DataFile", "Names", "PreferenceData", "load_preferences"]
+# With fewer prompts, held-out ones could not tell a router from a coin.
+FEWEST_PROMPTS = 200
 
 Names = str | Sequence[str]
 """A model, or several that stand for one side of the pair; the first is what decisions will name."""
+
+
+class Sides(NamedTuple):
+    """The names of the strong and of the weak model, at least one each; decisions name the first."""
+
+    strong: tuple[str, ...]
+    weak: tuple[str, ...]
+
+    @property
+    def pair(self) -> ModelPair:
+        """The names that decisions will give."""
+        return ModelPair(self.strong[0], self.weak[0])
 
 
 @dataclass(slots=True)
@@ -32,10 +56,20 @@ class PreferenceData:
     files: list[DataFile] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    strong: tuple[str, ...]
-    weak: tuple[str, ...]
+def sides(strong: Names | None, weak: Names | None) -> Sides:
+    """The two sides by the names given, the default pair's where none is.
+
+    Raises:
+        UsageError: a model is on both sides.
+    """
+    found = Sides(as_names(strong or DEFAULT_STRONG), as_names(weak or DEFAULT_WEAK))
+    weak_models = {canonical_model(name) for name in found.weak}
+    if both := [name for name in found.strong if canonical_model(name) in weak_models]:
+        raise UsageError(
+            f"the strong and the weak model are both {both[0]!r}; name two different ones with --strong-model, "
+            "--weak-model"
+        )
+    return found
 
 
 def load_preferences(paths: Sequence[Path], strong: Names, weak: Names) -> PreferenceData:
@@ -48,22 +82,45 @@ def load_preferences(paths: Sequence[Path], strong: Names, weak: Names) -> Prefe
         UsageError: a path is missing or of no known kind, or a row is malformed; it says where, and how to mend it.
     """
     files, folders = discover(paths)
-    pair = _Pair(_as_names(strong), _as_names(weak))
+    pair = Sides(as_names(strong), as_names(weak))
     guard = LeakGuard(prompt for folder in folders.values() for prompt in held_out_prompts(folder))
     data = PreferenceData()
-    for path in files:
-        _read_file(path, pair, guard, data)
+    for path, label in labels(files).items():
+        _read_file(path, label, pair, guard, data)
     for name in BENCHMARKS:
         if name in folders:
             _read_benchmark(name, folders[name], pair, guard, data)
     return data
 
 
-def _as_names(names: Names) -> tuple[str, ...]:
+def check_examples(examples: Sequence[Example], files: Sequence[DataFile], pair: ModelPair) -> None:
+    """Refuse what nothing can be learnt from.
+
+    Raises:
+        UsageError: there are too few prompts, or they all ended alike.
+    """
+    prompts = len({example.prompt for example in examples})
+    if prompts < FEWEST_PROMPTS:
+        distinct = f" over {prompts} different prompts" if prompts < len(examples) else ""
+        without = sum(file.without_pair for file in files)
+        others = f"; {without} more rows have no outcome for {pair.strong!r} and {pair.weak!r}" if without else ""
+        raise UsageError(
+            f"--data has {len(examples)} usable rows{distinct}{others}. At least {FEWEST_PROMPTS} different prompts "
+            "are needed: add rows, or name the models that the rows score with --strong-model and --weak-model."
+        )
+    if len({example.target for example in examples}) == 1:
+        raise UsageError(
+            f"--data has the same outcome in all {len(examples)} rows, so there is nothing to learn. "
+            "Add rows in which the other model did better, or swap --strong-model and --weak-model."
+        )
+
+
+def as_names(names: Names) -> tuple[str, ...]:
+    """One name or several as several."""
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _read_benchmark(name: str, folder: Path, pair: _Pair, guard: LeakGuard, data: PreferenceData) -> None:
+def _read_benchmark(name: str, folder: Path, pair: Sides, guard: LeakGuard, data: PreferenceData) -> None:
     source = SOURCES[name]
     for file in response_files(folder):
         record = DataFile(f"{name}/{file.name}", file_entry(file).sha256, source.license)
@@ -79,10 +136,10 @@ def _read_benchmark(name: str, folder: Path, pair: _Pair, guard: LeakGuard, data
             data.examples.append(Example(row.prompt, target, name, row.group, source.weight, where))
 
 
-def _read_file(path: Path, pair: _Pair, guard: LeakGuard, data: PreferenceData) -> None:
-    record = DataFile(path.name, file_entry(path).sha256, OWN_SOURCE.license)
+def _read_file(path: Path, label: str, pair: Sides, guard: LeakGuard, data: PreferenceData) -> None:
+    record = DataFile(label, file_entry(path).sha256, OWN_SOURCE.license)
     data.files.append(record)
-    rows = list(read_rows(path))
+    rows = list(read_rows(path, label))
     shares = are_shares(rows)
     for row in rows:
         record.rows += 1
@@ -114,7 +171,7 @@ def are_shares(rows: Sequence[ScoreRow | BattleRow]) -> bool:
     return all(0 <= score <= 1 for row in rows if isinstance(row, ScoreRow) for score in row.scores.values())
 
 
-def _battle_target(row: BattleRow, pair: _Pair) -> float | None:
+def _battle_target(row: BattleRow, pair: Sides) -> float | None:
     sides = [{canonical_model(name) for name in names} for names in (pair.strong, pair.weak)]
     a, b = canonical_model(row.model_a), canonical_model(row.model_b)
     if a in sides[0] and b in sides[1]:
@@ -124,7 +181,7 @@ def _battle_target(row: BattleRow, pair: _Pair) -> float | None:
     return None
 
 
-def _score_gap(scores: dict[str, float], source: Source, pair: _Pair) -> float | None:
+def _score_gap(scores: dict[str, float], source: Source, pair: Sides) -> float | None:
     by_name = {canonical_model(name): score for name, score in scores.items()}
     sides = []
     for models, stand_ins in ((pair.strong, source.strong), (pair.weak, source.weak)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -90,6 +92,25 @@ def shown(numbers: Iterable[float | None]) -> str:
     """What `with_interval` gives, for people."""
     value, low, high = ("undefined" if number is None else f"{number:.3f}" for number in numbers)
     return f"{value} [{low}, {high}]"
+
+
+def serving_config(kind: str, folder: Path) -> str:
+    """The configuration that serves an artifact: three lines of YAML."""
+    return (
+        f"default_router: {kind}\nrouters:\n  {kind}: {{type: {kind}, artifact: {json.dumps(str(folder.resolve()))}}}"
+    )
+
+
+def closing_lines(benchmarks: Mapping[str, Mapping[str, Any]], what: str, config: str) -> list[str]:
+    """How a report for people ends: what was done about benchmarks, counted in `what`, and how to serve it."""
+    return [
+        *(
+            f"benchmark {name}: overlap {record['overlap']} ({record['overlapping_rows']:,} {what})"
+            for name, record in benchmarks.items()
+        ),
+        "to serve it, put this into a file and give it to `routing-service serve --config`:",
+        config,
+    ]
 
 
 def _metrics(win_rates: Float64, targets: Float64, folds: npt.NDArray[np.int64]) -> dict[str, Any]:

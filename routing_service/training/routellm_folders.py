@@ -7,22 +7,42 @@ out.
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from routing_service.errors import UsageError
+from routing_service.evals.routellm_files import (
+    LONGEST_FIELD,
+    PROMPT,
+    QUESTIONS,
+    RIGHT,
+    contaminated_prompts,
+    csv_rows,
+    json_lines,
+    names,
+    question_turns,
+)
 from routing_service.training.examples import in_dev_half
 from routing_service.training.sources import canonical_model
 
+__all__ = [
+    "BENCHMARKS",
+    "LONGEST_FIELD",
+    "MT_BENCH",
+    "BenchmarkRow",
+    "BenchmarkScores",
+    "benchmark_folders",
+    "contaminated_prompts",
+    "dev_rows",
+    "dev_score_rows",
+    "evaluation_prompts",
+    "held_out_prompts",
+    "response_files",
+]
+
 BENCHMARKS = ("mmlu", "gsm8k")
 MT_BENCH = "mt_bench"
-_TRUTH = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
-# Responses may be pages long; the csv module's own limit is 128 KiB a field.
-LONGEST_FIELD = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +74,7 @@ def benchmark_folders(path: Path) -> dict[str, Path]:
     return {
         name: folder
         for name, folder in candidates.items()
-        if (name in BENCHMARKS and response_files(folder)) or (folder / "question.jsonl").is_file()
+        if (name in BENCHMARKS and response_files(folder)) or (folder / QUESTIONS).is_file()
     }
 
 
@@ -64,98 +84,77 @@ def response_files(folder: Path) -> list[Path]:
 
 
 def dev_rows(folder: Path, file: Path, strong: str, weak: str) -> Iterator[BenchmarkRow]:
-    """The rows of one file that may be trained on: the dev half, without contaminated prompts."""
-    return (row for row in _rows(folder, file, strong, weak) if in_dev_half(row.prompt))
+    """The rows of one file that may be trained on: the dev half, without contaminated prompts.
+
+    Raises:
+        UsageError: the file cannot be read, or lacks a prompt or one of the pair; says which line.
+    """
+    contaminated = contaminated_prompts(folder)
+    group = file.stem.removeprefix("mmlu_").removesuffix("_responses")
+    for line, record in csv_rows(file):
+        prompt = record.get(PROMPT)
+        cells = {canonical_model(name): value for name, value in record.items()}
+        on_strong, on_weak = (_right(cells.get(canonical_model(model))) for model in (strong, weak))
+        if prompt is None or on_strong is None or on_weak is None:
+            lacking = PROMPT if prompt is None else strong if on_strong is None else weak
+            raise UsageError(
+                f"{file}:{line}: no usable value for {lacking!r}. The file needs the columns {PROMPT!r}, {strong!r} "
+                f"and {weak!r}, with True or False for the models; name the pair with --strong-model and --weak-model."
+            )
+        if in_dev_half(prompt) and prompt not in contaminated:
+            yield BenchmarkRow(prompt, group, on_strong, on_weak, line)
 
 
 def dev_score_rows(folder: Path, file: Path) -> Iterator[BenchmarkScores]:
     """As `dev_rows`, with the scores of every model: the columns that hold nothing but True and False."""
     contaminated = contaminated_prompts(folder)
-    records = list(_records(file))
+    records = list(_prompt_rows(file))
     models = [
         name
-        for name in (records[0][1] if records else ())
-        if name != "prompt" and all(str(record[name]).strip().lower() in _TRUTH for _, record in records)
+        for name in (records[0][2] if records else ())
+        if name != PROMPT and all(_right(record[name]) is not None for _, _, record in records)
     ]
-    for line, record in records:
-        if in_dev_half(record["prompt"]) and record["prompt"] not in contaminated:
-            scores = {name: _TRUTH[record[name].strip().lower()] for name in models}
-            yield BenchmarkScores(record["prompt"], scores, line)
-
-
-def audit_rows(folder: Path, file: Path, strong: str, weak: str) -> Iterator[BenchmarkRow]:
-    """The rows of one file that are reported on, never trained or tuned on. For `benchmarks/quality.py` only."""
-    return (row for row in _rows(folder, file, strong, weak) if not in_dev_half(row.prompt))
+    for line, prompt, record in records:
+        if in_dev_half(prompt) and prompt not in contaminated:
+            yield BenchmarkScores(prompt, {name: RIGHT[_normal(record[name])] for name in models}, line)
 
 
 def held_out_prompts(folder: Path) -> Iterator[str]:
     """Texts that training data must not contain: the audit half of MMLU or GSM8K, and every turn of MT-Bench."""
     for file in response_files(folder):
-        for _, record in _records(file):
-            prompt = record.get("prompt")
-            if prompt is not None and not in_dev_half(prompt):
-                yield prompt
-    questions = folder / "question.jsonl"
-    if questions.is_file():
-        for record in _json_lines(questions):
-            yield from record["turns"]
+        yield from (prompt for _, prompt, _ in _prompt_rows(file) if not in_dev_half(prompt))
+    yield from (turn for _, turns in _questions(folder) for turn in turns)
 
 
 def evaluation_prompts(folder: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What a benchmark asks, without contaminated prompts: FILE:LINE and the text, or the turns, of each item."""
     contaminated = contaminated_prompts(folder)
     for file in response_files(folder):
-        for line, record in _records(file):
-            if record["prompt"] not in contaminated:
-                yield f"{file.name}:{line}", (record["prompt"],)
-    questions = folder / "question.jsonl"
-    if questions.is_file():
-        for line, record in enumerate(_json_lines(questions), 1):
-            if not contaminated.intersection(record["turns"]):
-                yield f"{questions.name}:{line}", tuple(record["turns"])
+        for line, prompt, _ in _prompt_rows(file):
+            if prompt not in contaminated:
+                yield f"{file.name}:{line}", (prompt,)
+    for line, turns in _questions(folder):
+        if not contaminated.intersection(turns):
+            yield f"{QUESTIONS}:{line}", turns
 
 
-def contaminated_prompts(folder: Path) -> set[str]:
-    """Prompts that RouteLLM leaves out as contaminated; empty where the folder has no such list."""
-    path = folder / "contaminated_prompts.jsonl"
-    return {record["eval_prompt"] for record in _json_lines(path)} if path.is_file() else set()
+def _prompt_rows(file: Path) -> Iterator[tuple[int, str, dict[str, str | None]]]:
+    for line, record in csv_rows(file):
+        prompt = record.get(PROMPT)
+        if prompt is None:
+            raise UsageError(f"{file}:{line}: has no {PROMPT!r}; columns: {names(record)}")
+        yield line, prompt, record
 
 
-def _rows(folder: Path, file: Path, strong: str, weak: str) -> Iterator[BenchmarkRow]:
-    contaminated = contaminated_prompts(folder)
-    group = file.stem.removeprefix("mmlu_").removesuffix("_responses")
-    for line, record in _records(file):
-        columns = {canonical_model(name): value for name, value in record.items() if isinstance(name, str)}
-        try:
-            on_strong, on_weak = (
-                _TRUTH[str(columns[canonical_model(model)]).strip().lower()] for model in (strong, weak)
-            )
-            prompt = record["prompt"]
-        except KeyError as error:
-            raise UsageError(
-                f"{file}, line {line}: no usable value for {error}. The file needs the columns 'prompt', {strong!r} "
-                f"and {weak!r}, with True or False for the models; name the pair with --strong-model and --weak-model."
-            ) from error
-        if prompt not in contaminated:
-            yield BenchmarkRow(prompt, group, on_strong, on_weak, line)
+def _questions(folder: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+    path = folder / QUESTIONS
+    if path.is_file():
+        yield from ((line, question_turns(question, path, line)) for line, question in json_lines(path))
 
 
-def _records(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    csv.field_size_limit(LONGEST_FIELD)
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            for record in reader:
-                yield reader.line_num, record
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{file} cannot be read as UTF-8 CSV: {error}. Save it again as UTF-8 CSV.") from error
+def _right(cell: str | None) -> float | None:
+    return RIGHT.get(_normal(cell))
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise UsageError(
-                f"{path}, line {number}: not JSON ({error}). Each line must be one JSON object."
-            ) from error
+def _normal(cell: str | None) -> str:
+    return (cell or "").strip().lower()

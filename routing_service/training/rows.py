@@ -1,8 +1,8 @@
 """Rows of preference data: the scores that several models got on a prompt, or a battle between two of them.
 
 A battle has the columns of lmsys-arena-human-preference-55k: `model_a`, `model_b` and the outcome as
-`winner_model_a`, `winner_model_b`, `winner_tie` (1 beside 0), or as `winner`, one of `model_a`, `model_b`, `tie` and
-`tie (bothbad)`. Its prompt is a text, or a JSON list of turns of which the first is read.
+`winner_model_a`, `winner_model_b`, `winner_tie` (1 beside 0), or as `winner`, one of `model_a`, `model_b`, `tie`,
+`tie (bothbad)` and `both_bad`. Its prompt is a text, or a JSON list of turns of which the first is read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from routing_service.training.files import malformed, read_raw_rows
 
-WINNERS = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie (bothbad)": 0.5, "bothbad": 0.5}
+WINNERS = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie (bothbad)": 0.5, "both_bad": 0.5, "bothbad": 0.5}
 FLAGS = {"winner_model_a": 1.0, "winner_model_b": 0.0, "winner_tie": 0.5}
 COLUMNS = ("prompt", "scores", "source", "group", "model_a", "model_b", "winner", *FLAGS)
 
@@ -48,16 +48,17 @@ class BattleRow:
     outcome: float
 
 
-def read_rows(path: Path) -> Iterator[ScoreRow | BattleRow]:
-    """The rows of a file, in order. A row without a `source` has the file's name as its source.
+def read_rows(path: Path, label: str | None = None) -> Iterator[ScoreRow | BattleRow]:
+    """The rows of a file, in order. A row without a `source` has the file's label as its source: by default its name.
 
     Raises:
         UsageError: the file cannot be read, or a row is malformed; the message says which, and quotes no prompt.
     """
+    label = label or path.name
     for raw in read_raw_rows(path, COLUMNS):
         try:
-            yield _parse(raw.values, path.name, f"{path.name}:{raw.place.split(' ')[1]}")
-        except (ValueError, TypeError) as error:
+            yield _parse(raw.values, label, f"{label}:{raw.place.split(' ')[1]}")
+        except (ValueError, TypeError, OverflowError) as error:
             raise malformed(path, raw.place, error) from error
 
 
@@ -107,13 +108,13 @@ def _model(values: dict[str, Any], column: str) -> str:
 def _outcome(values: dict[str, Any]) -> float:
     if values.get("winner") is not None:
         name = values["winner"]
-        if not isinstance(name, str) or name not in WINNERS:
+        if not isinstance(name, str) or (winner := name.strip().lower()) not in WINNERS:
             raise ValueError(f"'winner' must be one of {', '.join(map(repr, WINNERS))}")
-        return WINNERS[name]
+        return WINNERS[winner]
     flags = {name: values[name] for name in FLAGS if values.get(name) is not None}
     try:
         set_ones = [name for name, value in flags.items() if _flag(value)]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("the winner columns must hold 1 or 0") from None
     if len(set_ones) > 1 or not {"winner_model_a", "winner_model_b"} <= flags.keys():
         raise ValueError("must have one outcome: 'winner', or one 1 in winner_model_a, winner_model_b, winner_tie")
@@ -144,5 +145,7 @@ def _scores(scores: object) -> dict[str, float]:
     there = {str(name): score for name, score in scores.items() if score is not None}
     for name, score in there.items():
         if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-            raise ValueError(f"the score of {name!r} must be a finite number, not {score!r}")
+            # A text there may be an answer, or the prompt.
+            given = repr(score) if isinstance(score, bool | float) else f"a {type(score).__name__}"
+            raise ValueError(f"the score of {name!r} must be a finite number, not {given}")
     return there

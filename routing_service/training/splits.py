@@ -1,8 +1,10 @@
-"""Keeps training data apart from the benchmarks that a router will be reported on.
+"""Keeps training data apart from the benchmarks that a router will be reported on, and from what it is validated on.
 
 A benchmark is a folder in RouteLLM's layout, or a file of rows with a `prompt`. No row that asks what one of its
 prompts asks may be learnt from: a training stops there, unless it is told to leave such rows out, or to learn from them
 all the same. What was done is kept in the manifest's `provenance.benchmarks`, for whoever reads a figure later.
+
+Validation rows are a share of the prompts, with all that are nearly the same on one side.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from routing_service.errors import UsageError
+from routing_service.training.examples import near_duplicate_groups
 from routing_service.training.files import DATA_SUFFIXES, DataFile, discover, malformed, read_raw_rows
 from routing_service.training.overlap import NO_MATCH, OverlapIndex
 from routing_service.training.routellm_folders import MT_BENCH, evaluation_prompts
@@ -135,9 +138,27 @@ def keep_apart(
     dropped = {rows[row].where for row in np.flatnonzero(taken).tolist()}
     by_file = Counter(where.rpartition(":")[0] for where in dropped)
     for file in files:
-        file.overlap = by_file.pop(file.name, 0)
+        file.overlap = by_file[file.name]
         file.used -= file.overlap
     return Split([row for row, drop in zip(rows, taken.tolist(), strict=True) if not drop], records)
+
+
+def command_options(report_on: Sequence[Path], overlap: Overlap) -> str:
+    """The options of a command that say so, without folders, each after a space."""
+    if not report_on:
+        return ""
+    options = f" --report-on {' '.join(path.name for path in report_on)}"
+    return options + ("" if overlap is Overlap.REFUSE else f" --{overlap}-overlap")
+
+
+def held_out(prompts: Sequence[str], share: float, seed: int) -> list[bool]:
+    """Which rows only validate: about `share` of the groups of near-duplicates, the same ones for the same seed."""
+    distinct = list(dict.fromkeys(prompts))
+    chosen = {}
+    for prompt, group in zip(distinct, near_duplicate_groups(distinct), strict=True):
+        digest = hashlib.sha256(f"{seed}|validation|{group}".encode()).digest()
+        chosen[prompt] = int.from_bytes(digest[:8], "big") < share * 2**64
+    return [chosen[prompt] for prompt in prompts]
 
 
 def load_benchmarks(paths: Sequence[Path]) -> list[Benchmark]:

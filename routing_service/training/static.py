@@ -14,32 +14,30 @@ import numpy.typing as npt
 
 from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.artifacts.writing import check_output, write_artifact
-from routing_service.errors import UsageError
 from routing_service.routers.static import PAD_ID, StaticRouter
 from routing_service.routers.static_text import StaticTextEncoder, pad_ids
 from routing_service.training import static_model
 from routing_service.training.embeddings import Embeddings, load_embeddings
 from routing_service.training.examples import Example
 from routing_service.training.gbm_onnx import tree_attributes
-from routing_service.training.preferences import DataFile, Names, PreferenceData, load_preferences
+from routing_service.training.preferences import Names, PreferenceData, Sides, check_examples, load_preferences, sides
 from routing_service.training.progress import Progress, terminal_progress
 from routing_service.training.report import (
     QUANTILE_LEVELS,
     Float64,
     apgr_intervals,
     benchmark_metrics,
+    closing_lines,
+    serving_config,
     shown,
     traffic_quantiles,
 )
 from routing_service.training.self_test import SELF_TEST_PROMPTS
-from routing_service.training.sources import DEFAULT_STRONG, DEFAULT_WEAK
-from routing_service.training.splits import Overlap, keep_apart
+from routing_service.training.splits import Overlap, command_options, keep_apart
 from routing_service.training.static_features import features, graph_columns, piece_classes
 from routing_service.training.static_graph import build_graph
 
 MAX_TOKENS = 512
-# With fewer, a router's cross-validation could not tell it from a coin.
-FEWEST_EXAMPLES = 200
 LICENSE = "Apache-2.0 AND MIT"
 SELF_TEST_TOLERANCE = 1e-4
 MODEL_NAME, TOKENIZER_NAME = "model.onnx", "tokenizer.json"
@@ -60,9 +58,14 @@ class TrainingReport:
     intervals: dict[str, list[float | None]]
     benchmarks: dict[str, dict[str, Any]]
 
+    @property
+    def config(self) -> str:
+        """The configuration that serves the artifact: three lines of YAML."""
+        return serving_config("static", self.output)
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        return {**asdict(self), "output": str(self.output)}
+        return {**asdict(self), "output": str(self.output), "config": self.config}
 
     def __str__(self) -> str:
         """A few lines for people: where the artifact is, and how good it is on prompts that it has not seen."""
@@ -71,14 +74,11 @@ class TrainingReport:
             exact, folds = shown(self.intervals[name]), self.metrics["folds"]
             lines.append(
                 f"  {name}: APGR {_shown(found['apgr_pooled'])} pooled, {exact} on the exact curve, "
-                f"{_shown(found['apgr_mean_of_folds'])} mean of {folds} folds; calibration error "
-                f"{found['calibration_error']:.3f}; {found['prompts']} prompts"
+                f"{_shown(found['apgr_mean_of_folds'])} mean of {folds} folds; log loss {found['log_loss']:.3f} (a "
+                f"constant: {found['log_loss_of_constant']:.3f}), calibration error {found['calibration_error']:.3f}; "
+                f"{found['prompts']} prompts"
             )
-        lines += [
-            f"benchmark {name}: overlap {record['overlap']} ({record['overlapping_rows']:,} rows)"
-            for name, record in self.benchmarks.items()
-        ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *closing_lines(self.benchmarks, "rows", self.config)])
 
 
 def _shown(value: float | None) -> str:
@@ -115,11 +115,11 @@ def train(
         UsageError: the data, the embeddings or the output folder are not usable; the message says how to mend it.
     """
     check_output(output)
-    strong, weak = _names(strong_model, DEFAULT_STRONG), _names(weak_model, DEFAULT_WEAK)
-    preferences = load_preferences(data, strong, weak)
+    named = sides(strong_model, weak_model)
+    preferences = load_preferences(data, *named)
     split = keep_apart(preferences.examples, report_on, overlap, preferences.files)
     examples = split.rows
-    _check_examples(examples, preferences.files, strong[0], weak[0])
+    check_examples(examples, preferences.files, named.pair)
     source = load_embeddings(embeddings)
     intervals: dict[str, list[float | None]] = {}
 
@@ -132,13 +132,17 @@ def train(
         intervals.update(apgr_intervals([example.source for example in examples], targets, scores, seed))
         return Manifest(
             type="static",
-            models={"strong": strong[0], "weak": weak[0]},
+            models=named.pair._asdict(),
             max_tokens=MAX_TOKENS,
             files={name: file_entry(folder / name) for name in (MODEL_NAME, TOKENIZER_NAME)},
             license=LICENSE,
             self_test=_self_test(folder, encoder),
             calibration=calibration,
-            provenance={**_provenance(data, preferences, source, strong, weak, seed), **split.provenance()},
+            provenance={
+                "command": _command(data, named, seed, report_on, overlap),
+                **_provenance(preferences, source, seed),
+                **split.provenance(),
+            },
             metrics=metrics,
         )
 
@@ -210,41 +214,19 @@ def _self_test(folder: Path, encoder: StaticTextEncoder) -> SelfTest:
     return SelfTest(SELF_TEST_TOLERANCE, tuple(SelfTestVector(prompt, round(float(p), 6)) for prompt, p in vectors))
 
 
-def _provenance(
-    paths: Sequence[Path],
-    preferences: PreferenceData,
-    source: Embeddings,
-    strong: tuple[str, ...],
-    weak: tuple[str, ...],
-    seed: int,
-) -> dict[str, Any]:
+def _command(data: Sequence[Path], named: Sides, seed: int, report_on: Sequence[Path], overlap: Overlap) -> str:
+    """The command to repeat it, without folders."""
+    options = f"--data {' '.join(path.name for path in data)} --output DIR --seed {seed}"
+    if named != sides(None, None):
+        options += f" --strong-model {' '.join(named.strong)} --weak-model {' '.join(named.weak)}"
+    return f"routing-service train static {options}{command_options(report_on, overlap)}"
+
+
+def _provenance(preferences: PreferenceData, source: Embeddings, seed: int) -> dict[str, Any]:
     packages = ("lightgbm", "numpy", "onnx", "onnxruntime", "scikit-learn", "tokenizers")
-    names = " ".join(path.name for path in paths)
-    given = f" --strong-model {' '.join(strong)} --weak-model {' '.join(weak)}"
-    pair = "" if (strong, weak) == ((DEFAULT_STRONG,), (DEFAULT_WEAK,)) else given
     return {
-        "command": f"routing-service train static --data {names} --output DIR --seed {seed}{pair}",
         "seed": seed,
         "data": [file.record() for file in preferences.files],
         "embeddings": source.provenance,
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
     }
-
-
-def _names(given: Names | None, default: str) -> tuple[str, ...]:
-    return (default,) if not given else (given,) if isinstance(given, str) else tuple(given)
-
-
-def _check_examples(examples: Sequence[Example], files: Sequence[DataFile], strong: str, weak: str) -> None:
-    without = sum(file.without_pair for file in files)
-    if len(examples) < FEWEST_EXAMPLES:
-        scored = f"; {without} more rows have no score for {strong!r} and {weak!r}" if without else ""
-        raise UsageError(
-            f"--data has {len(examples)} usable rows{scored}. At least {FEWEST_EXAMPLES} are needed: add rows, or name "
-            "the models that the rows score with --strong-model and --weak-model."
-        )
-    if len({example.target for example in examples}) == 1:
-        raise UsageError(
-            f"--data has the same outcome in all {len(examples)} rows, so there is nothing to learn. "
-            "Add rows in which the other model did better, or swap --strong-model and --weak-model."
-        )

@@ -1,13 +1,18 @@
 """The folder in which a training keeps what it has done so far, so that an interrupted one goes on where it was.
 
 `run.json` says what the training was asked to do; a checkpoint is a safetensors file of arrays, with a state as JSON in
-its header. Each file takes its name only when it is whole, and nothing in either is ever unpickled.
+its header. Each file takes its name only when it is whole, and nothing in either is ever unpickled. Until then it is in
+the folder `unfinished`, which is emptied by the next training; the file `lock` keeps out a second one at the same time.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import shutil
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +24,7 @@ import numpy.typing as npt
 from routing_service.errors import UsageError
 
 RUN, CHECKPOINT = "run.json", "checkpoint.safetensors"
+LOCK, UNFINISHED = "lock", "unfinished"
 STATE = "state"
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -38,22 +44,27 @@ class Work:
         restart: throw away what an earlier training left there.
 
     Raises:
-        UsageError: the folder holds something else, or the work of a training that was asked for something else.
+        UsageError: the folder holds something else, the work of a training that was asked for something else, or of
+            one that another process is at.
     """
 
     def __init__(self, folder: Path, asked: Mapping[str, Any], *, restart: bool = False) -> None:
         self.folder = folder
         asked = json.loads(json.dumps(asked))  # as it will be read back
-        if folder.exists() and not (folder / RUN).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and not (folder / RUN).is_file() and not _is_empty(folder):
             raise UsageError(f"{folder} exists and is no training's work; name another folder with --work")
+        with _told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            # Let go of by `discard`, and when this object or the process ends.
+            self._unlock = weakref.finalize(self, os.close, _locked(folder / LOCK))
+            shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         if restart:
-            self.discard()
+            self._delete_files()
         if (folder / RUN).is_file():
             self._check(asked)
         else:
-            with _told(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                _replace(folder / RUN, (json.dumps(asked, indent=2) + "\n").encode())
+            with self.writing(RUN) as path:
+                path.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
 
     def load(self, name: str = CHECKPOINT) -> tuple[Arrays, dict[str, Any]] | None:
         """The arrays and the state that were saved last under a name; None where nothing was.
@@ -82,15 +93,58 @@ class Work:
         from safetensors.numpy import save
 
         data = save({key: np.ascontiguousarray(array) for key, array in arrays.items()}, {STATE: json.dumps(state)})
+        with self.writing(name) as path:
+            path.write_bytes(data)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Where to write a file that takes its name, in place of what had it before, when it is whole.
+
+        Raises:
+            UsageError: it cannot be written, e.g. the disk is full; what was saved before is still there.
+        """
+        from safetensors import SafetensorError
+
+        fresh = self.folder / UNFINISHED / name
+        try:
+            with _told(self.folder):
+                fresh.parent.mkdir(exist_ok=True)
+                try:
+                    yield fresh
+                    with fresh.open("rb") as file:
+                        os.fsync(file.fileno())
+                except SafetensorError as error:  # what it says of a full disk
+                    raise OSError(None, str(error)) from error
+                fresh.replace(self.folder / name)
+        finally:
+            shutil.rmtree(fresh.parent, ignore_errors=True)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A new folder, deleted afterwards, or by the next training where this process is killed.
+
+        Raises:
+            UsageError: it cannot be made.
+        """
+        folder = self.folder / UNFINISHED / "scratch"
         with _told(self.folder):
-            _replace(self.folder / name, data)
+            folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder.parent, ignore_errors=True)
 
     def discard(self) -> None:
         """Delete the folder and its own files; anything else in it is left."""
-        for path in (*self.folder.glob("*.safetensors"), self.folder / RUN):
-            path.unlink(missing_ok=True)
+        self._delete_files()
+        (self.folder / LOCK).unlink(missing_ok=True)
+        self._unlock()
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+    def _delete_files(self) -> None:
+        for path in (*self.folder.glob("*.safetensors"), self.folder / RUN):
+            path.unlink(missing_ok=True)
 
     def _check(self, asked: Mapping[str, Any]) -> None:
         path = self.folder / RUN
@@ -118,14 +172,21 @@ def _told(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _replace(path: Path, data: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.new")
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is in a folder but what a training leaves that was killed as it began."""
+    return folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK, UNFINISHED}
+
+
+def _locked(path: Path) -> int:
+    """The descriptor of a file that this process alone has, until it closes it or ends, however it ends."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        with fresh.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise
+        raise UsageError(
+            f"{path.parent}: another training is at work there; wait for it, or name another --output or --work"
+        ) from error
+    return file

@@ -134,6 +134,21 @@ def test_a_signal_stops_all_even_while_an_answer_streams(start: Callable[..., Ch
     assert (code, err) == (0, "")
 
 
+def test_answers_of_own_endpoints_are_cut_off_without_a_word(start: Callable[..., Chat], tmp_path: Path) -> None:
+    from routing_client.gateway.echo import serve_echo
+
+    endpoints = tmp_path / "gateway.yaml"
+    with serve_echo() as upstream:
+        endpoints.write_text(f'default: {{base_url: "{upstream.base_url}"}}')
+        chat = start("--no-browser", "--gateway-config", endpoints)
+        body = {"model": "gpt-4#endless", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+        with chat.open("/v1/chat/completions", body) as answer:
+            assert answer.readline().startswith(b"data: ")
+            chat.process.send_signal(signal.SIGINT)
+            code, _, err = chat.ended()
+    assert (code, err) == (0, "")
+
+
 def test_when_the_decision_service_dies_all_ends_and_says_so(start: Callable[..., Chat]) -> None:
     chat = start("--no-browser")
     os.kill(chat.children[0], signal.SIGKILL)
@@ -142,11 +157,14 @@ def test_when_the_decision_service_dies_all_ends_and_says_so(start: Callable[...
     assert err == ("routing-service: error: the decision service has ended (exit code -9), and so has the chat\n")
 
 
-def test_when_the_chat_is_killed_the_decision_service_ends_too(start: Callable[..., Chat]) -> None:
-    chat = start("--no-browser")
+def test_when_the_chat_is_killed_nothing_is_left(start: Callable[..., Chat], tmp_path: Path) -> None:
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    chat = start("--no-browser", env={"TMPDIR": str(scratch)})
     assert is_running(chat.children[0])
     chat.process.kill()
     chat.ended()
+    assert not list(scratch.glob("routing-service-*"))
 
 
 def test_stopping_while_the_service_still_starts_leaves_nothing(tmp_path: Path) -> None:
@@ -174,6 +192,21 @@ def test_the_browser_gets_the_pages_address(start: Callable[..., Chat], tmp_path
     assert opened.read_text() == f"{chat.url}\n"
     chat.process.terminate()
     assert chat.ended()[0] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have a screen, or say so in another way")
+def test_without_a_screen_no_text_browser_takes_the_terminal(start: Callable[..., Chat], tmp_path: Path) -> None:
+    # Python finds these by their names when there is no other.
+    opened = tmp_path / "opened"
+    for name in ("www-browser", "links", "elinks", "lynx", "w3m", "xdg-open"):
+        (tmp_path / name).write_text(f"#!/bin/sh\ntouch {opened}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    chat = start(env={"PATH": path, "BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""})
+    chat.told()
+    chat.process.terminate()
+    assert chat.ended()[0] == 0
+    assert not opened.exists()
 
 
 def test_own_endpoints_and_own_routers(start: Callable[..., Chat], config: Path, tmp_path: Path) -> None:
@@ -205,8 +238,15 @@ def test_a_port_that_is_taken_is_told(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         err = complaint(run("chat", "--no-browser", "--port", port))
-    assert f"cannot listen on 127.0.0.1:{port}: address already in use" in err
+    assert f"cannot listen on 127.0.0.1:{port}: address already in use; stop" in err
     assert "--port" in err
+
+
+def test_a_ready_file_that_cannot_be_written_is_told(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "ready"
+    err = complaint(run("chat", "--no-browser", "--port", 0, "--ready-file", path))
+    assert f"--ready-file {path} cannot be written: no such file or directory" in err
+    assert "listen" not in err
 
 
 def test_a_configuration_that_is_wrong_is_told_as_serve_tells_it(run: Run, tmp_path: Path) -> None:

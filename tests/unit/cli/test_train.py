@@ -66,8 +66,12 @@ def test_static_learns_from_battles_and_keeps_benchmarks_apart(
     assert len(report["intervals"]["battles.jsonl"]) == 3
     allowed = run(*command, "--report-on", benchmark, "--allow-overlap")
     assert "benchmark house: overlap allowed (1 rows)" in allowed.out
+    (tmp_path / "routing.yaml").write_text(report["config"])
+    assert allowed.out.endswith(report["config"] + "\n")
+    assert "router static: static" in run("check-config", tmp_path / "routing.yaml").out
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["provenance"]["benchmarks"]["house"]["overlap"] == "allowed"
+    assert manifest["provenance"]["command"].endswith("--report-on house.jsonl --allow-overlap")
 
 
 @pytest.mark.usefixtures("few_rounds")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ def archive(**arrays: Any) -> bytes:
 GOOD = archive(win_rates=RATES, key=np.array(KEY.text))
 
 
+def claiming(count: int) -> bytes:
+    """An archive whose array's header says that there are `count` numbers."""
+    header, content = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (count,)})
+    with zipfile.ZipFile(content, "w") as archived:
+        archived.writestr("win_rates.npy", header.getvalue())
+    return content.getvalue()
+
+
 class Trap:
     """Raises when it is unpickled."""
 
@@ -68,6 +78,7 @@ class Trap:
         archive(win_rates=np.array(["a", "b", "c"]), key=np.array(KEY.text)),
         archive(win_rates=np.array([Trap()] * 3, dtype=object), key=np.array(KEY.text)),
         pickle.dumps(Trap()),
+        claiming(10**15),
     ],
 )
 def test_what_is_damaged_is_warned_of_and_not_used(cache: WinRateCache, content: bytes) -> None:

@@ -18,6 +18,7 @@ from routing_service.artifacts.loading import open_artifact
 from routing_service.config import Config, parse_config
 from routing_service.errors import UsageError
 from routing_service.evals import plot, report
+from routing_service.evals.benchmarks import take_split
 from routing_service.evals.curves import full_curve
 from routing_service.evals.evaluation import BenchmarkResult, Settings, evaluate
 from routing_service.evals.jsonl import JsonLinesBenchmark
@@ -162,6 +163,27 @@ def test_too_few_prompts_have_no_interval(config: Config, write_benchmark: Write
     result = run(config, write_benchmark([("a", 1, 0), ("b", 0, 1), ("c", 1, 0)]))
     assert "the prompts are too few to tell the models apart" in summary(result)
     assert report.document([result], SETTINGS)["benchmarks"][0]["routers"][0]["exact"]["apgr_interval"] is None
+
+
+def test_a_pair_the_wrong_way_round_is_said(config: Config, own: Path) -> None:
+    right, wrong = run(config, own), run(config, own, settings=with_(strong_model="small", weak_model="big"))
+    says = "note: small scores below big: APGR and CPT say how much of that loss is made"
+    assert says in summary(wrong)
+    assert "scores below" not in summary(right)
+
+
+def test_too_few_prompts_to_resample_are_said(config: Config, write_benchmark: WriteRows) -> None:
+    says = "too few for resampling, so that intervals are narrower than they should be"
+    few = write_benchmark([(f"p{i}", 1, 0) for i in range(3)])
+    assert summary(run(config, few, "static", "odds")).count(f"note: prompts: 3, {says}") == 1
+    assert says not in summary(run(config, write_benchmark(ROWS)))
+
+
+def test_contaminated_prompts_are_counted_over_the_whole_benchmark(config: Config, evals_folder: Path) -> None:
+    settings = with_(strong_model=None, weak_model=None)
+    for split, says in (("all", "1 contaminated ones left out"), ("dev", "1 contaminated ones of the whole benchmark")):
+        data = take_split(load_benchmark("gsm8k", evals_folder), split)  # type: ignore[arg-type] # of a tuple of text
+        assert says in summary(evaluate(config, ["odds"], [data], settings)[0])
 
 
 def test_one_rate_for_all_is_said(config: Config, write_benchmark: WriteRows) -> None:

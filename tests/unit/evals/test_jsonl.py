@@ -55,6 +55,8 @@ def test_rows_without_one_of_the_pair_are_left_out_and_counted(tmp_path: Path) -
         ({"prompt": "a", "scores": {"big": "1"}}, r":2: the score of 'big' is no finite number"),
         ('{"prompt": "a", "scores": {"big": NaN, "small": 1}}\n', r":2: the score of 'big' is no finite number"),
         ('{"prompt": "a", "scores": {"big": 1e999}}\n', "no finite number"),
+        ({"prompt": "a", "scores": {"big": 10**400}}, "no finite number of at most"),  # too large for a float
+        ({"prompt": "a", "scores": {"big": -1e308}}, "no finite number of at most"),  # differences would overflow
         ({"prompt": " ", "scores": {"big": 1}}, ":2: the prompt is empty"),
         ({"question": "a", "scores": {"big": 1}}, "has no 'prompt'"),
         ("nonsense\n", ":2: is not JSON"),

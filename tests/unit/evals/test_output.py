@@ -39,5 +39,13 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file/out: cannot be written: Not a directory"):
         prepare_folder(tmp_path / "file" / "out")
-    with pytest.raises(UsageError, match="file: cannot be written: File exists"):
+    with pytest.raises(UsageError, match="file: is a file, and results need a folder"):
         prepare_folder(tmp_path / "file")
+
+
+def test_a_folder_in_a_files_place_leaves_every_old_file(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a": b"old"})
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UsageError, match="what was there is untouched"):
+        write_files(tmp_path, {"a": b"new", "b": b"new"})
+    assert (tmp_path / "a").read_bytes() == b"old"

@@ -27,8 +27,11 @@ def manifest(**provenance: Any) -> Manifest:
     return Manifest("static", {"strong": "a", "weak": "b"}, 0, {}, "MIT", SelfTest(0.1, ()), provenance=provenance)
 
 
-def file(name: str, digest: str = "cc") -> dict[str, Any]:
-    return {"name": name, "sha256": digest, "rows": 3}
+def file(name: str, digest: str = "cc", **counts: int) -> dict[str, Any]:
+    return {"name": name, "sha256": digest, "rows": 3, **counts}
+
+
+DROPPED = {"gsm8k": {"overlap": "dropped", "prompts": 3}}
 
 
 @pytest.mark.parametrize(
@@ -40,13 +43,24 @@ def file(name: str, digest: str = "cc") -> dict[str, Any]:
         ({"data": [file("mmlu/mmlu_anatomy.csv")]}, GSM8K, Exposure.OUT_OF_SAMPLE, 0),
         ({"data": [file("renamed.jsonl", "bb")]}, OWN, Exposure.IN_SAMPLE, None),
         ({"data": [file("data/own.jsonl")]}, OWN, Exposure.UNKNOWN, None),
-        ({"data": [file("other.jsonl")]}, OWN, Exposure.OUT_OF_SAMPLE, 0),
+        # Whether its prompts are among those of another file, nobody has looked.
+        ({"data": [file("other.jsonl")]}, OWN, Exposure.UNKNOWN, None),
         ({"data": [], "benchmarks": {"own": {"overlap": "dropped", "prompts": 4}}}, OWN, Exposure.OUT_OF_SAMPLE, 0),
         (
             {"data": [file("other.jsonl")], "benchmarks": {"own": {"overlap": "allowed", "prompts": 4}}},
             OWN,
             Exposure.IN_SAMPLE,
             4,
+        ),
+        # --drop-overlap on the benchmark that is itself among the data leaves nothing of it, or some of it.
+        ({"data": [file("gsm8k/r.csv", "aa", used=0)], "benchmarks": DROPPED}, GSM8K, Exposure.OUT_OF_SAMPLE, 0),
+        ({"data": [file("gsm8k/r.csv", "aa", used=2)], "benchmarks": DROPPED}, GSM8K, Exposure.IN_SAMPLE, DEV),
+        ({"data": [file("own.jsonl", "bb", used=0)]}, OWN, Exposure.UNKNOWN, None),
+        (
+            {"data": [file("other.jsonl")], "benchmarks": {"gsm8k": {"overlap": "allowed", "prompts": 39}}},
+            take_split(GSM8K, "audit"),
+            Exposure.IN_SAMPLE,
+            None,
         ),
         ({}, OWN, Exposure.UNKNOWN, None),
         ({"data": "nonsense", "benchmarks": 3}, OWN, Exposure.UNKNOWN, None),
@@ -76,6 +90,9 @@ def test_a_check_against_another_file_of_that_name_vouches_for_nothing(tmp_path:
 
     assert sample_of(record(PROMPTS), OWN).exposure is Exposure.OUT_OF_SAMPLE
     assert sample_of(record((*PROMPTS[1:], "another")), OWN).exposure is Exposure.UNKNOWN
+    assert sample_of(record(PROMPTS[1:]), replace(OWN, sparse=True)).exposure is Exposure.UNKNOWN
+    # Rows may be missing for want of a score, and those that are left were checked.
+    assert sample_of(record((*PROMPTS, "another")), replace(OWN, sparse=True)).exposure is Exposure.OUT_OF_SAMPLE
 
 
 def test_without_a_manifest_nothing_is_known_but_that_chance_learns_nothing() -> None:

@@ -31,6 +31,10 @@ class Needy(Benchmark):
     def __init__(self, path): ...
     def load(self, data): ...
 
+class Clumsy(Benchmark):
+    def load(self, data):
+        return {}["column"]
+
 NoBenchmark = dict
 """
 
@@ -42,6 +46,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ticket-benchmarks\nVersion: 1.0\n")
     names = {"tickets": "Tickets", "hollow": "Hollow", "needy": "Needy", "wrong": "NoBenchmark", "broken": "Missing"}
+    names["clumsy"] = "Clumsy"
     points = "\n".join(f"{name} = ticket_benchmarks_of_a_test:{attribute}" for name, attribute in names.items())
     (info / "entry_points.txt").write_text(f"[routing_service.benchmarks]\n{points}\nmmlu = somewhere:Else\n")
     (tmp_path / "site/ticket_benchmarks_of_a_test.py").write_text(MODULE)
@@ -49,7 +54,17 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_package_adds_one_with_a_small_class(installed: None, tmp_path: Path) -> None:
-    assert BENCHMARKS.names() == ["broken", "gsm8k", "hollow", "mmlu", "mt-bench", "needy", "tickets", "wrong"]
+    assert BENCHMARKS.names() == [
+        "broken",
+        "clumsy",
+        "gsm8k",
+        "hollow",
+        "mmlu",
+        "mt-bench",
+        "needy",
+        "tickets",
+        "wrong",
+    ]
     data = load_benchmark("tickets", tmp_path)
     assert (data.title, data.prompts) == ("Tickets", ("a", "b"))
     with pytest.raises(UsageError, match="tickets needs --data"):
@@ -59,7 +74,8 @@ def test_a_package_adds_one_with_a_small_class(installed: None, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("hollow", "--benchmark hollow: cannot be loaded: the benchmark 'hollow' has no prompts"),
+        ("hollow", "--benchmark hollow: cannot be loaded: ValueError: the benchmark 'hollow' has no prompts"),
+        ("clumsy", "--benchmark clumsy: cannot be loaded: KeyError: 'column'; report it to its package"),
         ("needy", "--benchmark needy: cannot be loaded: .*missing 1 required positional argument"),
         ("wrong", "--benchmark: benchmark 'wrong' is <class 'dict'>, which is no Benchmark"),
         ("broken", "--benchmark: benchmark 'broken' cannot be imported"),

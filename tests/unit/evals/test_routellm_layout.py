@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +75,20 @@ def write(name: str, text: str | bytes) -> Callable[[Path], None]:
     return change
 
 
+JUDGEMENT = {"question_id": 1, "model": "m", "turn": 1, "score": 5}
+# -1 is what FastChat writes where it could not read the judge's grade.
+WRONG_GRADES = (-1, 11, float("nan"), True, "5", 10**400)
+WRONG_TURNS: tuple[Any, ...] = ([], "a text", [None, None], [{"a": 1}])
+
+
+def judged(**changes: Any) -> Callable[[Path], None]:
+    return write("mt_bench/judgements.jsonl", json.dumps(JUDGEMENT | changes))
+
+
+def asked(turns: Any) -> Callable[[Path], None]:
+    return write("mt_bench/question.jsonl", json.dumps({"question_id": 1, "turns": turns}))
+
+
 def list_all(folder: Path) -> None:
     write_lines(
         folder / "mmlu/contaminated_prompts.jsonl", [{"eval_prompt": p} for p in ("a1", "a2", "a3", "v1", "out")]
@@ -98,7 +114,7 @@ def list_all(folder: Path) -> None:
         ),
         ("gsm8k", write("gsm8k/gsm8k_responses.csv", b"prompt,a\n\xff,True\n"), "is no UTF-8 CSV"),
         ("gsm8k", write("gsm8k/gsm8k_responses.csv", 'prompt,a\n"q,True\n'), "is no UTF-8 CSV"),
-        ("gsm8k", write("gsm8k/contaminated_prompts.jsonl", "{"), "is no JSON lines file"),
+        ("gsm8k", write("gsm8k/contaminated_prompts.jsonl", "{"), r"jsonl:1: is not JSON"),
         ("gsm8k", write("gsm8k/contaminated_prompts.jsonl", "[1]"), "jsonl:1: is no JSON object"),
         (
             "gsm8k",
@@ -108,9 +124,26 @@ def list_all(folder: Path) -> None:
         ("mt-bench", remove("mt_bench/judgements.jsonl"), r"judgements\.jsonl: cannot be read"),
         (
             "mt-bench",
-            write("mt_bench/judgements.jsonl", '{"question_id": 1, "model": "m", "score": NaN}'),
-            r"judgements\.jsonl:1: 'score' is no finite number",
+            write("mt_bench/judgements.jsonl", '{"question_id": 1, "model": "m", "score": 5}'),
+            r"judgements\.jsonl:1: has no 'turn'",
         ),
+        *(("mt-bench", judged(score=s), r"jsonl:1: 'score' is no number from 0 to 10") for s in WRONG_GRADES),
+        ("mt-bench", judged(turn="1"), r"jsonl:1: 'turn' is no whole number"),
+        ("mt-bench", judged(question_id=[1]), r"jsonl:1: 'question_id' is neither a whole number nor a text"),
+        ("mt-bench", judged(model=None), r"jsonl:1: 'model' is no text"),
+        (
+            "mt-bench",
+            write("mt_bench/judgements.jsonl", f"{json.dumps(JUDGEMENT)}\n" * 2),
+            r"jsonl:2: 'm' has a grade for turn 1 of question 1 already",
+        ),
+        *(("mt-bench", asked(turns), r"question\.jsonl:1: 'turns' is no list of texts") for turns in WRONG_TURNS),
+        ("mt-bench", write("mt_bench/question.jsonl", b"\xff"), r"question\.jsonl: is no UTF-8 text"),
+        (
+            "gsm8k",
+            write("gsm8k/gsm8k_responses.csv", "prompt,a\nq,True\nwith, commas,True\n"),
+            r"csv:3: has more fields than the header's 2; put fields that hold commas in quotes",
+        ),
+        ("gsm8k", write("gsm8k/gsm8k_responses.csv", "prompt,a,a\nq,True,False\n"), r"csv:1: has two columns 'a'"),
     ],
 )
 def test_what_is_wrong_is_said(evals_folder: Path, name: str, change: Callable[[Path], None], says: str) -> None:
@@ -142,3 +175,24 @@ def test_a_question_without_a_grade_is_told(evals_folder: Path) -> None:
         UsageError, match=r"1 of 2 prompts lack a score of 'gpt-4-1106-preview'.*no grade for question 3"
     ):
         for_pair(load_benchmark("mt-bench", evals_folder), STRONG, WEAK)
+
+
+def test_a_question_of_which_one_turn_was_judged_is_told(evals_folder: Path) -> None:
+    path = evals_folder / "mt_bench/judgements.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    one_turn = '"question_id": 3, "model": "gpt-4-1106-preview", "turn": 2'
+    assert sum(one_turn in line for line in lines) == 1
+    write_lines(path, [line for line in lines if one_turn not in line])
+    data = load_benchmark("mt-bench", evals_folder)
+    with pytest.raises(UsageError, match=r"has grades for 1 of 2 turns of question 3"):
+        for_pair(data, STRONG, WEAK)
+    assert for_pair(data, "another", WEAK).data.prompts == data.prompts
+
+
+def test_a_byte_order_mark_is_no_part_of_any_file(evals_folder: Path) -> None:
+    names = ("gsm8k/gsm8k_responses.csv", "gsm8k/contaminated_prompts.jsonl")
+    before = load_benchmark("gsm8k", evals_folder)
+    for name in names:
+        (evals_folder / name).write_bytes(b"\xef\xbb\xbf" + (evals_folder / name).read_bytes())
+    after = load_benchmark("gsm8k", evals_folder)
+    assert (after.prompts, after.left_out) == (before.prompts, before.left_out)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from routing_service.config import Config
+from routing_service.engine.engine import SCORING_BATCH
 from routing_service.errors import DecisionError, Reason, UsageError
 from routing_service.evals import scoring
 from routing_service.evals.cache import CacheKey, WinRateCache
@@ -76,6 +77,16 @@ def test_processes_give_the_same_rates(config: Config) -> None:
     np.testing.assert_array_equal(alone, together)
 
 
+def test_few_prompts_of_a_slow_router_are_shared_among_processes() -> None:
+    """As MT-Bench's are: a piece of a whole batch would leave all but one process idle."""
+    slow, quick = Counting(), Counting()
+    quick.inline = True  # type: ignore[misc] # a class variable, here of this one
+    assert scoring._piece_size(slow, 72, 2) * 2 * 4 <= 72
+    assert scoring._piece_size(slow, 10_000, 2) == scoring._piece_size(slow, 10_000, 1) == SCORING_BATCH
+    assert scoring._piece_size(quick, 100_000, 2) == scoring.CHUNK
+    assert scoring._piece_size(quick, 72, 2) == SCORING_BATCH
+
+
 def test_a_router_that_waits_gets_threads_instead(config: Config) -> None:
     router = Counting(concurrency=3)
     prompts = [f"prompt {i}" for i in range(3 * 64 * 4)]
@@ -96,10 +107,7 @@ def test_what_is_kept_is_not_scored_again_unless_asked_to(config: Config, tmp_pa
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("told to")])
-def test_an_interrupted_run_goes_on_where_it_stopped(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    monkeypatch.setattr(scoring, "CHUNK", 64)
+def test_an_interrupted_run_goes_on_where_it_stopped(config: Config, tmp_path: Path, error: BaseException) -> None:
     kept = (WinRateCache(tmp_path), KEY)
     # The shortest prompts come last.
     stopped = Counting(fails_at="prompt 0", error=error)
@@ -117,7 +125,6 @@ def test_a_run_that_is_killed_has_kept_what_it_saved(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing runs when a process is killed: what counts is what was on disk before."""
-    monkeypatch.setattr(scoring, "CHUNK", 64)
     monkeypatch.setattr(scoring, "SAVE_SECONDS", -1)
     cache, seen = WinRateCache(tmp_path), []
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 import routing_service.training as package
 from routing_service.cli import main
 
 TYPES = ["bert", "causal_llm"]
+
+
+@pytest.fixture(autouse=True)
+def plain_logging() -> Iterator[None]:
+    """Commands log to the stderr of their time, which is closed after the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

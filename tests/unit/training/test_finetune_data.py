@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from routing_service.errors import UsageError
-from routing_service.training.finetune_data import TrainingData, held_out, read_data
+from routing_service.training.finetune_data import TrainingData, read_data
+from routing_service.training.preferences import Sides
 from routing_service.training.splits import Overlap
 
 
@@ -23,7 +24,7 @@ def write(path: Path, outcomes: list[int]) -> Path:
 
 
 def read(path: Path, **options: Any) -> TrainingData:
-    return read_data([path], ["big"], ["small"], **options)
+    return read_data([path], Sides(("big",), ("small",)), **options)
 
 
 def test_a_share_of_the_prompts_only_validates(tmp_path: Path) -> None:
@@ -37,24 +38,10 @@ def test_a_share_of_the_prompts_only_validates(tmp_path: Path) -> None:
     assert data.provenance()["data"][0]["used"] == 400
 
 
-def test_near_duplicates_stay_on_one_side() -> None:
-    endings = [
-        f"tell me how many of the {i} apples in basket {i} are left in the end when {i} children take two of them each "
-        "and one child comes back"
-        for i in range(60)
-    ]
-    prompts = [f"{opening} {ending}" for ending in endings for opening in ("Please", "Now", "Hello there")]
-    sides = held_out(prompts, 0.3, 0)
-    assert any(sides)
-    assert not all(sides)
-    for first in range(0, len(prompts), 3):
-        assert len(set(sides[first : first + 3])) == 1
-
-
 @pytest.mark.parametrize(
     ("outcomes", "options", "says"),
     [
-        ([i % 2 for i in range(50)], {}, r"50 usable rows\. At least 200"),
+        ([i % 2 for i in range(50)], {}, r"50 usable rows\. At least 200 different prompts"),
         ([1] * 300, {}, "the same outcome in all 300 rows"),
         ([i % 2 for i in range(300)], {"validation_share": 0.01}, "--validation-share"),
     ],
@@ -69,7 +56,7 @@ def test_what_teaches_nothing_is_refused(
 def test_models_that_the_data_does_not_score_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "own.jsonl", [0, 1] * 150)
     with pytest.raises(UsageError, match="0 usable rows; 300 more rows have no outcome for 'huge' and 'small'"):
-        read_data([path], ["huge"], ["small"])
+        read_data([path], Sides(("huge",), ("small",)))
 
 
 def test_prompts_of_a_benchmark_are_not_learnt_from(tmp_path: Path) -> None:
@@ -82,3 +69,5 @@ def test_prompts_of_a_benchmark_are_not_learnt_from(tmp_path: Path) -> None:
     taken = {json.loads(line)["prompt"] for line in lines}
     assert not taken & {example.prompt for example in (*data.train, *data.validation)}
     assert data.provenance()["benchmarks"]["exam"]["overlap"] == "dropped"
+    (file,) = data.provenance()["data"]
+    assert (file["rows"], file["used"], file["overlap"]) == (400, 395, 5)

@@ -214,12 +214,12 @@ def test_a_full_disk_is_told_and_what_was_saved_is_kept(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))  # a file that may not grow is a disk that is full
     try:
-        with pytest.raises(UsageError, match=r"cannot be written.*Make room, then repeat the command"):
+        with pytest.raises(UsageError, match=r"cannot be written.*Make room.*then repeat the command"):
             work.save_run(model, optimizer, RunState(step=6))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / "work" / CHECKPOINT).read_bytes() == before
-    assert {path.name for path in (tmp_path / "work").iterdir()} == {CHECKPOINT, "run.json"}
+    assert {path.name for path in (tmp_path / "work").iterdir()} == {CHECKPOINT, "lock", "run.json"}
 
 
 def test_a_disk_that_is_full_by_its_number_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,7 @@ def test_kept_embeddings_of_a_large_encoder_are_not_made_again(
 def test_the_manifest_says_how_it_was_made_and_holds_no_training_prompt(
     tmp_path: Path, embeddings_folder: Path, write_battles: WriteBattles
 ) -> None:
-    data = write_battles(300)
+    data = write_battles(300, outcomes=("model_a", "model_b", "model_b", "tie"))
     run(data, tmp_path / "out", embeddings_folder, seed=3, drop_ties=True)
     manifest = open_artifact(tmp_path / "out", "mf").manifest
     assert manifest.provenance["seed"] == 3
@@ -240,10 +240,11 @@ def test_a_benchmark_s_prompts_are_kept_out(
     [
         (50, (), {}, r"50 usable battles. At least 200"),
         (300, ("tie",), {}, "nothing but ties in all 300 battles"),
+        (300, (), {"drop_ties": True}, "one and the same outcome whenever two models meet"),
         (300, ("tie",), {"drop_ties": True}, r"0 usable battles; 300 ties were dropped"),
         (300, (), {"strong_model": "huge"}, r"no model of the data is named 'huge'.*'big', 'small', 'tiny'"),
         (300, (), {"strong_model": "small"}, "are both 'small'"),
-        (300, (), {"validation_share": 0.001}, r"leaves \d+ battles to validate on"),
+        (300, (), {"validation_share": 0.001}, r"leaves \d+ battles over \d+ prompts to validate on"),
     ],
 )
 def test_data_that_cannot_be_learnt_from(
@@ -258,6 +259,14 @@ def test_data_that_cannot_be_learnt_from(
     with pytest.raises(UsageError, match=problem):
         run(write_battles(rows, outcomes=outcomes), tmp_path / "out", embeddings_folder, **options)
     assert not (tmp_path / "out.work").exists()
+
+
+def test_a_few_prompts_asked_often_are_too_few_to_validate_on(tmp_path: Path, embeddings_folder: Path) -> None:
+    data = tmp_path / "own.jsonl"
+    rows = ({"prompt": f"p {i % 7}", "scores": {"big": i % 2, "small": 0.5}} for i in range(300))
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UsageError, match=r"over \d prompts to validate on; at least 20 prompts"):
+        run(data, tmp_path / "out", embeddings_folder, validation_share=0.5)
 
 
 def test_one_model_alone_is_no_battle(tmp_path: Path, embeddings_folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -12,11 +13,29 @@ from pathlib import Path
 import pytest
 
 from routing_service.artifacts.manifest import read_manifest
+from routing_service.cli.train_options import train_and_report
 from routing_service.training.work import CHECKPOINT
 
 from .conftest import WriteBattles
 
 EPOCHS = "60"
+
+
+def test_a_sigterm_is_an_interruption_that_is_cleaned_up() -> None:
+    cleaned = []
+
+    def train() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)  # the signal ends it
+        finally:
+            cleaned.append(True)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        train_and_report(train, argparse.Namespace(json=False))
+    assert cleaned
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="not here: Windows has no SIGKILL")

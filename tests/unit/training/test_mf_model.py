@@ -79,6 +79,32 @@ def test_a_training_step_is_torch_s() -> None:
         np.testing.assert_allclose(value, weights[name].detach().numpy(), atol=2e-5, err_msg=name)
 
 
+def waves(*shape: int, step: float) -> np.ndarray:
+    return np.cos(np.arange(np.prod(shape)) * step + step).reshape(shape).astype(np.float32)
+
+
+def test_three_steps_are_those_of_routellm_s_own_training() -> None:
+    """Against what RouteLLM 0.2.0's `train_loops` made of the same weights, embeddings and battles, without noise."""
+    parameters = Parameters(waves(3, 3, step=0.7), waves(3, 5, step=1.1), waves(3, step=0.9))
+    embeddings, adam = waves(4, 5, step=1.3), Adam(parameters, 0.01, 1e-5)
+    winners, losers, won = np.array([0, 1, 2, 1]), np.array([1, 2, 0, 2]), np.ones(4, np.float32)
+    battles = Battles(np.arange(4), winners, losers, won, np.ones(4))
+    losses = []
+    for _ in range(3):
+        losses.append(cross_entropy(logit_differences(parameters.directions(), embeddings, battles), battles))
+        adam.update(parameters, gradients(parameters, embeddings, winners, losers, won))
+    np.testing.assert_allclose(losses, [1.5968976, 1.5402825, 1.4858088], rtol=1e-5)
+    models = [[0.794618, 0.139955, -0.475027], [-0.972146, -0.966388, -0.460289], [0.156543, 0.805542, 0.969849]]
+    projection = [
+        [0.483582, -0.558536, -0.957537, -0.337302, 0.67871],
+        [0.920283, 0.123429, -0.841035, -0.859245, 0.03437],
+        [0.863249, 0.775926, -0.192072, -0.922995, -0.672439],
+    ]
+    np.testing.assert_allclose(parameters.models, models, atol=1e-5)
+    np.testing.assert_allclose(parameters.projection, projection, atol=1e-5)
+    np.testing.assert_allclose(parameters.classifier, [0.59168, -0.197248, -0.874119], atol=1e-5)
+
+
 def test_the_reverse_of_a_battle_teaches_the_same() -> None:
     parameters, embeddings, battles = chance()
     forward = gradients(parameters, embeddings, battles.a, battles.b, battles.outcomes).as_dict()

@@ -14,7 +14,8 @@ import pytest
 from routing_service.errors import UsageError
 from routing_service.training.examples import LeakGuard, in_dev_half, near_duplicate_groups
 from routing_service.training.preferences import load_preferences
-from routing_service.training.routellm_folders import audit_rows
+from routing_service.training.routellm_folders import dev_rows, held_out_prompts
+from routing_service.training.splits import Overlap, keep_apart
 
 STRONG, WEAK = "org/Big", "small"
 
@@ -68,8 +69,9 @@ def test_a_benchmark_folder_can_be_named_itself(tmp_path: Path) -> None:
 def test_the_halves_are_complements(tmp_path: Path) -> None:
     dev, audit = halves(20)
     folder = write_mmlu(tmp_path, dev + audit) / "mmlu"
-    rows = audit_rows(folder, folder / "responses" / "mmlu_law.csv", STRONG, WEAK)
-    assert [row.prompt for row in rows] == audit
+    rows = dev_rows(folder, folder / "responses" / "mmlu_law.csv", STRONG, WEAK)
+    assert [row.prompt for row in rows] == dev
+    assert list(held_out_prompts(folder)) == audit
 
 
 def test_preference_rows_that_hold_an_audit_prompt_are_dropped(tmp_path: Path) -> None:
@@ -176,5 +178,21 @@ def test_paths_of_no_use_are_named(tmp_path: Path) -> None:
 
 def test_a_benchmark_that_lacks_the_pair_says_which_column(tmp_path: Path) -> None:
     dev, audit = halves(10)
-    with pytest.raises(UsageError, match=r"mmlu_law.csv, line \d+: .*'huge'"):
+    with pytest.raises(UsageError, match=r"mmlu_law\.csv:\d+: .*'huge'"):
         load_preferences([write_mmlu(tmp_path, dev + audit)], "huge", WEAK)
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for folder in ("may", "june"):
+        (tmp_path / folder).mkdir()
+        row = {"prompt": f"the question of {folder}", "scores": {"big": 1, "small": 0}}
+        (tmp_path / folder / "part.jsonl").write_text(json.dumps(row) + "\n")
+    paths = [tmp_path / folder / "part.jsonl" for folder in ("may", "june")]
+    data = load_preferences(paths, "big", "small")
+    assert [file.name for file in data.files] == ["may/part.jsonl", "june/part.jsonl"]
+    assert [example.where for example in data.examples] == ["may/part.jsonl:1", "june/part.jsonl:1"]
+    (tmp_path / "exam.jsonl").write_text(json.dumps({"prompt": "The question of June?"}) + "\n")
+    keep_apart(data.examples, [tmp_path / "exam.jsonl"], Overlap.DROP, data.files)
+    assert [file.used for file in data.files] == [1, 0]
+    with pytest.raises(UsageError, match="twice"):
+        load_preferences([paths[0], tmp_path / "may"], "big", "small")

@@ -76,6 +76,8 @@ def test_a_cell_of_csv_may_hold_scores(tmp_path: Path) -> None:
         ({"winner": "model_b"}, 0.0),
         ({"winner": "tie"}, 0.5),
         ({"winner": "tie (bothbad)"}, 0.5),
+        ({"winner": "both_bad"}, 0.5),
+        ({"winner": " Tie "}, 0.5),
         ({"winner_model_a": True, "winner_model_b": False, "winner_tie": False}, 1.0),
         ({"winner_model_a": "0", "winner_model_b": "1"}, 0.0),
         ({"winner_model_a": "False", "winner_model_b": "False", "winner_tie": "True"}, 0.5),
@@ -105,6 +107,9 @@ def test_outcomes(tmp_path: Path, outcome: dict[str, Any], wanted: float) -> Non
         ({"prompt": SECRET}, "'scores' must be an object"),
         ({"prompt": SECRET, "scores": {"a": float("nan")}}, "the score of 'a' must be a finite number"),
         ({"prompt": SECRET, "scores": {"a": float("inf")}}, "the score of 'a' must be a finite number"),
+        ({"prompt": SECRET, "scores": {"a": SECRET}}, "the score of 'a' must be a finite number, not a str"),
+        ({"prompt": SECRET, "scores": {"a": 10**400}}, "int too large"),
+        (battle(winner_model_a=10**400, winner_model_b=0), "must hold 1 or 0"),
     ],
 )
 def test_a_malformed_row_is_named_and_no_prompt_quoted(tmp_path: Path, row: dict[str, Any], problem: str) -> None:

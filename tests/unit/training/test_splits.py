@@ -10,7 +10,7 @@ import pytest
 from routing_service.errors import UsageError
 from routing_service.training.examples import Example
 from routing_service.training.files import DataFile
-from routing_service.training.splits import Overlap, keep_apart, load_benchmarks
+from routing_service.training.splits import Overlap, held_out, keep_apart, load_benchmarks
 
 from .test_preferences import halves, write_mmlu
 
@@ -116,3 +116,17 @@ def test_benchmarks_must_exist_and_differ_in_name(tmp_path: Path) -> None:
     benchmark = write_benchmark(tmp_path / "house.jsonl", ASKED)
     with pytest.raises(UsageError, match="two benchmarks 'house'"):
         load_benchmarks([benchmark, benchmark])
+
+
+def test_near_duplicates_stay_on_one_side() -> None:
+    endings = [
+        f"tell me how many of the {i} apples in basket {i} are left in the end when {i} children take two of them each "
+        "and one child comes back"
+        for i in range(60)
+    ]
+    prompts = [f"{opening} {ending}" for ending in endings for opening in ("Please", "Now", "Hello there")]
+    sides = held_out(prompts, 0.3, 0)
+    assert any(sides)
+    assert not all(sides)
+    for first in range(0, len(prompts), 3):
+        assert len(set(sides[first : first + 3])) == 1

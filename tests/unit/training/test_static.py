@@ -56,6 +56,8 @@ def test_what_is_trained_is_served_and_tells_hard_from_easy(
     assert found["apgr_pooled"] > 0.65
     assert found["log_loss"] < found["log_loss_of_constant"]
     assert "own.jsonl: APGR 0." in str(report)
+    constant = f"log loss {found['log_loss']:.3f} (a constant: {found['log_loss_of_constant']:.3f})"
+    assert constant in str(report)
 
 
 def test_the_manifest_says_how_it_was_made_and_holds_no_training_prompt(
@@ -105,8 +107,21 @@ def test_a_failed_training_keeps_the_old_artifact(
 def test_too_few_rows_are_counted(tmp_path: Path, embeddings_folder: Path, write_preferences: WritePreferences) -> None:
     with pytest.raises(UsageError, match=r"50 usable rows.*At least 200"):
         run(write_preferences(50), tmp_path / "out", embeddings_folder)
-    with pytest.raises(UsageError, match=r"0 usable rows; 300 more rows have no score for 'huge' and 'small'"):
+    with pytest.raises(UsageError, match=r"0 usable rows; 300 more rows have no outcome for 'huge' and 'small'"):
         run(write_preferences(300), tmp_path / "out", embeddings_folder, strong_model="huge")
+
+
+def test_a_few_prompts_asked_often_are_too_few(tmp_path: Path, embeddings_folder: Path) -> None:
+    data = tmp_path / "own.jsonl"
+    rows = ({"prompt": f"p {i % 3}", "scores": {"big": i % 2, "small": 0.5}} for i in range(300))
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UsageError, match=r"300 usable rows over 3 different prompts\. At least 200 different prompts"):
+        run(data, tmp_path / "out", embeddings_folder)
+
+
+def test_one_model_is_no_pair(tmp_path: Path, embeddings_folder: Path, write_preferences: WritePreferences) -> None:
+    with pytest.raises(UsageError, match="the strong and the weak model are both 'org/Big'"):
+        run(write_preferences(300), tmp_path / "out", embeddings_folder, weak_model="big")
 
 
 def test_rows_that_all_end_alike_teach_nothing(tmp_path: Path, embeddings_folder: Path) -> None:

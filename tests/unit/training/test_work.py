@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,34 @@ def test_a_full_disk_keeps_what_was_saved_before(tmp_path: Path, monkeypatch: py
     loaded = work.load()
     assert loaded is not None
     assert loaded[1] == {"epoch": 1}
-    assert sorted(path.name for path in (tmp_path / "w").iterdir()) == [CHECKPOINT, "run.json"]
+    assert sorted(path.name for path in (tmp_path / "w").iterdir()) == [CHECKPOINT, "lock", "run.json"]
+
+
+def test_two_processes_are_not_at_one_work(tmp_path: Path) -> None:
+    work = Work(tmp_path / "w", ASKED)
+    script = (
+        "import sys; from pathlib import Path; from routing_service.errors import UsageError;"
+        "from routing_service.training.work import Work\n"
+        f"try: Work(Path(sys.argv[1]), {ASKED!r}, restart=True)\n"
+        "except UsageError as error: sys.exit(str(error))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "w")]
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == 1
+    assert "another training is at work there" in second.stderr
+    assert (tmp_path / "w" / "run.json").is_file()
+    work.discard()
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_what_a_killed_training_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    for killed in ("lock", "unfinished/run.json", "unfinished/checkpoint.safetensors", "unfinished/.tmp123"):
+        (tmp_path / "w" / killed).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "w" / killed).touch()
+    work = Work(tmp_path / "w", ASKED)
+    assert sorted(path.name for path in (tmp_path / "w").iterdir()) == ["lock", "run.json"]
+    work.discard()
+    assert not (tmp_path / "w").exists()
 
 
 def test_the_work_is_beside_the_output(tmp_path: Path) -> None:
