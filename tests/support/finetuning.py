@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import torch
 import transformers
+from routing_client._gen.llmrouting.v1 import decision_pb2
 from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
 from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
 
@@ -77,8 +78,9 @@ def request(checkpoint: Path, data: Path | Sequence[Path], output: Path, **optio
     return Request(checkpoint=str(checkpoint), data=paths, output=output, recipe=Recipe(**recipe), **asked)
 
 
-def decide(address: str) -> pb.Decision:
+def decide(address: str) -> decision_pb2.Decision:
     """A running service's decision about one prompt, by share."""
     with grpc.insecure_channel(address) as channel:
         stub = pb_grpc.RoutingServiceStub(channel)
-        return stub.Decide(pb.DecideRequest(prompt="w10 w7 w12", strong_share=0.5), timeout=30).decision
+        response: pb.DecideResponse = stub.Decide(pb.DecideRequest(prompt="w10 w7 w12", strong_share=0.5), timeout=30)
+        return response.decision

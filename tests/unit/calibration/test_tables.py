@@ -12,12 +12,13 @@ import pytest
 
 from routing_service.artifacts.manifest import Calibration
 from routing_service.calibration.tables import SavedTable, read_table, table_for, write_table
-from routing_service.config import load_config
+from routing_service.config import ModelsConfig, load_config
 from routing_service.engine.build import build_engine
 from routing_service.engine.types import RouteRequest
 from routing_service.errors import ArtifactError, ConfigError, UsageError
 
-TABLE = SavedTable("static", "r1", Calibration("last week's prompts, é", 9, (0.25, 0.5, 0.625)))
+PAIR = ModelsConfig("big", "small")
+TABLE = SavedTable("static", "r1", PAIR, Calibration("last week's prompts, é", 9, (0.25, 0.5, 0.625)))
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_is_written_is_read(path: Path) -> None:
     assert read_table(path) == TABLE
-    assert table_for(path, "mine", "static", "r1") == TABLE.calibration
+    assert table_for(path, "mine", "static", "r1", PAIR.__eq__) == TABLE.calibration
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes, says: str) -> N
 @pytest.mark.parametrize(("kind", "revision"), [("static", "r2"), ("bert", "r1")])
 def test_another_router_s_table_is_refused_with_what_to_do(path: Path, kind: str, revision: str) -> None:
     with pytest.raises(ArtifactError) as caught:
-        table_for(path, "mine", kind, revision)
+        table_for(path, "mine", kind, revision, PAIR.__eq__)
     for part in ("'r1'", f"'{revision}'", "--router mine --input PROMPTS --output table.json"):
         assert part in str(caught.value)
 
@@ -82,7 +83,7 @@ def test_a_full_disk_leaves_the_old_table(path: Path, monkeypatch: pytest.Monkey
     before = path.read_bytes()
     monkeypatch.setattr("routing_service.files.os.fsync", full)
     with pytest.raises(UsageError, match="No space left"):
-        write_table(path, SavedTable("static", "r2", TABLE.calibration))
+        write_table(path, SavedTable("static", "r2", PAIR, TABLE.calibration))
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["table.json"]
 
@@ -112,7 +113,7 @@ def own_revision(artifact: Path) -> str:
 def test_a_configured_table_is_what_shares_and_policies_go_by(
     configured: Callable[[SavedTable], Path], static_artifact: Path
 ) -> None:
-    table = SavedTable("static", own_revision(static_artifact), Calibration("mine", 9, (0.0, 0.125)))
+    table = SavedTable("static", own_revision(static_artifact), PAIR, Calibration("mine", 9, (0.0, 0.125)))
     engine = build_engine(load_config(configured(table)))
     planner = engine.planner
     assert engine.routers["mine"].calibration == table.calibration

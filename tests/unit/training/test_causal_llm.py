@@ -180,7 +180,7 @@ def test_padding_changes_nothing(llama: Path, tmp_path: Path) -> None:
     alone = rated.log_chances(rated.model.eval(), ids, torch.ones_like(ids))
     together = rated.log_chances(rated.model, padded.repeat(2, 1), torch.cat([mask, torch.ones_like(mask)]))
     torch.testing.assert_close(together[:1], alone, rtol=0, atol=1e-5)
-    (-together.sum()).backward()
+    (-together.sum()).backward()  # type: ignore[no-untyped-call] # torch gives it no types
     assert all(torch.isfinite(p.grad).all() for p in rated.model.parameters() if p.grad is not None)
 
 

@@ -159,8 +159,13 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_best_model(tmp_pat
         return len(counted)
 
     step = torch.optim.AdamW.step
+
+    def counting_step(self: torch.optim.AdamW) -> Any:
+        counted.append(1)
+        return step(self)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, "step", lambda self: (counted.append(1), step(self))[1])
+        patch.setattr(torch.optim.AdamW, "step", counting_step)
         with pytest.raises(UsageError, match=r"after update 10: the training has diverged.*update 9") as error:
             fit(poisoned, TRAIN, VALIDATION, Objective(diverges, 0, "right"), RECIPE, work, seed=4)
     assert "--learning-rate (it is 0.05)" in str(error.value)

@@ -80,7 +80,7 @@ def test_a_training_step_is_torch_s() -> None:
 
 
 def waves(*shape: int, step: float) -> np.ndarray:
-    return np.cos(np.arange(np.prod(shape)) * step + step).reshape(shape).astype(np.float32)
+    return np.asarray(np.cos(np.arange(np.prod(shape)) * step + step), np.float32).reshape(shape)
 
 
 def test_three_steps_are_those_of_routellm_s_own_training() -> None:

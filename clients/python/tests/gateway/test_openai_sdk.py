@@ -15,6 +15,7 @@ from routing_client.testing import FakeService
 from .conftest import Gateway, MakeGateway
 
 openai = pytest.importorskip("openai", reason="the extra `openai` is not installed")
+httpx = pytest.importorskip("httpx")  # comes with it
 
 HARD: Any = [{"role": "user", "content": "a hard one"}]
 EASY: Any = [{"role": "user", "content": "an easy one"}]
