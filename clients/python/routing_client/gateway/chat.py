@@ -11,6 +11,7 @@ from routing_client.gateway.attempts import Answer
 from routing_client.gateway.errors import GatewayError, from_routing_error
 from routing_client.gateway.headers import RawHeaders, field_value, header
 from routing_client.gateway.json_body import JsonBody
+from routing_client.gateway.logs import log
 from routing_client.gateway.proxy import Proxy, request_for
 from routing_client.gateway.upstream import FAILOVER_STATUSES, UpstreamError
 from routing_client.model_names import ModelNameError
@@ -57,7 +58,10 @@ class ChatCompletions(Proxy):
         except ModelNameError as error:
             raise GatewayError(400, error.message, param="model", code="invalid_model") from None
         except RoutingError as error:
-            raise from_routing_error(error) from None
+            told = from_routing_error(error)
+            if told.status >= 500:
+                log.warning("%s: no decision: %s", self.label, told.code)
+            raise told from None
         await self._attempts.relay(answer, exchange, _headers(routing))
 
     async def _run(self, flow: Flow[Any], exchange: Exchange, chat: JsonBody) -> tuple[Answer, Routing]:

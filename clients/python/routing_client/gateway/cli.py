@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -110,7 +112,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (EndpointsError, MissingExtraError) as error:
         return _complain(str(error))
     except OSError as error:
-        return _complain(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
+        # Not the error's own words, where there are others: they name the address once more, as a tuple.
+        number = error.errno or 0
+        problem = os.strerror(number) if number in errno.errorcode else str(error.strerror or error)
+        if error.filename is not None:
+            return _complain(f"--ready-file {options.ready_file} cannot be written: {problem}")
+        return _complain(f"cannot listen on {options.host}:{options.port}: {problem}")
     except KeyboardInterrupt:
         return 0
     return 0

@@ -6,9 +6,11 @@ import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from routing_client._settings import DEFAULT_TARGET
 from routing_client.endpoints import LITELLM, Endpoint, Endpoints, EndpointsError
+from routing_client.model_names import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +20,7 @@ MEBIBYTE = 1 << 20
 DEFAULT_NAME = "default"
 """What logs, metrics and `/health` call the endpoint of every model that has none of its own."""
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _ORIGIN = re.compile(r"https?://[^/\s*]+|\*")
 
 
@@ -63,12 +66,21 @@ class GatewayConfig:
             if model is not None and self.endpoints.find(model) is None:
                 raise EndpointsError(f"{role} is {model!r}, for which there is no endpoint and no default")
         for name, endpoint in self.named_endpoints():
-            if endpoint.base_url == LITELLM:
-                raise EndpointsError(
-                    f"model {name!r} is called through LiteLLM, which the gateway does not do; give it the base_url of "
-                    "an OpenAI-compatible server (LiteLLM's own proxy is one)"
-                )
-            self._keys[name] = endpoint.key()
+            try:
+                self._keys[name] = _checked_key(endpoint)
+            except EndpointsError as error:
+                raise EndpointsError(f"model {name!r}: {error}") from None
+        self._check_names()
+
+    def _check_names(self) -> None:
+        target = self.endpoints.service
+        if target is not None and (not target.strip() or target.startswith(("http://", "https://"))):
+            raise EndpointsError(f"service is {target!r} and must be like 127.0.0.1:50051, without http://")
+        if self.endpoints.default is not None and DEFAULT_NAME in self.endpoints:
+            raise EndpointsError(f"a model is called {DEFAULT_NAME!r}, and there is a default too; rename that model")
+        for name in self.endpoints:
+            if name.startswith(PREFIX):
+                raise EndpointsError(f"model {name!r} begins with {PREFIX!r}, which asks for a decision; rename it")
 
     @property
     def service(self) -> str:
@@ -80,7 +92,26 @@ class GatewayConfig:
         return self._keys[name]
 
     def named_endpoints(self) -> Iterator[tuple[str, Endpoint]]:
-        """Every endpoint with its name; the default's is `DEFAULT_NAME`, unless a model is called so."""
+        """Every endpoint with its name; the default's is `DEFAULT_NAME`."""
         yield from self.endpoints.items()
-        if self.endpoints.default is not None and DEFAULT_NAME not in self.endpoints:
+        if self.endpoints.default is not None:
             yield DEFAULT_NAME, self.endpoints.default
+
+
+def _checked_key(endpoint: Endpoint) -> str | None:
+    """The endpoint's own key, when all that it says can be sent over HTTP.
+
+    Raises:
+        EndpointsError: It cannot, or the key's variable is not set.
+    """
+    if endpoint.base_url == LITELLM:
+        raise EndpointsError(
+            "it is called through LiteLLM, which the gateway does not do; give it the base_url of an OpenAI-compatible "
+            "server (LiteLLM's own proxy is one)"
+        )
+    if urlsplit(endpoint.base_url).path.rstrip("/").endswith("/chat/completions"):
+        raise EndpointsError("base_url must end before /chat/completions, which is added to it")
+    for name in endpoint.headers:
+        if not _HEADER_NAME.fullmatch(name):
+            raise EndpointsError(f"the header {name!r} cannot be sent: its name must be letters, digits and dashes")
+    return endpoint.key()

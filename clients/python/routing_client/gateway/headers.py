@@ -27,8 +27,10 @@ _HOP_BY_HOP = frozenset(
 # The length is the new body's, and the host the upstream's. What a browser says about our page is no business of a
 # provider; Ollama, for one, refuses an origin that it does not know.
 _NOT_SENT = _HOP_BY_HOP | {b"host", b"content-length", b"expect", b"cookie", b"origin", b"referer"}
-# The server writes its own date, and cookies of one upstream would be sent to all.
-_NOT_RETURNED = _HOP_BY_HOP | {b"date", b"set-cookie"}
+# The server writes its own date. The others speak of the upstream's own origin: here its cookies would go to all
+# upstreams, and its other addresses are not the gateway's. Who may read answers is the gateway's to say.
+_NOT_RETURNED = _HOP_BY_HOP | {b"date", b"set-cookie", b"alt-svc", b"strict-transport-security"}
+_NOT_RETURNED_PREFIXES = (b"x-routing-", b"access-control-")
 
 
 def to_upstream(received: RawHeaders, endpoint: Endpoint, key: str | None) -> list[tuple[str, str]]:
@@ -44,7 +46,7 @@ def to_upstream(received: RawHeaders, endpoint: Endpoint, key: str | None) -> li
         own.add(b"authorization")
     dropped = _named_by_connection(received) | own
     headers = [
-        (name.decode("latin-1"), value.decode("latin-1"))
+        (name.decode("latin-1"), _text(value))
         for name, value in received
         if name not in _NOT_SENT and name not in dropped and not name.startswith((b"sec-", b"x-routing-"))
     ]
@@ -61,7 +63,7 @@ def to_caller(received: Iterable[tuple[bytes, bytes]], added: RawHeaders) -> Raw
     kept = [
         (name, value)
         for name, value in lowered
-        if name not in _NOT_RETURNED and name not in dropped and not name.startswith(b"x-routing-")
+        if name not in _NOT_RETURNED and name not in dropped and not name.startswith(_NOT_RETURNED_PREFIXES)
     ]
     return kept + added
 
@@ -74,6 +76,14 @@ def header(headers: RawHeaders, name: bytes) -> bytes | None:
 def field_value(text: str) -> bytes:
     """`text` as a header's value: printable ASCII, everything else escaped as in Python."""
     return text.encode("unicode_escape")
+
+
+def _text(value: bytes) -> str:
+    """As the HTTP client, which writes UTF-8, sends the same bytes again; other bytes than UTF-8 it cannot send."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _named_by_connection(headers: RawHeaders) -> set[bytes]:

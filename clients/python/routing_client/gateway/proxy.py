@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from routing_client.gateway.state import State
     from routing_client.gateway.targets import Target
 
+_SEPARATOR = re.compile(r"[/\\]")  # servers on Windows take both
 _CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; nobody receives it
 
 
@@ -97,8 +99,6 @@ class PassThrough(Proxy):
 
     async def handle(self, exchange: Exchange, body: bytes) -> None:
         """Answer with what the upstream says."""
-        if any(unquote(segment) in {".", ".."} for segment in exchange.raw_path.split("/")):
-            raise GatewayError(404, "there is no such path", code="not_found")
         json_body = _json_or_none(exchange, body)
         target = self._target(json_body)
         request = request_for(exchange, body, json_body, target)
@@ -132,7 +132,19 @@ def request_for(exchange: Exchange, body: bytes, json_body: JsonBody | None, tar
     if json_body is not None and target.model and json_body.fields.get("model") != target.upstream_model:
         body = json_body.replaced("model", target.upstream_model)
     query = f"?{exchange.query.decode('latin-1')}" if exchange.query else ""
-    return UpstreamRequest(exchange.method, exchange.raw_path.removeprefix("/v1") + query, exchange.headers, body)
+    return UpstreamRequest(exchange.method, _below_v1(exchange.raw_path) + query, exchange.headers, body)
+
+
+def _below_v1(raw_path: str) -> str:
+    """What to add to a base URL, with its first slash.
+
+    Without that, or with dots between slashes, however they are escaped, it could lead out of the base URL's path, or
+    even to another host: `http://a` and `%2F@b/` are `http://a%2F@b/`.
+    """
+    inside = raw_path.startswith("/v1/")
+    if not inside or not {".", ".."}.isdisjoint(_SEPARATOR.split(unquote(raw_path))):
+        raise GatewayError(404, "there is no such path", code="not_found")
+    return raw_path.removeprefix("/v1")
 
 
 def _json_or_none(exchange: Exchange, body: bytes) -> JsonBody | None:

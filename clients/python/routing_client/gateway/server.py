@@ -63,17 +63,18 @@ def serve(
         shutdown_timeout_s: How long requests in flight may take to finish; those that are left are then cut off.
 
     Raises:
-        OSError: It cannot listen there.
+        OSError: It cannot listen there; or, with a `filename`, `ready_file` cannot be written.
     """
+    if ready_file is not None:
+        _write(ready_file, "")  # so that a mistake shows before anything is served
+        ready_file.unlink()
     _allow_files(config.max_concurrent)
     with _bind(host, port) as listener:
         address = _shown(listener)
 
         def ready() -> None:
             if ready_file is not None:
-                temporary = ready_file.with_name(f"{ready_file.name}.tmp")
-                temporary.write_text(f"{address}\n", encoding="utf-8")
-                temporary.replace(ready_file)
+                _write(ready_file, f"{address}\n")
             if on_ready is not None:
                 on_ready(address)
 
@@ -96,6 +97,13 @@ def uvicorn_config(app: ASGIApp, shutdown_timeout_s: int = DEFAULT_SHUTDOWN_TIME
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=shutdown_timeout_s,
     )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write it whole or not at all: whoever waits for the file must not read half of it."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from routing_client.gateway.headers import RawHeaders
     from routing_client.gateway.targets import Target
 
+# Of final answers, by RFC 9110. Servers cannot send others on; 101 would hand the connection over.
+_STATUSES = range(200, 600)
 FAILOVER_STATUSES = frozenset({408, 429, *range(500, 600)})
 # Servers close idle connections, uvicorn after 5 s: a shorter time here avoids most calls into a closing one.
 _KEEP_ALIVE_S = 4.0
@@ -53,9 +55,8 @@ class UpstreamError(Exception):
             "timeout": (504, "did not answer in time"),
             "broken": (502, "broke off its answer"),
         }[self.kind]
-        return GatewayError(
-            status, f"the upstream of model {self.target.name!r} {what}", kind=SERVER, code=f"upstream_{self.kind}"
-        )
+        whose = f"the upstream of model {self.target.model!r}" if self.target.model else "the default upstream"
+        return GatewayError(status, f"{whose} {what}", kind=SERVER, code=f"upstream_{self.kind}")
 
 
 @dataclass(slots=True)
@@ -135,6 +136,9 @@ class Upstreams:
         except UpstreamError as error:
             self.health[target.name] = Health(error.kind)
             raise
+        if response.status not in _STATUSES:
+            response.close()
+            raise self.broke(target, ValueError("no final status"))
         state = "failing" if response.status in FAILOVER_STATUSES else "ok"
         self.health[target.name] = Health(state, response.status)
         return response

@@ -98,6 +98,14 @@ def test_wrong_usage(run: Run, arguments: list[str], says: str) -> None:
         (["--api-key-env", "SURELY_NOT_SET"], "SURELY_NOT_SET"),
         (["--cors-origin", "app.example"], "https://app.example"),
         (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1:6060"),
+        (["--ready-file", "/nowhere/ready"], "--ready-file /nowhere/ready cannot be written"),
+        (["--base-url", "http://x/v1?version=2"], "base_url has"),
+        (["--base-url", "http://x /v1"], "base_url has"),
+        (["--base-url", "http://x/v1/chat/completions"], "before /chat/completions"),
+        (["--api-key", "sk-\u2026"], "api_key must be printable ASCII"),
+        (["--service", "http://127.0.0.1:50051"], "without http://"),
+        (["--strong-model", "router-mf-0.5"], "'router-mf-0.5' begins with 'router-'"),
+        (["--strong-model", "default"], "a model is called 'default'"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(run: Run, arguments: list[str], says: str) -> None:
@@ -106,6 +114,22 @@ def test_what_cannot_be_is_said_in_one_line(run: Run, arguments: list[str], says
     assert done.stderr.startswith("routing-gateway: error: ")
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("header", ['"X A": "1"', '"X-\u00dc": "1"', '"X-A": "1\\nX-B: 2"', '"X-A": "\u2026"'])
+def test_a_header_that_cannot_be_sent(run: Run, tmp_path: Path, header: str) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f'models: {{m: {{base_url: "http://x/v1", headers: {{{header}}}}}}}', encoding="utf-8")
+    done = run("--config", str(file))
+    assert done.code == 1
+    assert str(file) in done.stderr or "model 'm'" in done.stderr
+    assert "the header 'X" in done.stderr
+
+
+def test_the_model_whose_key_is_missing_is_named(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text('models: {m: {base_url: "http://x/v1", api_key_env: SURELY_NOT_SET}}', encoding="utf-8")
+    assert "model 'm': the environment variable SURELY_NOT_SET" in run("--config", str(file)).stderr
 
 
 def test_a_taken_port(run: Run) -> None:

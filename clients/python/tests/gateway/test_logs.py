@@ -7,12 +7,14 @@ import socket
 from typing import Any
 
 import pytest
+from routing_client import UnavailableError
 from routing_client.endpoints import Endpoint
 from routing_client.gateway.attempts import Attempts
 from routing_client.gateway.echo import RunningEcho
 from routing_client.gateway.logs import Repeats
+from routing_client.testing import FakeService
 
-from .conftest import MakeGateway, StartGateway
+from .conftest import Gateway, MakeGateway, StartGateway
 from .scripted import ScriptedUpstream
 
 PROMPT, CALLER_KEY, OWN_KEY = "open-sesame-prompt", "sk-caller-secret", "sk-own-secret"
@@ -122,3 +124,17 @@ def test_faults_of_upstreams(
     assert "'small' failed" in caplog.text or "failed (connection)" in caplog.text
     for secret in (PROMPT, CALLER_KEY, OWN_KEY):
         assert secret not in caplog.text + answer.body.decode(), secret
+
+
+@pytest.mark.parametrize(("failure", "logged"), [(UnavailableError("down"), True), (None, False)])
+def test_an_outage_of_the_service_is_logged(
+    gateway: Gateway,
+    fake: FakeService,
+    failure: UnavailableError | None,
+    logged: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake.failure = failure
+    with caplog.at_level(logging.WARNING):
+        assert gateway.chat("router-fake-0.5" if failure else "router-nowhere").status == (503 if failure else 404)
+    assert ("no decision: unavailable" in caplog.text) == logged

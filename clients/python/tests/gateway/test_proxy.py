@@ -262,3 +262,45 @@ def test_cookies_of_one_caller_do_not_reach_the_next(scripted_gateway: Gateway, 
     assert "set-cookie" not in scripted_gateway.chat("big").headers
     scripted_gateway.chat("big")
     assert scripted.header("cookie") is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1%2F@evil.example/x", "/v1%2Fchat/completions", "/%76%31/files", "/v1%2F..%2Fadmin", "/v1/x%2F..%2F..%2Fadmin",
+     "/v1/..%5cadmin", "/v1/%2e%2e/admin", "/v1/./x"],
+)  # fmt: skip
+@pytest.mark.parametrize("base", ["with", "without"])
+def test_no_path_leads_out_of_the_base_url(
+    make_gateway: MakeGateway, scripted: ScriptedUpstream, path: str, base: str
+) -> None:
+    # http://127.0.0.1 and %2F@evil.example/x would be http://127.0.0.1%2F@evil.example/x: another host.
+    url = scripted.base_url if base == "with" else scripted.base_url.removesuffix("/v1")
+    gateway = make_gateway(default=Endpoint(url))
+    for method in ("GET", "POST"):
+        body = {"model": "any", "messages": [{"role": "user", "content": "x"}]} if method == "POST" else None
+        answer = gateway.request(method, path, body)
+        assert (answer.status, answer.error["code"]) == (404, "not_found")
+    assert not scripted.requests
+
+
+def test_escapes_in_a_path_stay(scripted_gateway: Gateway, scripted: ScriptedUpstream) -> None:
+    scripted_gateway.request("GET", "/v1/files/a%2Fb%20c/..d?x=%2e%2e/")
+    assert scripted.requests[-1][0].startswith(b"GET /v1/files/a%2Fb%20c/..d?x=%2e%2e/ HTTP/1.1\r\n")
+
+
+def test_headers_in_utf8_arrive_as_they_were_sent(scripted_gateway: Gateway, scripted: ScriptedUpstream) -> None:
+    title = "Caf\u00e9 \u2615".encode()
+    scripted_gateway.request("GET", "/v1/files", None, {"X-Title": title.decode("latin-1")})
+    assert title in scripted.requests[-1][0]
+
+
+def test_what_an_upstream_says_of_its_own_origin_is_not_the_gateways(
+    scripted_gateway: Gateway, scripted: ScriptedUpstream
+) -> None:
+    said = (
+        b'Access-Control-Allow-Origin: *\r\nAlt-Svc: h3=":443"\r\nStrict-Transport-Security: max-age=9\r\nX-Own: 1\r\n'
+    )
+    scripted.script = answering(SOUND.replace(b"content-length", said + b"content-length"))
+    answer = scripted_gateway.chat()
+    assert answer.headers["x-own"] == "1"
+    assert not {"access-control-allow-origin", "alt-svc", "strict-transport-security"} & set(answer.headers)

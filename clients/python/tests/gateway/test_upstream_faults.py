@@ -57,6 +57,17 @@ def test_an_upstream_that_talks_nonsense(failing: MakeFailing, scripted: Scripte
     assert (answer.status, answer.error["code"]) == (502, "upstream_broken")
 
 
+@pytest.mark.parametrize("status", ["101 Switching Protocols", "600 X", "999 X"])
+def test_a_status_that_cannot_be_passed_on(make_gateway: MakeGateway, scripted: ScriptedUpstream, status: str) -> None:
+    scripted.script = lambda connection: connection.sendall(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode())
+    endpoint = Endpoint(scripted.base_url)
+    gateway = make_gateway(models={"big": endpoint}, default=endpoint)
+    for model in ("big", "some-model"):
+        answer = gateway.chat(model)
+        assert (answer.status, answer.error["code"]) == (502, "upstream_broken")
+        assert repr(model) in answer.error["message"], "the name that the caller knows, not our `default`"
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [

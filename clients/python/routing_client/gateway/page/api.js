@@ -37,7 +37,7 @@ export async function chat({ model, messages, key, signal }, on) {
 }
 
 function routingOf(headers) {
-  const get = (name) => headers.get(`x-routing-${name}`);
+  const get = (name) => unescaped(headers.get(`x-routing-${name}`));
   const number = (name) => (get(name) === null ? null : Number(get(name)));
   return {
     model: get("model"),
@@ -50,6 +50,13 @@ function routingOf(headers) {
     failover: get("failover"),
   };
 }
+
+// Headers are ASCII: the gateway writes other characters, and the backslash, as Python does.
+const ESCAPE = /\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|\\)/g;
+const unescaped = (text) => text?.replace(ESCAPE, (_all, ...codes) => {
+  const code = codes.slice(0, 3).find(Boolean);
+  return code ? String.fromCodePoint(parseInt(code, 16)) : "\\";
+}) ?? null;
 
 async function ask(url, options) {
   try {
@@ -74,12 +81,14 @@ async function askJson(url, options) {
 async function httpError(response, routing = null) {
   let said = {};
   try {
-    said = (await response.json()).error ?? {};
+    said = (await response.json()) ?? {};
   } catch {
     // No JSON: the status alone has to do.
   }
-  const message = typeof said.message === "string" && said.message ? said.message : `status ${response.status}, without a reason`;
-  return new ApiError("http", message, { status: response.status, code: said.code ?? "", routing });
+  // OpenAI's form, and those of servers that are less close to it: {"error": "…"}, {"message": "…"}, {"detail": "…"}.
+  const found = [said.error?.message, said.error, said.message, said.detail].find((text) => typeof text === "string" && text);
+  const message = found ?? `status ${response.status}, without a reason`;
+  return new ApiError("http", message, { status: response.status, code: said.error?.code ?? "", routing });
 }
 
 function readWhole(completion, on) {

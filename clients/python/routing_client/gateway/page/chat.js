@@ -37,7 +37,9 @@ export class Chat {
   onKey(event) {
     if (event.key === "Escape" && this.running) this.stop();
     // Where there is no real keyboard, Enter breaks the line, as everywhere on such devices.
-    const sends = event.key === "Enter" && !event.shiftKey && !event.isComposing && !matchMedia("(pointer: coarse)").matches;
+    // 229 is Safari's word for the Enter that ends a composition, after which it says isComposing no more.
+    const composes = event.isComposing || event.keyCode === 229;
+    const sends = event.key === "Enter" && !event.shiftKey && !composes && !matchMedia("(pointer: coarse)").matches;
     if (!sends) return;
     event.preventDefault();
     if (!this.running) this.submit();
@@ -160,6 +162,7 @@ export class Chat {
     const { answers, strong, uncounted, spent, allStrong, saving } = this.ledger;
     const { info } = this.settings;
     find("saving").textContent = saving === null ? "–" : percent(saving);
+    find("summary-saving").textContent = saving === null ? "" : `${percent(saving)} saved`;
     if (!answers) {
       find("saving-note").textContent = "Nothing has been answered yet.";
       return;

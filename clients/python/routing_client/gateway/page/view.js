@@ -64,7 +64,7 @@ function blocksOf(text) {
 
 function paragraph(text) {
   const pieces = text.split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/).filter(Boolean);
-  return el("p", {}, ...pieces.map((piece) => {
+  return el("p", { dir: "auto" }, ...pieces.map((piece) => {
     if (piece.length > 2 && piece.startsWith("`") && piece.endsWith("`")) return el("code", { text: piece.slice(1, -1) });
     if (piece.length > 4 && piece.startsWith("**") && piece.endsWith("**")) return el("strong", { text: piece.slice(2, -2) });
     return document.createTextNode(piece);
