@@ -95,6 +95,8 @@ def open_text(path: Path) -> Iterator[IO[str]]:
     Raises:
         UsageError: it cannot be opened.
     """
+    if path == STDIN and sys.stdin is None:  # so it is when the shell closes it
+        raise UsageError("standard input is closed; pipe prompts into it, or name a file")
     try:
         raw = sys.stdin.buffer if path == STDIN else _open_bytes(path)
     except OSError as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from routing_service.artifacts.manifest import Calibration
+from routing_service.config import ModelsConfig
 from routing_service.errors import ArtifactError
 from routing_service.files import writing
 
@@ -15,15 +17,19 @@ SCHEMA_VERSION = 1
 # As many levels as the tables of artifacts have: a share is read off to within 0.1 %.
 TABLE_LEVELS = 1001
 _MOST_LEVELS = 100_001
-_FIELDS = ("schema_version", "router_type", "router_revision", "source", "sample_size", "quantiles")
+_FIELDS = ("schema_version", "router_type", "router_revision", "models", "source", "sample_size", "quantiles")
 
 
 @dataclass(frozen=True, slots=True)
 class SavedTable:
-    """A table, and the type and revision of the router whose scores it is of. It means nothing for any other."""
+    """A table, and the type and revision of the router whose scores it is of. It means nothing for any other.
+
+    `models` is the pair that was scored, which matters to routers that score several.
+    """
 
     router_type: str
     router_revision: str
+    models: ModelsConfig
     calibration: Calibration
 
 
@@ -37,6 +43,7 @@ def write_table(path: Path, table: SavedTable) -> None:
         "schema_version": SCHEMA_VERSION,
         "router_type": table.router_type,
         "router_revision": table.router_revision,
+        "models": {"strong": table.models.strong, "weak": table.models.weak},
         "source": table.calibration.source,
         "sample_size": table.calibration.sample_size,
         "quantiles": list(table.calibration.quantiles),
@@ -64,20 +71,35 @@ def read_table(path: Path) -> SavedTable:
         ) from error
 
 
-def table_for(path: Path, name: str, router_type: str, revision: str) -> Calibration:
+def table_for(
+    path: Path, name: str, router_type: str, revision: str, scores_pair: Callable[[ModelsConfig], bool]
+) -> Calibration:
     """The table in a file, if it is of the scores of that router, which the configuration calls `name`.
 
+    Args:
+        path: the file.
+        name: for the error's advice.
+        router_type: the router's type.
+        revision: the router's revision.
+        scores_pair: whether the router's scores are those of a pair.
+
     Raises:
-        ArtifactError: it cannot be read, or is of another router's or revision's scores.
+        ArtifactError: it cannot be read, or is of another router's, revision's or pair's scores.
     """
     table = read_table(path)
+    advice = (
+        f"whose thresholds give other shares; make it anew with `routing-service calibrate --config … --router {name} "
+        f"--input PROMPTS --output {path.name}`"
+    )
     if (table.router_type, table.router_revision) != (router_type, revision):
         raise ArtifactError(
             path,
             f"was made for revision {table.router_revision!r} of a {table.router_type} router, and {name!r} is "
-            f"revision {revision!r} of a {router_type} router, whose thresholds give other shares; make it anew with "
-            f"`routing-service calibrate --config … --router {name} --input PROMPTS --output {path.name}`",
+            f"revision {revision!r} of a {router_type} router, {advice}",
         )
+    if not scores_pair(table.models):
+        pair = f"{table.models.strong!r} and {table.models.weak!r}"
+        raise ArtifactError(path, f"was made for the models {pair}, and {name!r} chooses between others, {advice}")
     return table.calibration
 
 
@@ -95,7 +117,17 @@ def _checked(raw: Any) -> SavedTable:
         "'quantiles' must be a list of numbers",
     )
     _require(len(quantiles) <= _MOST_LEVELS, f"'quantiles' has more than {_MOST_LEVELS:,} scores")
-    return SavedTable(raw["router_type"], raw["router_revision"], Calibration(raw["source"], size, tuple(quantiles)))
+    calibration = Calibration(raw["source"], size, tuple(quantiles))
+    return SavedTable(raw["router_type"], raw["router_revision"], _models(raw["models"]), calibration)
+
+
+def _models(raw: Any) -> ModelsConfig:
+    names = {"strong", "weak"}
+    _require(
+        isinstance(raw, dict) and raw.keys() == names and all(isinstance(raw[name], str) for name in names),
+        "'models' must be an object of the names of the strong and the weak model",
+    )
+    return ModelsConfig(raw["strong"], raw["weak"])
 
 
 def _require(condition: bool, problem: str) -> None:

@@ -22,7 +22,7 @@ def add_calibrate(commands: Any) -> None:
     parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("--router", metavar="R", help="the router (default: the configuration's)")
     goal = parser.add_mutually_exclusive_group()
-    goal.add_argument("--strong-model-pct", type=share, nargs="+", metavar="S", help="wanted shares, in 0..1")
+    goal.add_argument("--strong-model-pct", type=wanted_share, nargs="+", metavar="S", help="wanted shares, in 0..1")
     goal.add_argument(
         "--target-quality",
         type=positive,
@@ -82,17 +82,24 @@ def _add_target_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--output-tokens",
         type=positive,
-        default=DEFAULT_OUTPUT_TOKENS,
         metavar="N",
-        help="tokens of an answer where the data does not say (default %(default)g)",
+        help=f"tokens of an answer where the data does not say (default {DEFAULT_OUTPUT_TOKENS:g})",
     )
     group.add_argument(
         "--confidence",
-        type=share,
+        type=confidence,
         metavar="C",
         help="meet the target on this part of bootstrap resamples, e.g. 0.95 (default: on the sample itself)",
     )
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default 0)")
+    group.add_argument("--seed", type=whole_or_zero, metavar="N", help="of the bootstrap (default 0)")
+
+
+def wanted_share(text: str) -> float:
+    """An argument that is a share from 0 to 1, which RouteLLM's name for it, a percentage, makes some write as 50."""
+    try:
+        return share(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write 0.5 for 50 %") from error
 
 
 def positive(text: str) -> float:
@@ -111,6 +118,21 @@ def whole(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
     return int(text)
+
+
+def whole_or_zero(text: str) -> int:
+    """An argument that is a whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
+
+
+def confidence(text: str) -> float:
+    """An argument that is a number above 0 and at most 1."""
+    value = share(text)
+    if not value:
+        raise argparse.ArgumentTypeError("0 asks for nothing; write a number above 0, e.g. 0.95")
+    return value
 
 
 def price(text: str) -> tuple[str, float, float]:
@@ -167,5 +189,25 @@ def _check(options: argparse.Namespace) -> None:
         for name in ("output", "compare", "plot"):
             if getattr(options, name) is not None:
                 wrong(f"--{name} does not go with a target; run the command once for each")
+    else:
+        for name in ("prices", "input_tokens", "output_tokens", "confidence", "seed"):
+            if getattr(options, name) is not None:
+                wrong(f"--{name.replace('_', '-')} needs --target-quality or --budget")
+        if options.input is None and (options.strong_model or options.weak_model):
+            wrong("--strong-model and --weak-model need --input: the router's table is of the router's pair")
+    for name in ("output", "plot"):
+        if options.compare is not None and getattr(options, name) is not None:
+            wrong(f"--{name} does not go with --compare; run the command once for each")
+    if options.input == options.compare == Path("-"):
+        wrong("--input and --compare cannot both read standard input; give one of them a file")
+    if options.output is not None and _same_file(options.output, options.input):
+        wrong("--output would replace the prompts of --input; name another file")
     if options.fail_on_drift and options.compare is None:
         wrong("--fail-on-drift needs --compare")
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there, which others tell
+        return False

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from routing_service.artifacts.manifest import Calibration
     from routing_service.calibration.distribution import ScoreDistribution
     from routing_service.engine.engine import Engine
-    from routing_service.routers.base import ModelPair
+    from routing_service.routers.base import ModelPair, Router
 
 
 def engine_to_score(options: argparse.Namespace) -> Engine:
@@ -54,7 +54,7 @@ def collect(engine: Engine, router: str, path: Path, options: argparse.Namespace
     scores, prompts = ScoreDistribution(), read_prompts(path)
     if path == STDIN:
         prompts = _until_interrupted(prompts)
-    rates = score_prompts(engine, router, limited(prompts, options), scored_pair(engine, router, options))
+    rates = score_prompts(engine, router, limited(prompts, options), shares_pair(engine.routers[router], options))
     try:
         for rate in progress(rates, None):
             scores.add(rate)
@@ -76,6 +76,13 @@ def _until_interrupted(prompts: Iterator[str]) -> Iterator[str]:
     except KeyboardInterrupt:
         if not count:
             raise
+
+
+def shares_pair(router: Router, options: argparse.Namespace) -> ModelPair:
+    """The models that the options name, else the router's own. Without labelled data they can only be names to it."""
+    from routing_service.routers.base import ModelPair
+
+    return ModelPair(options.strong_model or router.models.strong, options.weak_model or router.models.weak)
 
 
 def scored_pair(engine: Engine, router: str, options: argparse.Namespace) -> ModelPair:

@@ -41,8 +41,8 @@ def calibrate_to_target(options: argparse.Namespace) -> None:
     scores.extend(progress(score_prompts(engine, name, prompts, scored_pair(engine, name, options)), None))
     if not scores:
         raise UsageError(f"{options.input}: has no prompts; calibrating needs at least one")
-    _tell_what_was_assumed(options, data, len(scores))
-    tradeoff = Tradeoff(scores, data, options.seed)
+    _tell_what_was_assumed(costs, data, len(scores))
+    tradeoff = Tradeoff(scores, data, options.seed or 0)
     if options.budget is not None:
         point = tradeoff.for_budget(options.budget, options.confidence)
         target = {"budget": options.budget}
@@ -68,7 +68,7 @@ def _prompts(options: argparse.Namespace, pair: Pair, costs: Costs | None, data:
 
 
 def _costs(options: argparse.Namespace, pair: Pair) -> Costs | None:
-    from routing_service.calibration.labelled import Costs, Price
+    from routing_service.calibration.labelled import DEFAULT_OUTPUT_TOKENS, Costs, Price
 
     if options.prices is None:
         return None
@@ -79,16 +79,19 @@ def _costs(options: argparse.Namespace, pair: Pair) -> Costs | None:
         if chosen is None:
             raise UsageError(f"--prices: {unknown_name('price', model, prices)} Write {model}=INPUT/OUTPUT or {side}=…")
         found.append(chosen)
-    return Costs(found[0], found[1], options.input_tokens, options.output_tokens)
+    written = DEFAULT_OUTPUT_TOKENS if options.output_tokens is None else options.output_tokens
+    return Costs(found[0], found[1], options.input_tokens, written)
 
 
-def _tell_what_was_assumed(options: argparse.Namespace, data: LabelledData, size: int) -> None:
+def _tell_what_was_assumed(costs: Costs | None, data: LabelledData, size: int) -> None:
     if data.skipped:
         print(f"note: {data.skipped:,} rows do not score both models and are left out", file=sys.stderr)
-    read = f"{options.input_tokens:g}" if options.input_tokens else "one every 4 characters"
+    if costs is None:
+        return
+    read = "one every 4 characters" if costs.input_tokens is None else f"{costs.input_tokens:g}"
     for count, name, assumed in (
         (data.assumed_input, "input_tokens", read),
-        (data.assumed_output, "output_tokens", f"{options.output_tokens:g} an answer"),
+        (data.assumed_output, "output_tokens", f"{costs.output_tokens:g} an answer"),
     ):
         if count:
             print(f"note: {count:,} of {size:,} rows do not say {name}; assumed: {assumed}", file=sys.stderr)
@@ -107,13 +110,15 @@ def _print(name: str, size: int, pair: Pair, point: TargetPoint) -> None:
     emit(routellm_line(round(point.strong_share.value, 3), name, point.threshold))
     emit(f"On {size:,} prompts, with 95 % bootstrap intervals:")
     _row("strong calls", point.strong_share, "{:.1%}", f"of calls; {point.call_saving.value:.1%} are saved")
-    if point.quality is not None and point.quality_ratio is not None:
+    if point.quality is not None:
         ends = f"{pair.strong} {point.strong_quality:.4g}, {pair.weak} {point.weak_quality:.4g}"
         _row("mean score", point.quality, "{:.4g}", f"({ends})")
+    if point.quality_ratio is not None:
         _row("quality kept", point.quality_ratio, "{:.1%}", f"of {pair.strong}'s mean score")
-    if point.cost is not None and point.cost_saving is not None:
+    if point.cost is not None:
         ends = f"{pair.strong} {point.strong_cost:.4g}, {pair.weak} {point.weak_cost:.4g}"
         _row("cost", point.cost, "{:.4g}", f"USD a request ({ends})")
+    if point.cost_saving is not None:
         _row("saving", point.cost_saving, "{:.1%}", f"of the cost of {pair.strong} alone")
     surer = "" if point.met >= _SURE else "; --confidence 0.95 asks for a surer threshold"
     _row("target met", None, "", f"on {point.met:.0%} of resamples{surer}")

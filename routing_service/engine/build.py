@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from routing_service.calibration.tables import table_for
-from routing_service.config import Config
+from routing_service.config import Config, ModelsConfig
 from routing_service.embedders.registry import Embedders
 from routing_service.engine.engine import Engine
 from routing_service.engine.policies import Planner
 from routing_service.errors import ArtifactError
-from routing_service.routers.base import Router
+from routing_service.routers.base import ModelPair, Router
 from routing_service.routers.registry import build_routers
 
 
@@ -32,7 +32,11 @@ def _use_configured_tables(routers: dict[str, Router], config: Config) -> None:
         configured = config.routers[name]
         if configured.calibration is None:
             continue
+
+        def scores_pair(models: ModelsConfig, router: Router = router) -> bool:
+            return router.scores_alike(ModelPair(models.strong, models.weak), router.models)
+
         try:
-            router.calibration = table_for(configured.calibration, name, router.type, router.revision)
+            router.calibration = table_for(configured.calibration, name, router.type, router.revision, scores_pair)
         except ArtifactError as error:
             raise configured.section.error(str(error), "calibration") from error

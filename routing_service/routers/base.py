@@ -120,6 +120,13 @@ class Router(ABC):
             DecisionError: for these prompts there is no score; any other exception is reported as ROUTER_FAILED.
         """
 
+    def scores_alike(self, one: ModelPair, other: ModelPair) -> bool:  # noqa: ARG002 - a router of one pair has one answer
+        """Whether prompts get the same scores for both pairs, so that a calibration table of one holds for the other.
+
+        A name that the router does not know makes it no. Override it in a router that scores several pairs.
+        """
+        return True
+
     def close(self) -> None:  # noqa: B027 - most routers hold nothing to give up
         """Give up what the router holds. It is not used afterwards."""
 

@@ -151,6 +151,12 @@ class MatrixFactorizationRouter(Router):
         """Every model id, and the configured name."""
         return self._weak_names
 
+    def scores_alike(self, one: ModelPair, other: ModelPair) -> bool:
+        """Whether both pairs are the same two models of the artifact."""
+        pairs = (one, other)
+        known = all(pair.strong in self._strong_rows and pair.weak in self._weak_rows for pair in pairs)
+        return known and self._row_pair(one) == self._row_pair(other)
+
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:
         """Embed prompts and score them. `inference_us` holds both."""
         start = perf_counter_ns()

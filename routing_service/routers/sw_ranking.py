@@ -107,6 +107,11 @@ class SimilarityWeightedRouter(Router):
         """Every model of the battles, and the configured name."""
         return frozenset(self._weak)
 
+    def scores_alike(self, one: ModelPair, other: ModelPair) -> bool:
+        """Whether both pairs are the same two models of the battles."""
+        known = all(pair.strong in self._strong and pair.weak in self._weak for pair in (one, other))
+        return known and self._known(one) == self._known(other)
+
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:
         """Embed prompts and score them; `inference_us` holds both.
 

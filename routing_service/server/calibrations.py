@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -25,6 +26,11 @@ from routing_service.server.codec import check_prompt, parse
 PATIENCE_SECONDS = 30.0
 # When to try again after as many calibrations as there may be.
 _RETRY_SECONDS = 5.0
+_PROMPTS_FIELD = re.compile(r"prompts\[(\d+)\]")
+# What an inline router scores in one turn of the event loop, about two milliseconds of work: a decision takes several
+# turns, and each of them may have to wait for one of these.
+_INLINE_PROMPTS = 32
+_INLINE_CHARACTERS = 16_384
 
 
 class Calibrations:
@@ -37,6 +43,8 @@ class Calibrations:
     def __init__(self, limits: LimitsConfig) -> None:
         self._limits = limits
         self._running = 0
+        # Held by the call that scores on the event loop, and while it yields: however many run, decisions get as much.
+        self._turn = asyncio.Lock()
         self._draining = False
         # Of the calls whose prompts may still come: moving one to now ends its call.
         self._clocks: set[asyncio.Timeout] = set()
@@ -70,34 +78,42 @@ class Calibrations:
         self._clocks.add(clock)
         self._wait(clock)
         async for raw in messages:
-            index = scores.size + len(batch)
-            message = _parse(raw, index)
+            first = scores.size + len(batch)
+            message = _parse(raw, first)
             if settings is None:
                 settings = _Settings(message, engine, self._limits)
             else:
-                settings.check_unchanged(message, index)
-            if message.HasField("prompt"):
-                with _at(index):
-                    check_prompt(message.prompt, self._limits)
-                batch.append(message.prompt)
-                characters += len(message.prompt)
-            if len(batch) >= SCORING_BATCH or characters > BATCH_CHARACTERS:
-                clock.reschedule(None)
-                scores.add(await _score(engine, settings.plan, batch, scores.size))
-                await yield_to_others()
-                batch, characters = [], 0
+                settings.check_unchanged(message, first)
+            for place, prompt in enumerate(message.prompts):
+                with _at(first + place):
+                    check_prompt(prompt, self._limits, f"prompts[{place}]")
+                batch.append(prompt)
+                characters += len(prompt)
+                if len(batch) >= settings.most_prompts or characters > settings.most_characters:
+                    clock.reschedule(None)
+                    scores.add(await self._score(engine, settings.plan, batch, scores.size))
+                    batch, characters = [], 0
+                    self._wait(clock)
             self._wait(clock)
         clock.reschedule(None)
         self._clocks.discard(clock)
         if settings is not None and batch:
-            scores.add(await _score(engine, settings.plan, batch, scores.size))
+            scores.add(await self._score(engine, settings.plan, batch, scores.size))
         if settings is None or not scores.size:
             raise DecisionError(
                 Reason.CALIBRATION_EMPTY,
                 "The stream has no prompt; send at least one, or read the router's own table from ListRouters.",
-                "prompt",
+                "prompts",
             )
         return settings.response(scores)
+
+    async def _score(self, engine: Engine, plan: Plan, batch: Sequence[str], first_index: int) -> list[float]:
+        if not plan.router.inline:
+            return await _score(engine, plan, batch, first_index)
+        async with self._turn:
+            rates = await _score(engine, plan, batch, first_index)
+            await yield_to_others()
+        return rates
 
     def _wait(self, clock: asyncio.Timeout) -> None:
         """Give the caller time for the next message."""
@@ -170,8 +186,12 @@ class _Settings:
             )
         )
 
+        inline = self.plan.router.inline
+        self.most_prompts = _INLINE_PROMPTS if inline else SCORING_BATCH
+        self.most_characters = _INLINE_CHARACTERS if inline else BATCH_CHARACTERS
+
     def check_unchanged(self, later: routing_service_pb2.CalibrateRequest, index: int) -> None:
-        """Refuse a message that contradicts the first; `index` is that of its prompt."""
+        """Refuse a message that contradicts the first; `index` is that of its first prompt."""
         changed = {
             "router": later.router not in ("", self._router),
             "strong_shares": bool(later.strong_shares) and list(later.strong_shares) != self._shares,
@@ -222,9 +242,13 @@ def _is_overload(result: Scored | DecisionError) -> bool:
     return isinstance(result, DecisionError) and result.reason is Reason.OVERLOADED
 
 
-def _parse(raw: bytes, index: int) -> routing_service_pb2.CalibrateRequest:
-    with _at(index):
+def _parse(raw: bytes, first_index: int) -> routing_service_pb2.CalibrateRequest:
+    try:
         return parse(raw, routing_service_pb2.CalibrateRequest)
+    except DecisionError as error:
+        place = _PROMPTS_FIELD.fullmatch(error.field or "")
+        with _at(first_index + (int(place[1]) if place else 0)):
+            raise
 
 
 @contextmanager

@@ -90,17 +90,17 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig)
     return request
 
 
-def check_prompt(text: str, limits: LimitsConfig) -> None:
-    """Check the text of a field `prompt`.
+def check_prompt(text: str, limits: LimitsConfig, field: str = "prompt") -> None:
+    """Check the text of a prompt that came in `field`.
 
     Raises:
         DecisionError: it is empty or too large.
     """
     if not text or text.isspace():
         raise DecisionError(
-            Reason.PROMPT_EMPTY, "`prompt` is empty or only white space; send the text to route.", "prompt"
+            Reason.PROMPT_EMPTY, f"`{field}` is empty or only white space; send the text to route.", field
         )
-    _check_size(text, "prompt", limits.max_prompt_bytes)
+    _check_size(text, field, limits.max_prompt_bytes)
 
 
 def to_requests(

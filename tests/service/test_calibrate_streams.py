@@ -40,7 +40,7 @@ async def test_other_calls_run_while_a_long_stream_is_scored(serve_engine: Serve
     async def endless() -> AsyncIterator[pb.CalibrateRequest]:
         yield pb.CalibrateRequest(strong_shares=[0.5])
         while True:
-            yield pb.CalibrateRequest(prompt="0.5")
+            yield pb.CalibrateRequest(prompts=["0.5"])
 
     async with serve_engine(engine_of(NumberRouter())) as channel:
         stub = pb_grpc.RoutingServiceStub(channel)
@@ -150,7 +150,7 @@ def test_a_stream_that_goes_on_does_not_hold_a_stop_up(start_service: StartServi
         yield pb.CalibrateRequest(strong_shares=[0.5])
         while True:
             sent.append(1)
-            yield pb.CalibrateRequest(prompt=f"What is {len(sent)} + 2?")
+            yield pb.CalibrateRequest(prompts=[f"What is {len(sent)} + 2?"])
 
     with grpc.insecure_channel(service.address) as channel:
         call = pb_grpc.RoutingServiceStub(channel).Calibrate.future(endless())

@@ -49,7 +49,7 @@ def engine_of(router: Router, on_router_error: Any = "error") -> Engine:
 def stream(*prompts: str, shares: Sequence[float] = (0.5,), **settings: Any) -> Iterator[pb.CalibrateRequest]:
     yield pb.CalibrateRequest(strong_shares=shares, **settings)
     for prompt in prompts:
-        yield pb.CalibrateRequest(prompt=prompt)
+        yield pb.CalibrateRequest(prompts=[prompt])
 
 
 async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str, dict[str, str]]:

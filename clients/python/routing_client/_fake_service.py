@@ -171,9 +171,8 @@ class FakeService:
         self, requests: Iterable[routing_service_pb2.CalibrateRequest]
     ) -> routing_service_pb2.CalibrateResponse:
         first, *rest = requests
-        rates = sorted(
-            (self._win_rate(each.prompt) for each in (first, *rest) if each.HasField("prompt")), reverse=True
-        )
+        prompts = (prompt for message in (first, *rest) for prompt in message.prompts)
+        rates = sorted((self._win_rate(prompt) for prompt in prompts), reverse=True)
         response = routing_service_pb2.CalibrateResponse(
             router=first.router or ROUTER, router_revision=REVISION, sample_size=len(rates)
         )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from collections.abc import AsyncIterable, Generator, Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from routing_client import _parse, _status
 from routing_client._gen.llmrouting.v1 import routing_service_pb2
 from routing_client._interpolate import share_interval
-from routing_client._requests import decide_request, invalid, model_pair, well_formed
+from routing_client._prompt_stream import PromptStream
+from routing_client._requests import decide_request, invalid, model_pair
 from routing_client._settings import DEFAULT_CALIBRATE_TIMEOUT, Settings, check_timeout
 from routing_client.exceptions import (
     OUTAGES,
@@ -148,56 +149,6 @@ def calibrate(
     seconds = DEFAULT_CALIBRATE_TIMEOUT if timeout is None else check_timeout(timeout)
     response = yield Call("Calibrate", PromptStream(prompts, strong_shares, router or "", pair), seconds)
     return _parse.calibration(response)
-
-
-class PromptStream:
-    """The messages of a `Calibrate` call, to be iterated once, with or without `async`.
-
-    gRPC turns an exception of the caller's own iterator into a cancelled call; `failure` keeps it, to be raised
-    instead.
-    """
-
-    def __init__(
-        self,
-        prompts: Iterable[str] | AsyncIterable[str],
-        strong_shares: Sequence[float],
-        router: str,
-        models: ModelPair,
-    ) -> None:
-        self._prompts = prompts
-        self._first = routing_service_pb2.CalibrateRequest(router=router, strong_shares=strong_shares)
-        if models != ModelPair():
-            self._first.models.strong, self._first.models.weak = models.strong, models.weak
-        self.failure: Exception | None = None
-
-    def __iter__(self) -> Iterator[routing_service_pb2.CalibrateRequest]:
-        yield self._first
-        try:
-            # The synchronous client's types admit nothing else; an async iterable raises TypeError here.
-            for prompt in cast("Iterable[str]", self._prompts):
-                yield self._message(prompt)
-        except Exception as error:
-            self.failure = error
-            raise
-
-    async def __aiter__(self) -> AsyncIterator[routing_service_pb2.CalibrateRequest]:
-        yield self._first
-        try:
-            if isinstance(self._prompts, AsyncIterable):
-                async for prompt in self._prompts:
-                    yield self._message(prompt)
-            else:
-                for prompt in self._prompts:
-                    yield self._message(prompt)
-        except Exception as error:
-            self.failure = error
-            raise
-
-    @staticmethod
-    def _message(prompt: str) -> routing_service_pb2.CalibrateRequest:
-        if not isinstance(prompt, str):
-            raise invalid("prompts", f"must hold strs, not {type(prompt).__name__}")
-        return routing_service_pb2.CalibrateRequest(prompt=well_formed(prompt))
 
 
 def _warn(results: Iterable[Decision | RoutingError]) -> None:

@@ -11,6 +11,7 @@ import grpc.aio
 from routing_client import _flows
 from routing_client._batch import as_requests
 from routing_client._gen.llmrouting.v1.routing_service_pb2_grpc import RoutingServiceStub
+from routing_client._prompt_stream import PromptStream
 from routing_client._settings import (
     DEFAULT_BATCH_TIMEOUT,
     DEFAULT_CHUNK_SIZE,
@@ -158,7 +159,7 @@ class AsyncRoutingClient:
 
     async def _invoke(self, call: _flows.Call) -> Any:
         """Make one RPC. The one thing that a fake replaces."""
-        if isinstance(call.request, _flows.PromptStream):
+        if isinstance(call.request, PromptStream):
             return await self._invoke_streaming(call, call.request)
         stub = self._connected()
         try:
@@ -168,7 +169,7 @@ class AsyncRoutingClient:
         except grpc.RpcError as error:
             raise error_from_call(error) from error
 
-    async def _invoke_streaming(self, call: _flows.Call, stream: _flows.PromptStream) -> Any:
+    async def _invoke_streaming(self, call: _flows.Call, stream: PromptStream) -> Any:
         self._connected()  # or says why not
         with self._settings.channel() as channel:
             method = getattr(RoutingServiceStub(channel), call.method)

@@ -11,6 +11,7 @@ import grpc
 from routing_client import _flows
 from routing_client._batch import as_requests
 from routing_client._gen.llmrouting.v1.routing_service_pb2_grpc import RoutingServiceStub
+from routing_client._prompt_stream import PromptStream
 from routing_client._settings import (
     DEFAULT_BATCH_TIMEOUT,
     DEFAULT_CHUNK_SIZE,
@@ -242,7 +243,7 @@ class RoutingClient:
     def _invoke(self, call: _flows.Call) -> Any:
         """Make one RPC. The one thing that a fake replaces."""
         stub = self._connected()
-        stream = call.request if isinstance(call.request, _flows.PromptStream) else None
+        stream = call.request if isinstance(call.request, PromptStream) else None
         request = call.request if stream is None else iter(stream)
         try:
             return getattr(stub, call.method)(request, timeout=call.timeout, metadata=self._settings.metadata)

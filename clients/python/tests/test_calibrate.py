@@ -125,9 +125,24 @@ def test_calibrating_on_prompts_streams_them(scripted: Any, make_client: Answer)
         0.25,
     )
     first, *rest = scripted.requests[0]
-    assert (first.router, list(first.strong_shares), first.HasField("prompt")) == ("static", [0.5, 0.6], False)
+    assert (first.router, list(first.strong_shares), list(first.prompts)) == ("static", [0.5, 0.6], [])
     assert (first.models.strong, first.models.weak) == ("big", "")
-    assert [message.prompt for message in rest] == ["0", "1", "2"]
+    assert [list(message.prompts) for message in rest] == [["0"], ["1", "2"]]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_prompts_are_gathered_unless_they_come_slowly(
+    scripted: Any, make_client: Answer, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    clock = iter(range(10_000))
+    monkeypatch.setattr("routing_client._prompt_stream.monotonic", lambda: next(clock) * seconds)
+    scripted.on("Calibrate", CalibrateResponse(sample_size=200))
+    prompts = [*(str(number) for number in range(200)), "x" * 40_000, "y" * 40_000, "z" * 300_000]
+    make_client(scripted.target).calibrate(iter(prompts), strong_shares=[0.5])
+    sent = [list(message.prompts) for message in scripted.requests[0][1:]]
+    assert [prompt for message in sent for prompt in message] == prompts
+    sizes = [len(message) for message in sent]
+    assert sizes == ([1] * 203 if seconds else [1, 64, 64, 64, 8, 1, 1])
 
 
 async def test_calibrating_takes_an_async_iterable(scripted: Any) -> None:
@@ -138,7 +153,7 @@ async def test_calibrating_takes_an_async_iterable(scripted: Any) -> None:
     scripted.on("Calibrate", CalibrateResponse(sample_size=2))
     async with AsyncRoutingClient(scripted.target) as client:
         assert (await client.calibrate(prompts(), strong_shares=[0.5])).sample_size == 2
-    assert len(scripted.requests[0]) == 3
+    assert [prompt for message in scripted.requests[0] for prompt in message.prompts] == ["a", "b"]
 
 
 def test_an_error_of_the_callers_own_iterator_is_raised_as_it_is(scripted: Any, make_client: Answer) -> None:

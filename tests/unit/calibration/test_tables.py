@@ -48,6 +48,11 @@ def test_what_is_written_is_read(path: Path) -> None:
         ({"router_revision": None}, "must be text"),
         ({"schema_version": 2}, "reads 1"),
         ({"source": ...}, "lacks 'source'"),
+        ({"models": ...}, "lacks 'models'"),
+        ({"models": ["big", "small"]}, "names of the strong and the weak"),
+        ({"models": {"strong": "big"}}, "names of the strong and the weak"),
+        ({"models": {"strong": "big", "weak": 1}}, "names of the strong and the weak"),
+        ({"models": {"strong": "big", "weak": "big"}}, "both 'big'"),
     ],
 )
 def test_what_is_no_table_is_refused(path: Path, change: dict[str, Any], says: str) -> None:
@@ -73,6 +78,13 @@ def test_another_router_s_table_is_refused_with_what_to_do(path: Path, kind: str
     with pytest.raises(ArtifactError) as caught:
         table_for(path, "mine", kind, revision, PAIR.__eq__)
     for part in ("'r1'", f"'{revision}'", "--router mine --input PROMPTS --output table.json"):
+        assert part in str(caught.value)
+
+
+def test_another_pair_s_table_is_refused_with_what_to_do(path: Path) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        table_for(path, "mine", "static", "r1", ModelsConfig("big", "tiny").__eq__)
+    for part in ("'big' and 'small'", "'mine'", "--router mine --input PROMPTS --output table.json"):
         assert part in str(caught.value)
 
 

@@ -115,9 +115,10 @@ def test_calibrate_says_how_sure_it_is(run: Run, prompts: Path, config: Path) ->
     assert f"note: 40.0% of the 5 prompts; {low:.1%} to {high:.1%} of traffic like them" in ran.err
 
 
-@pytest.mark.parametrize("strong_share", ["-0.1", "1.1", "nan", "half"])
+@pytest.mark.parametrize("strong_share", ["-0.1", "1.1", "nan", "half", "50", "50%"])
 def test_calibrate_wants_shares_from_0_to_1(run: Run, strong_share: str) -> None:
-    assert "no number from 0 to 1" in complaint(run("calibrate", "--strong-model-pct", strong_share), 2)
+    told = complaint(run("calibrate", "--strong-model-pct", strong_share), 2)
+    assert "no number from 0 to 1; write 0.5 for 50 %" in told
 
 
 @pytest.mark.parametrize(
@@ -135,11 +136,36 @@ def test_calibrate_wants_shares_from_0_to_1(run: Run, strong_share: str) -> None
         ("--strong-model-pct 0.5 --max-prompts 5", "--max-prompts needs --input"),
         ("--strong-model-pct 0.5 --input f --max-prompts 0", "no whole number"),
         ("--strong-model-pct 0.5 --fail-on-drift", "--fail-on-drift needs --compare"),
+        ("--strong-model-pct 0.5 --prices a=1/2 b=1/2", "--prices needs --target-quality or --budget"),
+        ("--strong-model-pct 0.5 --confidence 0.9", "--confidence needs --target-quality or --budget"),
+        ("--strong-model-pct 0.5 --output-tokens 9", "--output-tokens needs --target-quality or --budget"),
+        ("--strong-model-pct 0.5 --seed 0", "--seed needs --target-quality or --budget"),
+        ("--strong-model-pct 0.5 --strong-model big", "--strong-model and --weak-model need --input"),
+        ("--target-quality 0.9 --input f --confidence 0", "write a number above 0"),
+        ("--target-quality 0.9 --input f --seed -1", "no whole number"),
+        ("--compare f --input g --output t", "--output does not go with --compare"),
+        ("--compare f --plot t.svg", "--plot does not go with --compare"),
+        ("--compare - --input -", "cannot both read standard input"),
         ("--output t --input f --address 127.0.0.1:1", "--output needs the router here"),
     ],
 )
 def test_calibrate_tells_wrong_usage(run: Run, arguments: str, says: str) -> None:
     assert says in complaint(run("calibrate", *arguments.split()), 2)
+
+
+def test_calibrate_does_not_write_over_its_prompts(run: Run, prompts: Path, config: Path) -> None:
+    before = prompts.read_bytes()
+    same = prompts.parent / "." / "link"
+    same.symlink_to(prompts)
+    told = complaint(run("calibrate", "--input", prompts, "--output", same, "--config", config), 2)
+    assert "--output would replace the prompts" in told
+    assert prompts.read_bytes() == before
+
+
+def test_calibrate_tells_a_model_that_the_router_does_not_score(run: Run, prompts: Path, config: Path) -> None:
+    arguments = ("--strong-model-pct", "0.5", "--input", prompts, "--config", config)
+    assert "'bgi'" in complaint(run("calibrate", *arguments, "--strong-model", "bgi"))
+    assert run("calibrate", *arguments, "--strong-model", "big").code == 0
 
 
 # --- standard input -----------------------------------------------------------------------------------------
@@ -177,6 +203,12 @@ def test_calibrate_tells_the_line_of_standard_input(run: Run, config: Path, monk
     monkeypatch.setattr("sys.stdin", Stdin(b'\n{"prompt": "a"}\n{"prompt": 3}\n'))
     ran = run("calibrate", "--strong-model-pct", "0.4", "--input", "-", "--config", config)
     assert "<stdin>:3: 'prompt' is not text" in complaint(ran)
+
+
+def test_calibrate_tells_that_standard_input_is_closed(run: Run, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # as after `<&-` in a shell
+    ran = run("calibrate", "--strong-model-pct", "0.4", "--input", "-", "--config", config)
+    assert "standard input is closed" in complaint(ran)
 
 
 def test_ctrl_c_ends_a_live_stream_with_its_answer(run: Run, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,15 @@ def test_a_budget_needs_no_labels_and_states_what_it_assumes(run: Run, config: P
     assert "5 of 5 rows do not say output_tokens; assumed: 500 an answer" in ran.err
 
 
+def test_means_are_told_where_they_are_part_of_nothing(run: Run, config: Path, labelled: Write) -> None:
+    path = labelled([(0, 0)] * 5)
+    ran = run("calibrate", "--budget", "1", "--prices", "strong=0/0", "weak=0/0", "--input", path, "--config", config)
+    assert "mean score    0" in ran.out
+    assert "cost          0" in ran.out
+    assert "quality kept" not in ran.out
+    assert "saving" not in ran.out
+
+
 def test_confidence_asks_for_more(run: Run, config: Path, labelled: Write) -> None:
     path = labelled([(1, 1), (1, 0), (1, 1), (1, 0), (1, 0)])
     arguments = ("calibrate", "--target-quality", "0.6", "--input", path, "--config", config, "--json")

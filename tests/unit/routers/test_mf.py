@@ -133,6 +133,13 @@ def test_the_calibration_table_is_the_own_pair_s(tmp_path: Path) -> None:
     assert load(folder, ModelPair("tiny", "small")).calibration is None
 
 
+def test_names_of_the_same_models_score_alike(folder: Path) -> None:
+    renamed = load(folder, ModelPair("renamed", "small"))
+    assert renamed.scores_alike(PAIR, renamed.models)
+    assert not renamed.scores_alike(ModelPair("tiny", "small"), renamed.models)
+    assert not renamed.scores_alike(ModelPair("unknown", "small"), renamed.models)
+
+
 def test_vectors_of_another_length_are_the_embedder_s_fault(folder: Path) -> None:
     misfit = load(folder, dimension=9, claims=None)
     with pytest.raises(DecisionError) as caught:

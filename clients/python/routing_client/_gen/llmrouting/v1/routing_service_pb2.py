@@ -27,7 +27,7 @@ from routing_client._gen.llmrouting.v1 import conversation_pb2 as llmrouting_dot
 from routing_client._gen.llmrouting.v1 import decision_pb2 as llmrouting_dot_v1_dot_decision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#llmrouting/v1/routing_service.proto\x12\rllmrouting.v1\x1a\x17google/rpc/status.proto\x1a llmrouting/v1/conversation.proto\x1a\x1cllmrouting/v1/decision.proto\"\xa6\x02\n\rDecideRequest\x12\x13\n\x06prompt\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32\x1b.llmrouting.v1.Conversation\x12\x0e\n\x06router\x18\x03 \x01(\t\x12\x16\n\tthreshold\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0cstrong_share\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12(\n\x06models\x18\x07 \x01(\x0b\x32\x18.llmrouting.v1.ModelPair\x12\x12\n\nsession_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\tB\t\n\x07_promptB\x0c\n\n_thresholdB\x0f\n\r_strong_share\";\n\x0e\x44\x65\x63ideResponse\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x17.llmrouting.v1.Decision\"D\n\x12\x42\x61tchDecideRequest\x12.\n\x08requests\x18\x01 \x03(\x0b\x32\x1c.llmrouting.v1.DecideRequest\"C\n\x13\x42\x61tchDecideResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.llmrouting.v1.DecideResult\"j\n\x0c\x44\x65\x63ideResult\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x17.llmrouting.v1.DecisionH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"D\n\x13StreamDecideRequest\x12-\n\x07request\x18\x01 \x01(\x0b\x32\x1c.llmrouting.v1.DecideRequest\"W\n\x14StreamDecideResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x06result\x18\x02 \x01(\x0b\x32\x1b.llmrouting.v1.DecideResult\"\x83\x01\n\x10\x43\x61librateRequest\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x15\n\rstrong_shares\x18\x02 \x03(\x01\x12\x13\n\x06prompt\x18\x03 \x01(\tH\x00\x88\x01\x01\x12(\n\x06models\x18\x04 \x01(\x0b\x32\x18.llmrouting.v1.ModelPairB\t\n\x07_prompt\"\x96\x01\n\x11\x43\x61librateResponse\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x17\n\x0frouter_revision\x18\x02 \x01(\t\x12\x13\n\x0bsample_size\x18\x03 \x01(\x04\x12/\n\x06points\x18\x04 \x03(\x0b\x32\x1f.llmrouting.v1.CalibrationPoint\x12\x12\n\nresolution\x18\x05 \x01(\x01\"\x8d\x02\n\x10\x43\x61librationPoint\x12\x14\n\x0cstrong_share\x18\x01 \x01(\x01\x12\x11\n\tthreshold\x18\x02 \x01(\x01\x12\x1b\n\x0erealised_share\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x39\n\x0eshare_interval\x18\x04 \x01(\x0b\x32!.llmrouting.v1.ConfidenceInterval\x12=\n\x12threshold_interval\x18\x05 \x01(\x0b\x32!.llmrouting.v1.ConfidenceInterval\x12\x17\n\ntied_share\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_realised_shareB\r\n\x0b_tied_share\"/\n\x12\x43onfidenceInterval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\x14\n\x12ListRoutersRequest\"n\n\x13ListRoutersResponse\x12*\n\x07routers\x18\x01 \x03(\x0b\x32\x19.llmrouting.v1.RouterInfo\x12+\n\x08policies\x18\x02 \x03(\x0b\x32\x19.llmrouting.v1.PolicyInfo\"\xd6\x01\n\nRouterInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\x12(\n\x06models\x18\x04 \x01(\x0b\x32\x18.llmrouting.v1.ModelPair\x12\x34\n\x0b\x63\x61libration\x18\x05 \x01(\x0b\x32\x1f.llmrouting.v1.CalibrationTable\x12\x12\n\nis_default\x18\x06 \x01(\x08\x12\x17\n\nmax_tokens\x18\x07 \x01(\rH\x00\x88\x01\x01\x42\r\n\x0b_max_tokens\"Q\n\nPolicyInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06router\x18\x02 \x01(\t\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x12\n\nis_default\x18\x04 \x01(\x08\"h\n\x10\x43\x61librationTable\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0bsample_size\x18\x02 \x01(\x04\x12/\n\x06points\x18\x03 \x03(\x0b\x32\x1f.llmrouting.v1.CalibrationPoint\"l\n\x14ReportOutcomeRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x07quality\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x08\x42\n\n\x08_quality\")\n\x15ReportOutcomeResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x08\x32\x8e\x04\n\x0eRoutingService\x12\x45\n\x06\x44\x65\x63ide\x12\x1c.llmrouting.v1.DecideRequest\x1a\x1d.llmrouting.v1.DecideResponse\x12T\n\x0b\x42\x61tchDecide\x12!.llmrouting.v1.BatchDecideRequest\x1a\".llmrouting.v1.BatchDecideResponse\x12[\n\x0cStreamDecide\x12\".llmrouting.v1.StreamDecideRequest\x1a#.llmrouting.v1.StreamDecideResponse(\x01\x30\x01\x12P\n\tCalibrate\x12\x1f.llmrouting.v1.CalibrateRequest\x1a .llmrouting.v1.CalibrateResponse(\x01\x12T\n\x0bListRouters\x12!.llmrouting.v1.ListRoutersRequest\x1a\".llmrouting.v1.ListRoutersResponse\x12Z\n\rReportOutcome\x12#.llmrouting.v1.ReportOutcomeRequest\x1a$.llmrouting.v1.ReportOutcomeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#llmrouting/v1/routing_service.proto\x12\rllmrouting.v1\x1a\x17google/rpc/status.proto\x1a llmrouting/v1/conversation.proto\x1a\x1cllmrouting/v1/decision.proto\"\xa6\x02\n\rDecideRequest\x12\x13\n\x06prompt\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32\x1b.llmrouting.v1.Conversation\x12\x0e\n\x06router\x18\x03 \x01(\t\x12\x16\n\tthreshold\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0cstrong_share\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12(\n\x06models\x18\x07 \x01(\x0b\x32\x18.llmrouting.v1.ModelPair\x12\x12\n\nsession_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\tB\t\n\x07_promptB\x0c\n\n_thresholdB\x0f\n\r_strong_share\";\n\x0e\x44\x65\x63ideResponse\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x17.llmrouting.v1.Decision\"D\n\x12\x42\x61tchDecideRequest\x12.\n\x08requests\x18\x01 \x03(\x0b\x32\x1c.llmrouting.v1.DecideRequest\"C\n\x13\x42\x61tchDecideResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.llmrouting.v1.DecideResult\"j\n\x0c\x44\x65\x63ideResult\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x17.llmrouting.v1.DecisionH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"D\n\x13StreamDecideRequest\x12-\n\x07request\x18\x01 \x01(\x0b\x32\x1c.llmrouting.v1.DecideRequest\"W\n\x14StreamDecideResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x06result\x18\x02 \x01(\x0b\x32\x1b.llmrouting.v1.DecideResult\"t\n\x10\x43\x61librateRequest\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x15\n\rstrong_shares\x18\x02 \x03(\x01\x12\x0f\n\x07prompts\x18\x03 \x03(\t\x12(\n\x06models\x18\x04 \x01(\x0b\x32\x18.llmrouting.v1.ModelPair\"\x96\x01\n\x11\x43\x61librateResponse\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x17\n\x0frouter_revision\x18\x02 \x01(\t\x12\x13\n\x0bsample_size\x18\x03 \x01(\x04\x12/\n\x06points\x18\x04 \x03(\x0b\x32\x1f.llmrouting.v1.CalibrationPoint\x12\x12\n\nresolution\x18\x05 \x01(\x01\"\x8d\x02\n\x10\x43\x61librationPoint\x12\x14\n\x0cstrong_share\x18\x01 \x01(\x01\x12\x11\n\tthreshold\x18\x02 \x01(\x01\x12\x1b\n\x0erealised_share\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x39\n\x0eshare_interval\x18\x04 \x01(\x0b\x32!.llmrouting.v1.ConfidenceInterval\x12=\n\x12threshold_interval\x18\x05 \x01(\x0b\x32!.llmrouting.v1.ConfidenceInterval\x12\x17\n\ntied_share\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_realised_shareB\r\n\x0b_tied_share\"/\n\x12\x43onfidenceInterval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\x14\n\x12ListRoutersRequest\"n\n\x13ListRoutersResponse\x12*\n\x07routers\x18\x01 \x03(\x0b\x32\x19.llmrouting.v1.RouterInfo\x12+\n\x08policies\x18\x02 \x03(\x0b\x32\x19.llmrouting.v1.PolicyInfo\"\xd6\x01\n\nRouterInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\x12(\n\x06models\x18\x04 \x01(\x0b\x32\x18.llmrouting.v1.ModelPair\x12\x34\n\x0b\x63\x61libration\x18\x05 \x01(\x0b\x32\x1f.llmrouting.v1.CalibrationTable\x12\x12\n\nis_default\x18\x06 \x01(\x08\x12\x17\n\nmax_tokens\x18\x07 \x01(\rH\x00\x88\x01\x01\x42\r\n\x0b_max_tokens\"Q\n\nPolicyInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06router\x18\x02 \x01(\t\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x12\n\nis_default\x18\x04 \x01(\x08\"h\n\x10\x43\x61librationTable\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0bsample_size\x18\x02 \x01(\x04\x12/\n\x06points\x18\x03 \x03(\x0b\x32\x1f.llmrouting.v1.CalibrationPoint\"l\n\x14ReportOutcomeRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x07quality\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x08\x42\n\n\x08_quality\")\n\x15ReportOutcomeResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x08\x32\x8e\x04\n\x0eRoutingService\x12\x45\n\x06\x44\x65\x63ide\x12\x1c.llmrouting.v1.DecideRequest\x1a\x1d.llmrouting.v1.DecideResponse\x12T\n\x0b\x42\x61tchDecide\x12!.llmrouting.v1.BatchDecideRequest\x1a\".llmrouting.v1.BatchDecideResponse\x12[\n\x0cStreamDecide\x12\".llmrouting.v1.StreamDecideRequest\x1a#.llmrouting.v1.StreamDecideResponse(\x01\x30\x01\x12P\n\tCalibrate\x12\x1f.llmrouting.v1.CalibrateRequest\x1a .llmrouting.v1.CalibrateResponse(\x01\x12T\n\x0bListRouters\x12!.llmrouting.v1.ListRoutersRequest\x1a\".llmrouting.v1.ListRoutersResponse\x12Z\n\rReportOutcome\x12#.llmrouting.v1.ReportOutcomeRequest\x1a$.llmrouting.v1.ReportOutcomeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,28 +48,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMDECIDEREQUEST']._serialized_end=816
   _globals['_STREAMDECIDERESPONSE']._serialized_start=818
   _globals['_STREAMDECIDERESPONSE']._serialized_end=905
-  _globals['_CALIBRATEREQUEST']._serialized_start=908
-  _globals['_CALIBRATEREQUEST']._serialized_end=1039
-  _globals['_CALIBRATERESPONSE']._serialized_start=1042
-  _globals['_CALIBRATERESPONSE']._serialized_end=1192
-  _globals['_CALIBRATIONPOINT']._serialized_start=1195
-  _globals['_CALIBRATIONPOINT']._serialized_end=1464
-  _globals['_CONFIDENCEINTERVAL']._serialized_start=1466
-  _globals['_CONFIDENCEINTERVAL']._serialized_end=1513
-  _globals['_LISTROUTERSREQUEST']._serialized_start=1515
-  _globals['_LISTROUTERSREQUEST']._serialized_end=1535
-  _globals['_LISTROUTERSRESPONSE']._serialized_start=1537
-  _globals['_LISTROUTERSRESPONSE']._serialized_end=1647
-  _globals['_ROUTERINFO']._serialized_start=1650
-  _globals['_ROUTERINFO']._serialized_end=1864
-  _globals['_POLICYINFO']._serialized_start=1866
-  _globals['_POLICYINFO']._serialized_end=1947
-  _globals['_CALIBRATIONTABLE']._serialized_start=1949
-  _globals['_CALIBRATIONTABLE']._serialized_end=2053
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=2055
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=2163
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=2165
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=2206
-  _globals['_ROUTINGSERVICE']._serialized_start=2209
-  _globals['_ROUTINGSERVICE']._serialized_end=2735
+  _globals['_CALIBRATEREQUEST']._serialized_start=907
+  _globals['_CALIBRATEREQUEST']._serialized_end=1023
+  _globals['_CALIBRATERESPONSE']._serialized_start=1026
+  _globals['_CALIBRATERESPONSE']._serialized_end=1176
+  _globals['_CALIBRATIONPOINT']._serialized_start=1179
+  _globals['_CALIBRATIONPOINT']._serialized_end=1448
+  _globals['_CONFIDENCEINTERVAL']._serialized_start=1450
+  _globals['_CONFIDENCEINTERVAL']._serialized_end=1497
+  _globals['_LISTROUTERSREQUEST']._serialized_start=1499
+  _globals['_LISTROUTERSREQUEST']._serialized_end=1519
+  _globals['_LISTROUTERSRESPONSE']._serialized_start=1521
+  _globals['_LISTROUTERSRESPONSE']._serialized_end=1631
+  _globals['_ROUTERINFO']._serialized_start=1634
+  _globals['_ROUTERINFO']._serialized_end=1848
+  _globals['_POLICYINFO']._serialized_start=1850
+  _globals['_POLICYINFO']._serialized_end=1931
+  _globals['_CALIBRATIONTABLE']._serialized_start=1933
+  _globals['_CALIBRATIONTABLE']._serialized_end=2037
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=2039
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=2147
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=2149
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=2190
+  _globals['_ROUTINGSERVICE']._serialized_start=2193
+  _globals['_ROUTINGSERVICE']._serialized_end=2719
 # @@protoc_insertion_point(module_scope)

@@ -72,16 +72,16 @@ class StreamDecideResponse(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., result: _Optional[_Union[DecideResult, _Mapping]] = ...) -> None: ...
 
 class CalibrateRequest(_message.Message):
-    __slots__ = ("router", "strong_shares", "prompt", "models")
+    __slots__ = ("router", "strong_shares", "prompts", "models")
     ROUTER_FIELD_NUMBER: _ClassVar[int]
     STRONG_SHARES_FIELD_NUMBER: _ClassVar[int]
-    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    PROMPTS_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     router: str
     strong_shares: _containers.RepeatedScalarFieldContainer[float]
-    prompt: str
+    prompts: _containers.RepeatedScalarFieldContainer[str]
     models: _decision_pb2.ModelPair
-    def __init__(self, router: _Optional[str] = ..., strong_shares: _Optional[_Iterable[float]] = ..., prompt: _Optional[str] = ..., models: _Optional[_Union[_decision_pb2.ModelPair, _Mapping]] = ...) -> None: ...
+    def __init__(self, router: _Optional[str] = ..., strong_shares: _Optional[_Iterable[float]] = ..., prompts: _Optional[_Iterable[str]] = ..., models: _Optional[_Union[_decision_pb2.ModelPair, _Mapping]] = ...) -> None: ...
 
 class CalibrateResponse(_message.Message):
     __slots__ = ("router", "router_revision", "sample_size", "points", "resolution")
