@@ -76,8 +76,7 @@ class Settings:
         )
 
     def __post_init__(self) -> None:
-        if not self.target:
-            raise ValueError("target is empty; give host:port, for example 127.0.0.1:50051")
+        check_target(self.target)
         for name in ("timeout", "batch_timeout"):
             check_timeout(getattr(self, name), name)
         if self.on_unavailable not in get_args(OnUnavailable):
@@ -119,6 +118,19 @@ class Settings:
             fallback_reason=error.reason or error.code.name,
             request_id=request.request_id or "",
         )
+
+
+def check_target(target: str, name: str = "target") -> str:
+    """`target`, if it can be a service's address.
+
+    Raises:
+        ValueError: it is blank, or a URL, which gRPC would look up as a host's name at every call, as in an outage.
+    """
+    if not target.strip():
+        raise ValueError(f"{name} is empty; give host:port, for example 127.0.0.1:50051")
+    if target.lower().startswith(("http://", "https://")):
+        raise ValueError(f"{name} is {target!r}; give host:port, for example 127.0.0.1:50051, without http://")
+    return target
 
 
 def _check_metadata(key: str, value: str | bytes) -> None:

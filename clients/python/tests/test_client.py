@@ -100,6 +100,9 @@ def test_a_call_without_a_deadline_is_refused(timeout: float, make_client: Answe
     "arguments",
     [
         {"target": ""},
+        {"target": " "},
+        {"target": "http://127.0.0.1:50051"},
+        {"target": "HTTPS://router:50051"},
         {"on_unavailable": "weakest"},
         {"metadata": {"Authorization": "Bearer x"}},
         {"metadata": {"authorization": "Bearer x\n"}},

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from routing_client._settings import DEFAULT_TARGET
+from routing_client._settings import DEFAULT_TARGET, check_target
 from routing_client.endpoints import LITELLM, Endpoint, Endpoints, EndpointsError
 from routing_client.model_names import PREFIX
 
@@ -73,9 +73,11 @@ class GatewayConfig:
         self._check_names()
 
     def _check_names(self) -> None:
-        target = self.endpoints.service
-        if target is not None and (not target.strip() or target.startswith(("http://", "https://"))):
-            raise EndpointsError(f"service is {target!r} and must be like 127.0.0.1:50051, without http://")
+        if self.endpoints.service is not None:
+            try:
+                check_target(self.endpoints.service, "service")
+            except ValueError as error:
+                raise EndpointsError(str(error)) from None
         if self.endpoints.default is not None and DEFAULT_NAME in self.endpoints:
             raise EndpointsError(f"a model is called {DEFAULT_NAME!r}, and there is a default too; rename that model")
         for name in self.endpoints:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -25,7 +26,7 @@ _SEPARATOR = re.compile(r"[/\\]")  # servers on Windows take both
 _CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; nobody receives it
 
 
-class Proxy:
+class Proxy(ABC):
     """An ASGI endpoint that passes requests on: limits, errors, numbers. Subclasses say to whom."""
 
     label = ""
@@ -50,6 +51,7 @@ class Proxy:
             self._seconds.observe(took)
             log.info("%s %s status=%s %.1fms", exchange.method, self.label, exchange.status, 1e3 * took)
 
+    @abstractmethod
     async def handle(self, exchange: Exchange, body: bytes) -> None:
         """Answer a request.
 
@@ -57,7 +59,6 @@ class Proxy:
             GatewayError: What to answer instead.
             UpstreamError: The upstream gave no answer, or not all of it.
         """
-        raise NotImplementedError
 
     async def _guarded(self, exchange: Exchange) -> None:
         """Handle, and answer whatever goes wrong, or break the connection where an answer has begun."""

@@ -1,0 +1,41 @@
+"""Labelled prompts for `calibrate`: MMLU's dev half, with both models' scores, as JSON lines.
+
+    python -m benchmarks.labelled --data ../shared/data/routellm_evals >labelled.jsonl
+
+The figures in docs/calibration.md are of these prompts. The router that ships has learnt from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from routing_service.errors import UsageError
+from routing_service.training.routellm_folders import dev_rows, response_files
+from routing_service.training.sources import DEFAULT_STRONG, DEFAULT_WEAK
+
+# An answer is a letter and little else.
+OUTPUT_TOKENS = 5
+
+
+def main() -> None:
+    """Print a row a prompt."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="RouteLLM's folder routellm/evals")
+    folder = parser.parse_args().data / "mmlu"
+    files = response_files(folder)
+    if not files:
+        sys.exit(f"benchmarks.labelled: {folder} holds no responses/*.csv")
+    try:
+        for file in files:
+            for row in dev_rows(folder, file, DEFAULT_STRONG, DEFAULT_WEAK):
+                scores = {DEFAULT_STRONG: row.strong, DEFAULT_WEAK: row.weak}
+                print(json.dumps({"prompt": row.prompt, "scores": scores, "output_tokens": OUTPUT_TOKENS}))
+    except UsageError as error:
+        sys.exit(f"benchmarks.labelled: {error}")
+
+
+if __name__ == "__main__":
+    main()
