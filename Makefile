@@ -8,8 +8,11 @@
 MAKEFLAGS += --no-builtin-rules
 .PHONY: help setup test demo lint format protos protos-check protos-lint bench train constraints clean
 
-# What is installed beside the service. `EXTRAS=ci` adds torch, a browser driver and LiteLLM, which some tests need.
+# What is installed beside the packages. `EXTRAS=ci` adds torch, a browser driver and LiteLLM, which some tests need.
 EXTRAS ?= dev
+PACKAGES_dev := --editable './clients/python[openai]' --editable '.[dev]' --editable './lab[train,plots]' --editable ./gateway
+PACKAGES_ci := --editable './clients/python[litellm]' --editable '.[ci]' --editable './lab[finetune,plots]' --editable ./gateway
+PROJECTS := pyproject.toml clients/python/pyproject.toml lab/pyproject.toml gateway/pyproject.toml
 VENV := .venv
 PROTOS_VENV := .venv-protos
 BIN := $(VENV)/bin
@@ -37,9 +40,9 @@ help: ## this list
 setup: $(VENV)/.installed ## make .venv and install the service, the client and the development tools into it
 
 # The stamp is written last, so an interrupted set-up starts over.
-$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml hatch_build.py constraints.txt
+$(VENV)/.installed: $(PROJECTS) hatch_build.py constraints.txt
 	$(call make_venv,$(VENV))
-	@$(BIN)/python -m pip install $(PIP_FLAGS) --constraint constraints.txt --editable ./clients/python --editable '.[$(EXTRAS)]'
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --constraint constraints.txt $(PACKAGES_$(EXTRAS))
 	@touch $@
 
 $(PROTOS_VENV)/.installed: constraints-protos.txt
@@ -60,6 +63,8 @@ lint: setup ## ruff, ruff format and mypy, changing nothing
 	$(BIN)/mypy hatch_build.py scripts benchmarks
 	$(BIN)/mypy --explicit-package-bases conftest.py tests
 	$(BIN)/mypy --explicit-package-bases clients/python/tests
+	$(BIN)/mypy --explicit-package-bases lab/tests
+	$(BIN)/mypy --explicit-package-bases gateway/tests
 
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -84,12 +89,12 @@ train: setup ## make the router that ships anew from the data in SHARED (../shar
 
 constraints: setup ## pin the newest versions in constraints.txt
 	$(BIN)/python -m pip install $(PIP_FLAGS) uv
-	@{ sed -n '/^#/p' constraints.txt; printf '%s\n' ./clients/python '.[ci]' onnxruntime-gpu | $(BIN)/uv pip compile \
+	@{ sed -n '/^#/p' constraints.txt; printf '%s\n' './clients/python[litellm]' '.[ci]' './lab[finetune,plots]' ./gateway onnxruntime-gpu | $(BIN)/uv pip compile \
 	  --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
-	  --no-emit-package routing-client --no-emit-package routing-service -; } > constraints.new
+	  --no-emit-package routing-client --no-emit-package routing-service --no-emit-package routing-lab --no-emit-package routing-gateway -; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean: ## remove the environments, caches and build products
-	rm -rf $(VENV) $(PROTOS_VENV) build dist clients/python/build clients/python/dist protos/.deps benchmarks/out \
+	rm -rf $(VENV) $(PROTOS_VENV) $(foreach folder,. clients/python lab gateway,$(folder)/build $(folder)/dist) protos/.deps benchmarks/out \
 	  .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

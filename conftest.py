@@ -1,4 +1,4 @@
-"""What every test may use, here and in `clients/python/tests`."""
+"""What every test may use, here and in the folders of the lab, the gateway and the clients."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+pytest_plugins = ["tests.support.services", "tests.support.static_artifact"]
 
 ROOT = Path(__file__).resolve().parent
 # A skip whose reason begins so is right even in CI: what it needs cannot be had there.

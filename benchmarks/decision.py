@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2 as pb
 
 from benchmarks.load import Call, latencies, median_ms, prepare, throughput
 from benchmarks.machine import describe

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from routing_client._gen.llmrouting.v1 import decision_pb2, routing_service_pb2, routing_service_pb2_grpc
+from routing_client.proto import decision_pb2, routing_service_pb2, routing_service_pb2_grpc
 
 DECISION = decision_pb2.Decision(
     decision_id="0198f3a2-7c1e-7d4b-9a53-3f6e2b8c1d70",

@@ -131,7 +131,7 @@ def measure(options: argparse.Namespace, server_core: int, load_core: int) -> li
         base_url = f"http://{upstream.address}/v1"
         service = start(ours(FOLDER / "uncached.yaml"), load_core)
         gateway = start(
-            ["-m", "routing_client.gateway.cli", "--port", "0", "--service", service.address, "--base-url", base_url,
+            ["-m", "routing_gateway.cli.gateway", "--port", "0", "--service", service.address, "--base-url", base_url,
              "--strong-model", "strong", "--weak-model", "weak"], server_core,
         )  # fmt: skip
         sides = {"ours": Endpoint(gateway.address, "router-static-0.5", PROMPT)}

@@ -12,9 +12,10 @@ import json
 import sys
 from pathlib import Path
 
+from routing_lab.data.routellm_folders import dev_rows, response_files
+from routing_lab.data.sources import DEFAULT_STRONG, DEFAULT_WEAK
+
 from routing_service.errors import UsageError
-from routing_service.training.routellm_folders import dev_rows, response_files
-from routing_service.training.sources import DEFAULT_STRONG, DEFAULT_WEAK
 
 # An answer is a letter and little else.
 OUTPUT_TOKENS = 5

@@ -23,13 +23,14 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
+from routing_lab.evals.registry import load_benchmark
+from routing_lab.evals.routers import load_router, with_unconfigured
+from routing_lab.evals.scoring import Scoring, win_rates
+
 from benchmarks.decision import FOLDER, Result, table
 from benchmarks.machine import describe
 from routing_service.config import load_config
 from routing_service.errors import RoutingServiceError
-from routing_service.evals.registry import load_benchmark
-from routing_service.evals.routers import load_router, with_unconfigured
-from routing_service.evals.scoring import Scoring, win_rates
 
 PROMPTS = 100_000
 

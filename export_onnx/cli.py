@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from routing_service.errors import RoutingServiceError, UsageError
+from routing_service.extras import pip_install
 
 # The exit codes of `routing-service`: something is wrong, and wrong usage (argparse's).
 FAILURE = 1
@@ -91,9 +92,7 @@ def _import(export: _Export) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] in {"export_onnx", "routing_service"}:
             raise
-        raise UsageError(
-            f"exporting needs {error.name}; install it with `pip install 'routing-service[export]'`"
-        ) from error
+        raise UsageError(f"exporting needs {error.name}; run: {pip_install('routing-service', 'export')}") from error
 
 
 class _Parser(argparse.ArgumentParser):

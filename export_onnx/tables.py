@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from routing_service.artifacts.manifest import file_entry
 from routing_service.errors import UsageError, nearest
+from routing_service.extras import pip_install
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -124,8 +125,8 @@ def _fetch(option: str, identifier: str, revision: str | None) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise UsageError(
-            f"{option} {identifier}: there is no such file, and fetching a data set needs huggingface_hub; install it "
-            "with `pip install 'routing-service[export]'`"
+            f"{option} {identifier}: there is no such file, and fetching a data set needs huggingface_hub; run: "
+            f"{pip_install('routing-service', 'export')}"
         ) from error
     patterns = [f"*{suffix}" for suffix in SUFFIXES]
     try:
@@ -189,7 +190,7 @@ def _parquet(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, Any]
         from pyarrow import parquet
     except ImportError as error:
         raise UsageError(
-            f"{path}: reading Parquet needs pyarrow; install it with `pip install 'routing-service[export]'`"
+            f"{path}: reading Parquet needs pyarrow; run: {pip_install('routing-service', 'parquet')}"
         ) from error
     try:
         with parquet.ParquetFile(path) as file:

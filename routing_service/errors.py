@@ -83,7 +83,13 @@ _DEFAULT_CODE = "INVALID_ARGUMENT"
 
 
 class RoutingServiceError(Exception):
-    """The root of what this package raises on purpose."""
+    """The root of what this package raises on purpose.
+
+    Attributes:
+        exit_code: what a command ends with that raises this.
+    """
+
+    exit_code = 1
 
 
 class UsageError(RoutingServiceError):

@@ -19,8 +19,8 @@ from typing import Any
 import grpc
 import yaml
 from google.protobuf import json_format
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden"
 CONFIG = FOLDER / "routing.yaml"

@@ -17,8 +17,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from routing_client.gateway.app import create_app
-    from routing_client.gateway.config import GatewayConfig
+    from routing_gateway.app import create_app
+    from routing_gateway.config import GatewayConfig
 
 __all__ = ["GatewayConfig", "create_app"]
 
@@ -26,11 +26,11 @@ __all__ = ["GatewayConfig", "create_app"]
 def __getattr__(name: str) -> Any:
     # Imported at first use, so that `routing-gateway --help` and a missing extra are answered at once.
     if name == "create_app":
-        from routing_client.gateway.app import create_app
+        from routing_gateway.app import create_app
 
         return create_app
     if name == "GatewayConfig":
-        from routing_client.gateway.config import GatewayConfig
+        from routing_gateway.config import GatewayConfig
 
         return GatewayConfig
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,20 +8,21 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from routing_client.exceptions import RoutingError
-from routing_client.gateway.errors import GatewayError, from_routing_error
-from routing_client.gateway.exchange import CallerGoneError, Exchange
-from routing_client.gateway.headers import RawHeaders
-from routing_client.gateway.json_body import JsonBody
-from routing_client.gateway.logs import fault
-from routing_client.gateway.metrics import CONTENT_TYPE
 from routing_client.model_names import PREFIX, ModelNameError, parse_model
 from routing_client.types import Tier
 
+from routing_gateway.errors import GatewayError, from_routing_error
+from routing_gateway.exchange import CallerGoneError, Exchange
+from routing_gateway.headers import RawHeaders
+from routing_gateway.json_body import JsonBody
+from routing_gateway.logs import fault
+from routing_gateway.metrics import CONTENT_TYPE
+
 if TYPE_CHECKING:
+    from routing_client.types import Decision, RouterInfo, RouterList
     from starlette.types import Receive, Scope, Send
 
-    from routing_client.gateway.state import State
-    from routing_client.types import Decision, RouterInfo, RouterList
+    from routing_gateway.state import State
 
 _DECIDE_LIMIT_BYTES = 4 << 20
 _BROKEN = frozenset({"unreachable", "timeout", "broken"})

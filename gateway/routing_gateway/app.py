@@ -12,21 +12,21 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from routing_client.gateway import api
-from routing_client.gateway.chat import ChatCompletions
-from routing_client.gateway.errors import GatewayError
-from routing_client.gateway.origins import OriginGuard
-from routing_client.gateway.page_files import PageFiles
-from routing_client.gateway.proxy import PassThrough
-from routing_client.gateway.state import State
+from routing_gateway import api
+from routing_gateway.chat import ChatCompletions
+from routing_gateway.errors import GatewayError
+from routing_gateway.origins import OriginGuard
+from routing_gateway.page_files import PageFiles
+from routing_gateway.proxy import PassThrough
+from routing_gateway.state import State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from routing_client.aio import AsyncRoutingClient
     from starlette.requests import Request
 
-    from routing_client.aio import AsyncRoutingClient
-    from routing_client.gateway.config import GatewayConfig
+    from routing_gateway.config import GatewayConfig
 
 ROUTING_HEADERS = tuple(
     f"x-routing-{name}"

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 
-from routing_client.gateway.headers import to_caller
-from routing_client.gateway.upstream import UpstreamError
+from routing_gateway.headers import to_caller
+from routing_gateway.upstream import UpstreamError
 
 if TYPE_CHECKING:
-    from routing_client.gateway.exchange import Exchange
-    from routing_client.gateway.headers import RawHeaders
-    from routing_client.gateway.metrics import Metrics
-    from routing_client.gateway.targets import Target
-    from routing_client.gateway.upstream import UpstreamRequest, Upstreams
+    from routing_gateway.exchange import Exchange
+    from routing_gateway.headers import RawHeaders
+    from routing_gateway.metrics import Metrics
+    from routing_gateway.targets import Target
+    from routing_gateway.upstream import UpstreamRequest, Upstreams
 
 # So much is read before the answer begins, when its length is known: one write instead of several.
 _WHOLE_ANSWER_BYTES = 1 << 16

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from routing_client.dispatch import Ask, Dispatcher, Flow, Routing, Send
 from routing_client.exceptions import RoutingError
-from routing_client.gateway.attempts import Answer
-from routing_client.gateway.errors import GatewayError, from_routing_error
-from routing_client.gateway.headers import RawHeaders, field_value, header
-from routing_client.gateway.json_body import JsonBody
-from routing_client.gateway.logs import log
-from routing_client.gateway.proxy import Proxy, request_for
-from routing_client.gateway.upstream import FAILOVER_STATUSES, UpstreamError
 from routing_client.model_names import ModelNameError
 
+from routing_gateway.attempts import Answer
+from routing_gateway.errors import GatewayError, from_routing_error
+from routing_gateway.headers import RawHeaders, field_value, header
+from routing_gateway.json_body import JsonBody
+from routing_gateway.logs import log
+from routing_gateway.proxy import Proxy, request_for
+from routing_gateway.upstream import FAILOVER_STATUSES, UpstreamError
+
 if TYPE_CHECKING:
-    from routing_client.gateway.exchange import Exchange
-    from routing_client.gateway.state import State
+    from routing_gateway.exchange import Exchange
+    from routing_gateway.state import State
 
 
 class _AttemptError(Exception):

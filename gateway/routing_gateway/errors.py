@@ -9,7 +9,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import grpc
-
 from routing_client.exceptions import InvalidRequestError, RoutingError
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from routing_client.gateway.errors import GatewayError
-from routing_client.gateway.headers import header
+from routing_gateway.errors import GatewayError
+from routing_gateway.headers import header
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.types import Receive, Scope, Send
 
-    from routing_client.gateway.headers import RawHeaders
+    from routing_gateway.headers import RawHeaders
 
 _BODY_TIMEOUT_S = 120.0
 # A client that sends more than the limit reads our answer only when it has sent all: so much is read and thrown away.

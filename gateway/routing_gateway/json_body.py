@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from routing_client.gateway.errors import GatewayError
+from routing_gateway.errors import GatewayError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _read_value = json.JSONDecoder().raw_decode

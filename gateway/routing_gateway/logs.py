@@ -6,9 +6,9 @@ import asyncio
 import logging
 import traceback
 
-from routing_client.gateway.errors import SERVER, GatewayError
+from routing_gateway.errors import SERVER, GatewayError
 
-log = logging.getLogger("routing_client.gateway")
+log = logging.getLogger("routing_gateway")
 
 
 def fault(label: str, error: Exception) -> GatewayError:

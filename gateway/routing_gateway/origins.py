@@ -6,16 +6,16 @@ from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from routing_client.gateway.errors import GatewayError
-from routing_client.gateway.exchange import Exchange
-from routing_client.gateway.headers import header
+from routing_gateway.errors import GatewayError
+from routing_gateway.exchange import Exchange
+from routing_gateway.headers import header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from routing_client.gateway.headers import RawHeaders
+    from routing_gateway.headers import RawHeaders
 
 # Names below these cannot be bought, so nobody's page is there: RFC 6761, RFC 6762, RFC 8375 and ICANN's `.internal`.
 _RESERVED = (".localhost", ".local", ".internal", ".home.arpa", ".test")

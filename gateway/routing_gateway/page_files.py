@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from routing_client.gateway.api import Reply
-from routing_client.gateway.errors import GatewayError
+from routing_gateway.api import Reply
+from routing_gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from routing_client.gateway.exchange import Exchange
-    from routing_client.gateway.state import State
+    from routing_gateway.exchange import Exchange
+    from routing_gateway.state import State
 
 _TYPES = {
     "css": b"text/css; charset=utf-8",
@@ -34,7 +34,7 @@ class PageFiles:
 
     def __init__(self) -> None:
         self._files: dict[str, Reply] = {}
-        folder = resources.files("routing_client.gateway") / "page"
+        folder = resources.files("routing_gateway") / "page"
         if folder.is_dir():
             self._read(folder, "")
 

@@ -8,19 +8,20 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from routing_client.gateway.errors import SERVER, GatewayError
-from routing_client.gateway.exchange import CallerGoneError, Exchange
-from routing_client.gateway.headers import header
-from routing_client.gateway.json_body import JsonBody
-from routing_client.gateway.logs import fault, log
-from routing_client.gateway.upstream import UpstreamError, UpstreamRequest
 from routing_client.model_names import PREFIX
+
+from routing_gateway.errors import SERVER, GatewayError
+from routing_gateway.exchange import CallerGoneError, Exchange
+from routing_gateway.headers import header
+from routing_gateway.json_body import JsonBody
+from routing_gateway.logs import fault, log
+from routing_gateway.upstream import UpstreamError, UpstreamRequest
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from routing_client.gateway.state import State
-    from routing_client.gateway.targets import Target
+    from routing_gateway.state import State
+    from routing_gateway.targets import Target
 
 _SEPARATOR = re.compile(r"[/\\]")  # servers on Windows take both
 _CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; nobody receives it

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from routing_client.gateway.app import create_app
-from routing_client.gateway.logs import ServerNoise, log
+from routing_gateway.app import create_app
+from routing_gateway.logs import ServerNoise, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import ASGIApp
 
-    from routing_client.gateway.config import GatewayConfig
+    from routing_gateway.config import GatewayConfig
 
 DEFAULT_SHUTDOWN_TIMEOUT_S = 30
 _BACKLOG = 2048

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from routing_client.aio import AsyncRoutingClient
-from routing_client.gateway.attempts import Attempts
-from routing_client.gateway.metrics import Metrics
-from routing_client.gateway.probe import ServiceProbe
-from routing_client.gateway.targets import Targets
-from routing_client.gateway.upstream import Upstreams
+
+from routing_gateway.attempts import Attempts
+from routing_gateway.metrics import Metrics
+from routing_gateway.probe import ServiceProbe
+from routing_gateway.targets import Targets
+from routing_gateway.upstream import Upstreams
 
 if TYPE_CHECKING:
-    from routing_client.gateway.config import GatewayConfig
+    from routing_gateway.config import GatewayConfig
 
 
 class State:

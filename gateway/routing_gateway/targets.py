@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from routing_client.gateway.config import DEFAULT_NAME
-from routing_client.gateway.errors import SERVER, GatewayError
+from routing_gateway.config import DEFAULT_NAME
+from routing_gateway.errors import SERVER, GatewayError
 
 if TYPE_CHECKING:
     from routing_client.endpoints import Endpoint
-    from routing_client.gateway.config import GatewayConfig
+
+    from routing_gateway.config import GatewayConfig
 
 
 @dataclass(frozen=True, slots=True)

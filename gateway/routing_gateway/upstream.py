@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from routing_client.gateway import headers as header_rules
-from routing_client.gateway.errors import SERVER, GatewayError
+from routing_gateway import headers as header_rules
+from routing_gateway.errors import SERVER, GatewayError
 
 if TYPE_CHECKING:
-    from routing_client.gateway.config import GatewayConfig
-    from routing_client.gateway.headers import RawHeaders
-    from routing_client.gateway.targets import Target
+    from routing_gateway.config import GatewayConfig
+    from routing_gateway.headers import RawHeaders
+    from routing_gateway.targets import Target
 
 # Of final answers, by RFC 9110. Servers cannot send others on; 101 would hand the connection over.
 _STATUSES = range(200, 600)

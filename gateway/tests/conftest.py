@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 from routing_client.endpoints import Endpoint, Endpoints
-from routing_client.gateway.app import create_app
-from routing_client.gateway.config import GatewayConfig
-from routing_client.gateway.echo import Counters, RunningEcho, serve_echo
-from routing_client.gateway.server import GatewayServer, uvicorn_config
 from routing_client.testing import FakeService, fake_server
+from routing_gateway.app import create_app
+from routing_gateway.config import GatewayConfig
+from routing_gateway.echo import Counters, RunningEcho, serve_echo
+from routing_gateway.server import GatewayServer, uvicorn_config
 
 from .scripted import ScriptedUpstream
 
@@ -239,9 +239,9 @@ def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
 
     def start(*arguments: str, environment: dict[str, str] | None = None) -> GatewayProcess:
         ready, log = tmp_path / f"ready-{len(running)}", tmp_path / f"log-{len(running)}"
-        command = [sys.executable, "-m", "routing_client.gateway.cli", "--port", "0", "--ready-file", str(ready)]
+        command = [sys.executable, "-m", "routing_gateway.cli.gateway", "--port", "0", "--ready-file", str(ready)]
         with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603 (our own program)
+            process = subprocess.Popen(
                 [*command, *arguments], stdout=output, stderr=output, env={**os.environ, **(environment or {})}
             )
         running.append(process)

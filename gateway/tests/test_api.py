@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from routing_client import UnavailableError
 from routing_client.endpoints import Endpoint
-from routing_client.gateway.echo import RunningEcho
 from routing_client.testing import FakeService
+from routing_gateway.echo import RunningEcho
 
 from .conftest import Gateway, MakeGateway
 

@@ -9,10 +9,10 @@ import grpc
 import pytest
 from routing_client import exceptions as exc
 from routing_client.endpoints import Endpoint
-from routing_client.gateway.echo import RunningEcho
-from routing_client.gateway.errors import GatewayError, from_routing_error
-from routing_client.gateway.exchange import Exchange
 from routing_client.testing import FakeService
+from routing_gateway.echo import RunningEcho
+from routing_gateway.errors import GatewayError, from_routing_error
+from routing_gateway.exchange import Exchange
 
 from .conftest import Gateway, MakeGateway
 

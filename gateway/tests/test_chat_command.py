@@ -20,7 +20,7 @@ import pytest
 from tests.support.cli import Run, complaint
 
 for _module in ("aiohttp", "starlette", "uvicorn"):
-    pytest.importorskip(_module, reason="the extra routing-client[gateway] is not installed")
+    pytest.importorskip(_module, reason="the package routing-gateway is not installed")
 
 SECRET = "a secret prompt"
 
@@ -135,7 +135,7 @@ def test_a_signal_stops_all_even_while_an_answer_streams(start: Callable[..., Ch
 
 
 def test_answers_of_own_endpoints_are_cut_off_without_a_word(start: Callable[..., Chat], tmp_path: Path) -> None:
-    from routing_client.gateway.echo import serve_echo
+    from routing_gateway.echo import serve_echo
 
     endpoints = tmp_path / "gateway.yaml"
     with serve_echo() as upstream:
@@ -270,7 +270,7 @@ def test_a_port_that_is_none_is_wrong_usage(run: Run, port: str) -> None:
 
 
 def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("routing_client.gateway")]:
+    for name in [name for name in sys.modules if name.startswith("routing_gateway")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     err = complaint(run("chat", "--no-browser"))

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from routing_client.gateway import cli
-from routing_client.gateway.config import GatewayConfig
-from routing_client.gateway.echo import RunningEcho
+from routing_gateway.cli import gateway as cli
+from routing_gateway.config import GatewayConfig
+from routing_gateway.echo import RunningEcho
 
 from .conftest import LIMIT_S, StartGateway
 
@@ -141,10 +141,8 @@ def test_a_taken_port(run: Run) -> None:
 
 
 def test_a_missing_extra_is_named() -> None:
-    program = (
-        "import sys; sys.modules['uvicorn'] = None\nfrom routing_client.gateway import cli; sys.exit(cli.main([]))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S)  # noqa: S603, PLW1510 (our own program, whose exit code is looked at)
+    program = "import sys; sys.modules['uvicorn'] = None\nfrom routing_gateway.cli import gateway as cli; sys.exit(cli.main([]))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 1
     assert "routing-client[gateway]" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from routing_client import gateway
 from routing_client.endpoints import load_endpoints
-from routing_client.gateway import cli
-from routing_client.gateway.app import ROUTING_HEADERS
-from routing_client.gateway.config import GatewayConfig
+from routing_gateway.app import ROUTING_HEADERS
+from routing_gateway.cli import gateway as cli
+from routing_gateway.config import GatewayConfig
 
 SOURCE = Path(gateway.__file__).parent
 DOCS = (Path(__file__).resolve().parents[4] / "docs" / "gateway.md").read_text(encoding="utf-8")

@@ -19,8 +19,8 @@ import httpx
 import hypothesis.strategies as st
 import openai
 from hypothesis import given
-from routing_client.gateway.echo import Counters, Fault, RunningEcho, create_echo, serve_echo
-from routing_client.gateway.echo.answers import echo_of, pieces
+from routing_gateway.echo import Counters, Fault, RunningEcho, create_echo, serve_echo
+from routing_gateway.echo.answers import echo_of, pieces
 
 HELLO: Any = [{"role": "user", "content": "hello there,\n  echo"}]
 TOOLS = [
@@ -309,8 +309,8 @@ def test_words_joined_are_the_text(text: str) -> None:
 
 def test_the_process_says_where_it_listens_and_stops(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
-    command = [sys.executable, "-m", "routing_client.gateway.echo", "--ready-file", str(ready), "--fault", "status=418"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
+    command = [sys.executable, "-m", "routing_gateway.echo", "--ready-file", str(ready), "--fault", "status=418"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         eventually(lambda: ready.exists() or process.poll() is not None)
         url = f"http://{ready.read_text().strip()}/v1/chat/completions"
@@ -325,7 +325,7 @@ def test_the_process_says_where_it_listens_and_stops(tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken_is_told(echo: RunningEcho) -> None:
     port = echo.base_url.split(":")[2].removesuffix("/v1")
-    command = [sys.executable, "-m", "routing_client.gateway.echo", "--port", port]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - ours
+    command = [sys.executable, "-m", "routing_gateway.echo", "--port", port]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 2
     assert "Address already in use" in ran.stderr

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from routing_client.endpoints import load_endpoints
-from routing_client.gateway.echo import RunningEcho, serve_echo
+from routing_gateway.echo import RunningEcho, serve_echo
 
-from tests.conftest import START_SECONDS, ServiceProcess
+from tests.support.services import START_SECONDS, ServiceProcess
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "openai"
-GATEWAY = "import sys; from routing_client.gateway.cli import main; sys.exit(main())"
+GATEWAY = "import sys; from routing_gateway.cli.gateway import main; sys.exit(main())"
 
 Run = Callable[..., str]
 

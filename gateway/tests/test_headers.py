@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 from routing_client.endpoints import Endpoint
-from routing_client.gateway.headers import field_value, to_caller, to_upstream
+from routing_gateway.headers import field_value, to_caller, to_upstream
 
 ENDPOINT = Endpoint("http://upstream/v1", headers={"X-Own": "1"})
 

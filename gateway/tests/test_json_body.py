@@ -6,8 +6,8 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from routing_client.gateway.errors import GatewayError
-from routing_client.gateway.json_body import JsonBody
+from routing_gateway.errors import GatewayError
+from routing_gateway.json_body import JsonBody
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

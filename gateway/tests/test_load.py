@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from routing_client.gateway.echo import RunningEcho
+from routing_gateway.echo import RunningEcho
 
 from .conftest import GatewayProcess, MakeGateway, StartGateway
 from .scripted import ScriptedUpstream

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from routing_client import UnavailableError
 from routing_client.endpoints import Endpoint
-from routing_client.gateway.attempts import Attempts
-from routing_client.gateway.echo import RunningEcho
-from routing_client.gateway.logs import Repeats
 from routing_client.testing import FakeService
+from routing_gateway.attempts import Attempts
+from routing_gateway.echo import RunningEcho
+from routing_gateway.logs import Repeats
 
 from .conftest import Gateway, MakeGateway, StartGateway
 from .scripted import ScriptedUpstream
@@ -52,7 +52,7 @@ def test_the_commands_log(start_gateway: StartGateway, service: str, echo: Runni
     gateway.process.wait(20)
     log = gateway.log.read_text()
     assert "chat_completions status=200" in log, "this log does hold lines of requests"
-    assert "routing_client.gateway" in log
+    assert "routing_gateway" in log
     for secret in (PROMPT, CALLER_KEY, OWN_KEY):
         assert secret not in log, secret
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from routing_client.gateway.echo import RunningEcho
+from routing_gateway.echo import RunningEcho
 
 from .conftest import Gateway
 
@@ -22,7 +22,7 @@ def test_node_sdk(gateway: Gateway, echo: RunningEcho) -> None:
         pytest.skip("node is not installed")
     if not (NODE / "node_modules" / "openai").is_dir():
         pytest.skip(f"the SDK is not installed; run: npm ci --prefix {NODE}")
-    done = subprocess.run(  # noqa: S603 (our own program)
+    done = subprocess.run(
         [node, "--test", "--test-reporter=spec", "gateway.test.mjs"],
         cwd=NODE,
         env={**os.environ, "GATEWAY_URL": gateway.base_url, "ECHO_URL": echo.base_url.removesuffix("/v1")},
@@ -47,7 +47,7 @@ def curl() -> str:
 def test_curl(curl: str, gateway: Gateway) -> None:
     body = json.dumps({"model": "router-fake-0.5", "messages": [{"role": "user", "content": "a hard one"}]})
     command = [curl, "--silent", "--fail", "--max-time", "20", f"{gateway.base_url}/chat/completions", "--json", body]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 (our own command)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["model"] == "big"
 
 
@@ -56,7 +56,7 @@ def test_curl_streams(curl: str, gateway: Gateway) -> None:
         {"model": "router-fake-0.5", "stream": True, "messages": [{"role": "user", "content": "an easy one"}]}
     )
     command = [curl, "--silent", "--include", "--no-buffer", "--max-time", "20", f"{gateway.base_url}/chat/completions"]
-    done = subprocess.run([*command, "--json", body], capture_output=True, text=True, check=True)  # noqa: S603 (our own command)
+    done = subprocess.run([*command, "--json", body], capture_output=True, text=True, check=True)
     assert "content-type: text/event-stream" in done.stdout
     assert "x-routing-tier: weak" in done.stdout
     assert done.stdout.endswith("data: [DONE]\n\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from routing_client.gateway.echo import RunningEcho
+from routing_gateway.echo import RunningEcho
 
 from .conftest import Gateway, MakeGateway
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from routing_client import Decision, DecisionReason, OverloadedError, RouterFailedError, Tier
-from routing_client.gateway.echo import RunningEcho
 from routing_client.testing import FakeService, fake_server
+from routing_gateway.echo import RunningEcho
 
 from .conftest import MakeGateway
 

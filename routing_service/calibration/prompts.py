@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from routing_service.errors import UsageError, nearest
+from routing_service.extras import pip_install
 
 PROMPT_KEY = "prompt"
 # The path that stands for standard input.
@@ -177,7 +178,7 @@ def _parquet(path: Path) -> Iterator[str]:
         from pyarrow import parquet
     except ImportError as error:
         raise UsageError(
-            f"{path}: reading Parquet needs pyarrow; install it with `pip install 'routing-service[parquet]'`"
+            f"{path}: reading Parquet needs pyarrow; run: {pip_install('routing-service', 'parquet')}"
         ) from error
     try:
         with parquet.ParquetFile(path) as file:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from routing_service.cli.shared import add_command, add_config_option, address, share
+from routing_service.cli.options import add_config_option, address, share
+
+name = "calibrate"
+summary = "Find the threshold for a share of strong decisions, a quality or a budget; save a table; check for drift."
+example = "routing-service calibrate --router static --strong-model-pct 0.5 --input prompts.csv"
 
 
-def add_calibrate(commands: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        commands,
-        "calibrate",
-        calibrate,
-        "Find the threshold for a share of strong decisions, a quality or a budget; save a table; check for drift.",
-        "routing-service calibrate --router static --strong-model-pct 0.5 --input prompts.csv",
-    )
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument("--router", metavar="R", help="the router (default: the configuration's)")
     goal = parser.add_mutually_exclusive_group()
@@ -147,7 +144,7 @@ def price(text: str) -> tuple[str, float, float]:
     return model, read, written
 
 
-def calibrate(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
     _check(options)
     if options.compare is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from routing_service.cli.calibrate_sample import collect, engine_to_score, own_table
 from routing_service.cli.calibrate_shares import DEFAULT_SHARES
-from routing_service.cli.shared import emit, load_engine, progress, router_name, to_json
+from routing_service.cli.options import emit, load_engine, progress, router_name, to_json
 from routing_service.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from routing_service.cli.shared import progress
+from routing_service.cli.options import progress
 from routing_service.errors import UsageError
 
 if TYPE_CHECKING:

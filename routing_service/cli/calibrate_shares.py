@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from routing_service.cli.calibrate_sample import collect, engine_to_score, limited, own_table, shares_pair, source_of
-from routing_service.cli.shared import emit, load_engine, progress, router_name, to_json
+from routing_service.cli.options import emit, load_engine, progress, router_name, to_json
 from routing_service.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _ends(interval: Any) -> tuple[float, float]:
 
 
 def _plot(path: Path, router: str, table: Calibration, points: list[CalibrationPoint]) -> None:
-    from routing_service.evals.calibration_plot import plot_calibration
+    from routing_service.cli.calibration_plot import plot_calibration
 
     plot_calibration(path, router, table, points)
     print(f"note: the picture is in {path}", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from routing_service.cli.calibrate_sample import engine_to_score, limited, scored_pair
 from routing_service.cli.calibrate_shares import routellm_line
-from routing_service.cli.shared import emit, progress, router_name, to_json
+from routing_service.cli.options import emit, progress, router_name, to_json
 from routing_service.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:

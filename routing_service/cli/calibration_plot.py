@@ -14,6 +14,7 @@ from routing_service.calibration.intervals import wilson
 from routing_service.calibration.points import CalibrationPoint
 from routing_service.calibration.thresholds import share_for_threshold
 from routing_service.errors import UsageError
+from routing_service.extras import pip_install
 from routing_service.files import writing
 
 if TYPE_CHECKING:
@@ -53,9 +54,7 @@ def plot_calibration(path: Path, router: str, table: Calibration, points: Sequen
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError(
-            "a picture needs matplotlib; install it with `pip install 'routing-service[plots]'`"
-        ) from error
+        raise UsageError(f"a picture needs matplotlib; run: {pip_install('routing-service', 'plots')}") from error
     with rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 6.0), facecolor="white", layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.35))

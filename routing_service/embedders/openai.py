@@ -30,6 +30,7 @@ from routing_service.embedders.openai_wire import (
     retry_after,
 )
 from routing_service.errors import DecisionError, Reason
+from routing_service.extras import pip_install
 
 if TYPE_CHECKING:
     import httpx
@@ -103,7 +104,7 @@ class OpenAIEmbedder(Embedder):
         try:
             import httpx  # noqa: F401 - looked for here so that a missing one is found at the start
         except ImportError as error:
-            problem = "needs the package httpx; run: pip install 'routing-service[openai]'"
+            problem = f"needs the package httpx; run: {pip_install('routing-service', 'openai')}"
             raise context.section.error(problem, "type") from error
         return cls(context.name, options, read_key(context, options.api_key_env))
 

@@ -1,6 +1,6 @@
 """`static`: static word-piece embeddings and prompt features under small trees, as one ONNX graph.
 
-Microseconds a prompt on a CPU, so it runs inline. `routing_service.training.static` makes its artifact.
+Microseconds a prompt on a CPU, so it runs inline. `routing_lab.training.static.train` makes its artifact.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from routing_client._gen.llmrouting.v1 import routing_service_pb2
+from routing_client.proto import routing_service_pb2
 
 from routing_service.calibration.distribution import ScoreDistribution
 from routing_service.calibration.intervals import Interval

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
-from routing_client._gen.llmrouting.v1 import conversation_pb2, decision_pb2, error_reason_pb2, routing_service_pb2
+from routing_client.proto import conversation_pb2, decision_pb2, error_reason_pb2, routing_service_pb2
 
 from routing_service.config import LimitsConfig
 from routing_service.engine.conversation import Turn, routed_text

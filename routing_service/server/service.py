@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import grpc
 from google.rpc.status_pb2 import Status
-from routing_client._gen.llmrouting.v1 import admin_service_pb2, decision_pb2, routing_service_pb2
+from routing_client.proto import admin_service_pb2, decision_pb2, routing_service_pb2
 
 from routing_service.calibration.points import point_from_table
 from routing_service.config import LimitsConfig

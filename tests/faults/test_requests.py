@@ -11,8 +11,8 @@ import pytest
 import yaml
 from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 from tests.support.grpc_status import status_of
 

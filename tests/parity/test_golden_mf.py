@@ -14,9 +14,9 @@ import pytest
 pytest.importorskip("onnx", reason="the extra `export` is not installed")
 pytest.importorskip("httpx", reason="the extra `openai` is not installed")
 
-from routing_client._gen.llmrouting.v1 import decision_pb2
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+from routing_client.proto import decision_pb2
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 from tests.support.embedding_endpoint import EmbeddingEndpoint
 from tests.support.mf import export

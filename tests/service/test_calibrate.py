@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from routing_client import AsyncRoutingClient, InvalidRequestError, RoutingClient
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT, open_artifact
 from routing_service.artifacts.manifest import Calibration
@@ -22,7 +22,7 @@ from routing_service.server import calibrations
 from tests.support.calibrating import SECRET, NumberRouter, Serve, engine_of, refusal, stream
 
 if TYPE_CHECKING:
-    from tests.conftest import ServiceProcess, StartService
+    from tests.support.services import ServiceProcess, StartService
 
 # --- answers ------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 from routing_service.config import LimitsConfig
 from routing_service.engine import batcher
@@ -21,7 +21,7 @@ from routing_service.server.service import RoutingService
 from tests.support.calibrating import NumberRouter, Serve, engine_of, refusal, stream, wait_until
 
 if TYPE_CHECKING:
-    from tests.conftest import StartService
+    from tests.support.services import StartService
 
 
 class Held:

@@ -7,9 +7,9 @@ import pytest
 from google.protobuf import json_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from routing_client._gen.llmrouting.v1 import decision_pb2, error_reason_pb2
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+from routing_client.proto import decision_pb2, error_reason_pb2
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 PROMPT = "Prove that there are infinitely many primes congruent to 3 modulo 4."
 

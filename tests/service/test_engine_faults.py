@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from routing_client._gen.llmrouting.v1 import decision_pb2, error_reason_pb2
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+from routing_client.proto import decision_pb2, error_reason_pb2
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 from routing_service.config import Config, FallbackConfig
 from routing_service.engine.engine import Engine

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT
 
 if TYPE_CHECKING:
-    from tests.conftest import StartService
+    from tests.support.services import StartService
 
 SECRET = "swordfish-in-a-prompt"
 

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("torch", reason="the extra `export` is not installed")
 pytest.importorskip("transformers", reason="the extra `export` is not installed")
 
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 from export_onnx import cli
 from tests.support.encoder import write_encoder

@@ -11,8 +11,8 @@ from typing import Any
 
 import grpc
 import pytest
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin"
 

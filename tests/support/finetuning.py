@@ -11,13 +11,13 @@ import grpc
 import numpy as np
 import torch
 import transformers
-from routing_client._gen.llmrouting.v1 import decision_pb2
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
+from routing_client.proto import decision_pb2
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
+from routing_lab.training.finetune.loop import Recipe
+from routing_lab.training.finetune.request import Request
 
 from benchmarks.random_checkpoints import CLASSIFIER_SPECIALS, write_tokenizer
-from routing_service.training.finetune import Request
-from routing_service.training.finetune_loop import Recipe
 
 torch.set_num_threads(1)  # models this small gain nothing from more
 # A prompt with this word is one that only the strong model gets right; on all others both do as well.

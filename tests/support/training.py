@@ -1,4 +1,4 @@
-"""What tests of trainings share: a bar that shows nothing, and a small mf request."""
+"""What tests of trainings share: words that are easy or hard, a bar that shows nothing, and a small mf request."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from routing_service.training.mf import Request
-from routing_service.training.mf_fit import Recipe
+from routing_lab.training.mf.fit import Recipe
+from routing_lab.training.mf.train import Request
+
+EASY, HARD = "hello weather colour greeting", "prove theorem integral polynomial"
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+PIECES = ["[PAD]", "[UNK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), *EASY.split(), *HARD.split(), ".", "?"]
+
+WritePreferences = Callable[..., Path]
+WriteBattles = Callable[..., Path]
 
 RECIPE = Recipe(hidden=8, epochs=6, patience=6, batch=32, learning_rate=0.02)
 

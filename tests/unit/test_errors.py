@@ -9,7 +9,7 @@ import pytest
 from google.rpc import error_details_pb2
 from hypothesis import given
 from hypothesis import strategies as st
-from routing_client._gen.llmrouting.v1 import error_reason_pb2
+from routing_client.proto import error_reason_pb2
 
 from routing_service import errors
 from routing_service.errors import (

@@ -161,8 +161,8 @@ def test_what_is_allowed_is_not_found(tmp_path: Path, file: str, line: str) -> N
 @pytest.mark.skipif(sys.platform == "win32", reason="not here: Windows has no SIGTERM to stop the server with")
 def test_a_serving_process_loads_nothing_offline(tmp_path: Path) -> None:
     import grpc
-    from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
     from routing_client._gen.llmrouting.v1.routing_service_pb2_grpc import RoutingServiceStub
+    from routing_client.proto import routing_service_pb2 as pb
 
     ready, log = tmp_path / "ready", tmp_path / "stderr"
     # -X importtime names every module that the process loads, whenever it does, on stderr.

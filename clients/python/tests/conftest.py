@@ -13,8 +13,8 @@ from typing import Any
 import grpc
 import pytest
 from routing_client import AsyncRoutingClient, RoutingClient
-from routing_client._gen.llmrouting.v1 import decision_pb2, routing_service_pb2, routing_service_pb2_grpc
 from routing_client._status import DETAILS_KEY
+from routing_client.proto import decision_pb2, routing_service_pb2, routing_service_pb2_grpc
 
 
 class Scripted(routing_service_pb2_grpc.RoutingServiceServicer):

@@ -16,10 +16,10 @@ from routing_client import (
     Tier,
     Timing,
 )
-from routing_client._gen.llmrouting.v1 import decision_pb2, error_reason_pb2
 from routing_client._gen.llmrouting.v1.routing_service_pb2 import (
     DecideResponse,
 )
+from routing_client.proto import decision_pb2, error_reason_pb2
 
 Answer = Callable[..., Any]
 

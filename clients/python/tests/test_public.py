@@ -14,8 +14,8 @@ import pytest
 import routing_client
 from hypothesis import given
 from routing_client import CalibrationPoint, CalibrationTable, exceptions, testing
-from routing_client._gen.llmrouting.v1 import decision_pb2
-from routing_client.gateway.echo import serve_echo
+from routing_client.proto import decision_pb2
+from routing_gateway.echo import serve_echo
 
 
 def test_exported_members() -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from routing_client import DecisionRequest, InvalidRequestError, ModelPair
-from routing_client._gen.llmrouting.v1 import conversation_pb2 as wire
 from routing_client._requests import decide_request, well_formed
+from routing_client.proto import conversation_pb2 as wire
 
 SECRET = "the quick brown secret"
 

@@ -6,9 +6,9 @@ import csv
 from pathlib import Path
 
 import numpy as np
+from routing_lab.evals.benchmarks import Benchmark, BenchmarkData
 
 from routing_service.errors import UsageError
-from routing_service.evals.benchmarks import Benchmark, BenchmarkData
 
 
 class TicketsBenchmark(Benchmark):

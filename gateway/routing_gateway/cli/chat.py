@@ -18,9 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from routing_service.cli.shared import add_command, add_config_option, emit
-from routing_service.errors import ServerError, UsageError
-
 if TYPE_CHECKING:
     from routing_client import RouterList
     from routing_client.endpoints import Endpoint, Endpoints
@@ -37,17 +34,24 @@ STOP_SECONDS = 15.0
 GATEWAY_STOP_SECONDS = 1
 ERROR_PREFIX = "routing-service: error: "
 
+name = "chat"
+summary = "Open the chat page, against an offline echo or your own endpoints."
+example = "routing-service chat --gateway-config gateway.yaml"
 
-def add_chat(commands: Any) -> None:
-    """Add `chat` to the commands."""
-    parser = add_command(
-        commands,
-        "chat",
-        chat,
-        "Open the chat page, against an offline echo or your own endpoints.",
-        "routing-service chat --gateway-config gateway.yaml",
-    )
-    add_config_option(parser)
+
+class ChatError(Exception):
+    """The chat cannot start, or a part of it has ended. The message says what to do.
+
+    Attributes:
+        exit_code: what the command ends with.
+    """
+
+    exit_code = 1
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--config", type=Path, metavar="F", help="the service's YAML (default: the router that ships)")
     parser.add_argument(
         "--gateway-config",
         type=Path,
@@ -61,18 +65,15 @@ def add_chat(commands: Any) -> None:
     parser.add_argument("--ready-file", type=Path, metavar="F", help="gets the page's HOST:PORT when it is there")
 
 
-def chat(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Run everything that the chat page needs until SIGINT or SIGTERM, or until a part of it ends."""
-    try:
-        from routing_client import RoutingClient
-        from routing_client.endpoints import EndpointsError
-        from routing_client.gateway.config import GatewayConfig
-        from routing_client.gateway.echo import create_echo, serve_echo
-        from routing_client.gateway.server import serve
-    except ImportError as error:
-        raise UsageError(
-            f"`chat` needs {error.name}, which is not installed; run: pip install 'routing-client[gateway]'"
-        ) from error
+    from routing_client import RoutingClient
+    from routing_client.endpoints import EndpointsError
+
+    from routing_gateway.config import GatewayConfig
+    from routing_gateway.echo import create_echo, serve_echo
+    from routing_gateway.server import serve
+
     service: _DecisionService | None = None
     with suppress(_Stop), _Signals() as signals, ExitStack() as parts:
         try:
@@ -85,7 +86,7 @@ def chat(options: argparse.Namespace) -> None:
                 endpoints = _echo_endpoints(served, echo.base_url)
             config = GatewayConfig(replace(endpoints, service=service.address), echo=options.gateway_config is None)
         except EndpointsError as error:
-            raise UsageError(f"the gateway's configuration cannot be used: {error}") from error
+            raise ChatError(f"the gateway's configuration cannot be used: {error}") from error
         # Its one error here would be that answers were cut off, as whoever pressed Ctrl-C wants them to be.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         try:
@@ -102,11 +103,11 @@ def chat(options: argparse.Namespace) -> None:
             number = error.errno or 0
             problem = (os.strerror(number) if number in errno.errorcode else str(error)).lower()
             if error.filename is not None:
-                raise UsageError(f"--ready-file {options.ready_file} cannot be written: {problem}") from error
+                raise ChatError(f"--ready-file {options.ready_file} cannot be written: {problem}") from error
             advice = "stop what listens there, or choose another --port (0 takes a free one)"
-            raise ServerError(f"cannot listen on {HOST}:{options.port}: {problem}; {advice}") from error
+            raise ChatError(f"cannot listen on {HOST}:{options.port}: {problem}; {advice}") from error
     if service is not None and service.lost is not None:
-        raise ServerError(f"the decision service has ended (exit code {service.lost}), and so has the chat")
+        raise ChatError(f"the decision service has ended (exit code {service.lost}), and so has the chat")
 
 
 def _load(path: Path) -> Endpoints:
@@ -132,12 +133,12 @@ def _announce(served: RouterList, *, offline: bool, browser: bool) -> Callable[[
 
     def ready(address: str) -> None:
         url = f"http://{address}"
-        emit(f"Chat page:   {url}")
+        _say(f"Chat page:   {url}")
         if served.default is not None:
-            emit(f"OpenAI SDKs: {url}/v1, with a model such as router-{served.default.name}-50pct")
+            _say(f"OpenAI SDKs: {url}/v1, with a model such as router-{served.default.name}-50pct")
         if offline:
-            emit("No LLM is called: an offline echo answers. For real ones, give --gateway-config.")
-        emit("Ctrl-C stops it all.")
+            _say("No LLM is called: an offline echo answers. For real ones, give --gateway-config.")
+        _say("Ctrl-C stops it all.")
         if browser and _has_screen():
             import webbrowser
 
@@ -145,6 +146,17 @@ def _announce(served: RouterList, *, offline: bool, browser: bool) -> Callable[[
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     return ready
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        with suppress(OSError):
+            sys.stdout.close()  # or Python tries again at exit
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise ChatError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def _has_screen() -> bool:
@@ -188,7 +200,7 @@ def _decision_service(config: Path | None, signals: _Signals) -> Iterator[_Decis
                 )
             while not ready.exists():
                 if process.poll() is not None:
-                    raise ServerError(f"the decision service did not start: {_complaint(log)}")
+                    raise ChatError(f"the decision service did not start: {_complaint(log)}")
                 time.sleep(POLL_SECONDS)
             service = _DecisionService(process, ready.read_text(encoding="utf-8").strip())
         yield service

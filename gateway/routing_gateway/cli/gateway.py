@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from routing_client._extras import MissingExtraError, require
 from routing_client.endpoints import EndpointsError
-from routing_client.gateway.config import DEFAULT_PORT, MEBIBYTE
-from routing_client.gateway.logs import Repeats
+
+from routing_gateway.config import DEFAULT_PORT, MEBIBYTE
+from routing_gateway.logs import Repeats
 
 if TYPE_CHECKING:
     from routing_client.endpoints import Endpoints
-    from routing_client.gateway.config import GatewayConfig
+
+    from routing_gateway.config import GatewayConfig
 
 _OPENAI = "https://api.openai.com/v1"
 _EXAMPLE = (
@@ -130,7 +132,7 @@ def config_from(options: argparse.Namespace) -> GatewayConfig:
         EndpointsError: It makes no sense.
         MissingExtraError: A module is missing.
     """
-    from routing_client.gateway.config import GatewayConfig
+    from routing_gateway.config import GatewayConfig
 
     return GatewayConfig(
         endpoints=_endpoints(options),
@@ -174,7 +176,7 @@ def _endpoints(options: argparse.Namespace) -> Endpoints:
 
 
 def _serve(config: GatewayConfig, options: argparse.Namespace) -> None:
-    from routing_client.gateway.server import serve
+    from routing_gateway.server import serve
 
     # uvicorn raises the signal that stopped it anew, which by default would end the process as if it had failed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

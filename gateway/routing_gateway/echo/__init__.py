@@ -11,10 +11,10 @@ A request fails as its header `x-echo-fault`, or what follows a `#` in its model
 `gpt-4#broken=3`, `gpt-4#delay=2,not-json`. `Fault` lists them all.
 """
 
-from routing_client.gateway.echo.app import EchoState, Received, create_echo
-from routing_client.gateway.echo.faults import FAULT_HEADER, Fault
-from routing_client.gateway.echo.reply import Counters
-from routing_client.gateway.echo.server import RunningEcho, serve_echo
+from routing_gateway.echo.app import EchoState, Received, create_echo
+from routing_gateway.echo.faults import FAULT_HEADER, Fault
+from routing_gateway.echo.reply import Counters
+from routing_gateway.echo.server import RunningEcho, serve_echo
 
 __all__ = [
     "FAULT_HEADER",

@@ -1,6 +1,6 @@
-"""`python -m routing_client.gateway.echo`."""
+"""`python -m routing_gateway.echo`."""
 
-from routing_client.gateway.echo.server import main
+from routing_gateway.echo.server import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

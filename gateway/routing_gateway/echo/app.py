@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from routing_client.gateway.echo import answers
-from routing_client.gateway.echo.faults import FAULT_HEADER, Fault, split_model
-from routing_client.gateway.echo.reply import HTML, Counters, Reply, error_body, event, to_json
+from routing_gateway.echo import answers
+from routing_gateway.echo.faults import FAULT_HEADER, Fault, split_model
+from routing_gateway.echo.reply import HTML, Counters, Reply, error_body, event, to_json
 
 DEFAULT_MODELS = ("echo-strong", "echo-weak")
 KEPT_REQUESTS = 1000

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from routing_client.gateway.echo.faults import Fault
+from routing_gateway.echo.faults import Fault
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

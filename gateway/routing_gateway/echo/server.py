@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
-from routing_client.gateway.echo.app import DEFAULT_MODELS, EchoState, create_echo
+from routing_gateway.echo.app import DEFAULT_MODELS, EchoState, create_echo
 
 START_SECONDS = 30.0
 
@@ -85,11 +85,11 @@ class _Announcing(uvicorn.Server):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m routing_client.gateway.echo`: serve until SIGINT or SIGTERM."""
+    """`python -m routing_gateway.echo`: serve until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(
-        prog="python -m routing_client.gateway.echo",
+        prog="python -m routing_gateway.echo",
         description="An OpenAI-compatible server that calls no LLM: it answers with what it was told.",
-        epilog="Example: python -m routing_client.gateway.echo --port 8000 --pace 0.05",
+        epilog="Example: python -m routing_gateway.echo --port 8000 --pace 0.05",
     )
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=0, metavar="P", help="0, the default, takes a free one")

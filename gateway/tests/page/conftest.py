@@ -17,9 +17,9 @@ import pytest
 # What only these tests need is imported where it is used: a conftest cannot skip, its test modules do.
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
-    from routing_client.gateway.config import GatewayConfig
-    from routing_client.gateway.echo import RunningEcho
     from routing_client.testing import FakeService
+    from routing_gateway.config import GatewayConfig
+    from routing_gateway.echo import RunningEcho
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ROOT = Path(__file__).resolve().parents[4]
@@ -47,8 +47,8 @@ class Seen:
 @contextmanager
 def serve_gateway(config: GatewayConfig) -> Iterator[str]:
     """Serve a gateway in a thread while the context lasts. Gives its URL."""
-    from routing_client.gateway.app import create_app
-    from routing_client.gateway.server import GatewayServer, uvicorn_config
+    from routing_gateway.app import create_app
+    from routing_gateway.server import GatewayServer, uvicorn_config
 
     ready = threading.Event()
     server = GatewayServer(uvicorn_config(create_app(config), 0), ready.set)
@@ -68,9 +68,9 @@ def stands() -> Iterator[Callable[..., Stand]]:
     """Makes a stand. Prompts with `hard` in them have win rate 0.9, others 0.3; `fields` are those of `Endpoints`,
     and `weak_fault` is one of the echo's for all calls of the weak model."""
     from routing_client.endpoints import Endpoint, Endpoints
-    from routing_client.gateway.config import GatewayConfig
-    from routing_client.gateway.echo import create_echo, serve_echo
     from routing_client.testing import FakeService, fake_server
+    from routing_gateway.config import GatewayConfig
+    from routing_gateway.echo import create_echo, serve_echo
 
     with ExitStack() as stack:
 
@@ -111,7 +111,7 @@ def usual_stand() -> Iterator[Stand]:
 @pytest.fixture
 def stand(usual_stand: Stand) -> Stand:
     """As if it had just been made."""
-    from routing_client.gateway.echo import Counters
+    from routing_gateway.echo import Counters
 
     usual_stand.fake.failure = None
     usual_stand.echo.state.counters = Counters()

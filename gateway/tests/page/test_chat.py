@@ -14,7 +14,7 @@ pytest.importorskip("starlette", reason="the extra `gateway` is not installed")
 
 from playwright.sync_api import Page, Request, expect
 from routing_client import UnavailableError
-from routing_client.gateway.echo.answers import echo_of, pieces
+from routing_gateway.echo.answers import echo_of, pieces
 
 Stand = Any
 UNKNOWN = "\N{EN DASH}"

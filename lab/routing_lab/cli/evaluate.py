@@ -5,21 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from routing_service.cli.shared import add_command, add_config_option, emit, to_json
+from routing_service.cli.options import add_config_option, emit, to_json
 from routing_service.config import load_config
 
+name = "evaluate"
+summary = "Measure what routers save and lose on benchmarks."
+example = "routing-service evaluate --routers static --benchmark mmlu gsm8k --data RouteLLM/routellm/evals --output out"
 
-def add_evaluate(commands: Any) -> None:
-    """Add the command."""
-    parser = add_command(
-        commands,
-        "evaluate",
-        evaluate,
-        "Measure what routers save and lose on benchmarks.",
-        "routing-service evaluate --routers static --benchmark mmlu gsm8k --data RouteLLM/routellm/evals --output out",
-    )
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.add_argument(
         "--routers",
         nargs="+",
@@ -70,17 +66,16 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def evaluate(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Evaluate routers on benchmarks, print what was found, and write it where `--output` says."""
-    from routing_service.evals import plot, report
-    from routing_service.evals.benchmarks import take_split
-    from routing_service.evals.cache import default_cache_folder
-    from routing_service.evals.evaluation import Settings
-    from routing_service.evals.evaluation import evaluate as run
-    from routing_service.evals.output import prepare_folder, write_files
-    from routing_service.evals.registry import load_benchmark
-    from routing_service.evals.routers import with_unconfigured
-    from routing_service.evals.summary import summary
+    from routing_lab.evals import plot, report
+    from routing_lab.evals.benchmarks import take_split
+    from routing_lab.evals.cache import default_cache_folder
+    from routing_lab.evals.evaluation import Settings, evaluate
+    from routing_lab.evals.output import prepare_folder, write_files
+    from routing_lab.evals.registry import load_benchmark
+    from routing_lab.evals.routers import with_unconfigured
+    from routing_lab.evals.summary import summary
 
     config = load_config(options.config)
     names = list(dict.fromkeys(options.routers or [config.default_router]))
@@ -100,7 +95,7 @@ def evaluate(options: argparse.Namespace) -> None:
         cache=options.cache_dir or default_cache_folder(),
         overwrite=frozenset(options.overwrite_cache),
     )
-    results = run(config, names, benchmarks, settings)
+    results = evaluate(config, names, benchmarks, settings)
     if options.output is not None:
         files = {**report.files(results, settings), **plot.figures(results)}
         write_files(options.output, files)

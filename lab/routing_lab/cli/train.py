@@ -7,11 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from routing_service.cli.shared import add_command
-from routing_service.cli.train_finetune import add_train_bert, add_train_causal_llm
-from routing_service.cli.train_options import (
+from routing_lab.cli.train_finetune import add_train_bert, add_train_causal_llm
+from routing_lab.cli.train_options import (
     add_data_options,
     add_run_options,
+    add_type,
     count,
     data_arguments,
     needing,
@@ -19,10 +19,12 @@ from routing_service.cli.train_options import (
     train_and_report,
 )
 
+name = "train"
+summary = "Train a router from preference data."
 
-def add_train(commands: Any) -> None:
-    """Add the command, and under it one for each router type."""
-    parser: argparse.ArgumentParser = commands.add_parser("train", help="Train a router from preference data.")
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add a command for each router type."""
     types = parser.add_subparsers(title="router types", required=True, metavar="TYPE")
     _add_static(types)
     _add_mf(types)
@@ -30,8 +32,13 @@ def add_train(commands: Any) -> None:
     add_train_causal_llm(types)
 
 
+def run(options: argparse.Namespace) -> None:
+    """Train a router of the type that was asked for."""
+    options.train(options)
+
+
 def _add_static(types: Any) -> None:
-    parser = add_command(
+    parser = add_type(
         types,
         "static",
         train_static,
@@ -43,7 +50,7 @@ def _add_static(types: Any) -> None:
 
 
 def _add_mf(types: Any) -> None:
-    parser = add_command(
+    parser = add_type(
         types,
         "mf",
         train_mf,
@@ -90,7 +97,7 @@ def train_static(options: argparse.Namespace) -> None:
     """Train a static router and write its artifact."""
 
     def load() -> Any:
-        from routing_service.training.static import train
+        from routing_lab.training.static.train import train
 
         return train
 
@@ -103,9 +110,9 @@ def train_mf(options: argparse.Namespace) -> None:
     """Train a matrix factorization router and write its artifact."""
 
     def load() -> Any:
-        from routing_service.training import mf
+        from routing_lab.training.mf import train
 
-        return mf
+        return train
 
     mf = needing("train", load)
     given = {field.name: getattr(options, field.name) for field in fields(mf.Recipe)}

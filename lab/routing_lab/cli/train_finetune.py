@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from routing_service.cli.shared import add_command
-from routing_service.cli.train_options import (
+from routing_lab.cli.train_options import (
     add_data_options,
     add_run_options,
+    add_type,
     count,
     data_arguments,
     needing,
@@ -35,7 +35,7 @@ _RECIPE = (
 
 def add_train_bert(types: Any) -> None:
     """Add `bert`."""
-    parser = add_command(
+    parser = add_type(
         types,
         "bert",
         train_bert,
@@ -49,7 +49,7 @@ def add_train_bert(types: Any) -> None:
 
 def add_train_causal_llm(types: Any) -> None:
     """Add `causal_llm`."""
-    parser = add_command(
+    parser = add_type(
         types,
         "causal_llm",
         train_causal_llm,
@@ -132,12 +132,12 @@ def train_bert(options: argparse.Namespace) -> None:
     """Fine-tune an encoder and write its artifact."""
 
     def load() -> Any:
-        from routing_service.training import bert, finetune
+        from routing_lab.training.finetune import bert, request
 
-        return bert, finetune
+        return bert, request
 
-    bert, finetune = needing(EXTRA, load)
-    request = _request(options, finetune.Request, bert, 0)
+    bert, module = needing(EXTRA, load)
+    request = _request(options, module.Request, bert, 0)
     train_and_report(lambda: bert.train(request), options)
 
 
@@ -145,18 +145,18 @@ def train_causal_llm(options: argparse.Namespace) -> None:
     """Fine-tune a Llama and write its artifact."""
 
     def load() -> Any:
-        from routing_service.training import causal_llm, finetune
+        from routing_lab.training.finetune import causal_llm, request
 
-        return causal_llm, finetune
+        return causal_llm, request
 
-    causal_llm, finetune = needing(EXTRA, load)
-    request = _request(options, finetune.Request, causal_llm, causal_llm.LORA_RANK)
+    causal_llm, module = needing(EXTRA, load)
+    request = _request(options, module.Request, causal_llm, causal_llm.LORA_RANK)
     templates = (options.system_template, options.classifier_template)
     train_and_report(lambda: causal_llm.train(request, templates), options)
 
 
 def _request(options: argparse.Namespace, make: Callable[..., Any], trainer: Any, lora_rank: int) -> Any:
-    from routing_service.training.finetune_labels import Ties
+    from routing_lab.training.finetune.labels import Ties
 
     given = {name: value for name in _RECIPE if (value := getattr(options, name)) is not None}
     rank = lora_rank if options.lora_rank is None else options.lora_rank

@@ -9,10 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from routing_service.cli.shared import emit, to_json
+from routing_service.cli.options import emit, to_json
 from routing_service.errors import UsageError
+from routing_service.extras import pip_install
 
 T = TypeVar("T")
+Train = Callable[[argparse.Namespace], None]
+
+
+def add_type(types: Any, name: str, train: Train, summary: str, example: str) -> argparse.ArgumentParser:
+    """A router type's parser, with its one-line summary and the example that ends its help."""
+    parser: argparse.ArgumentParser = types.add_parser(
+        name, help=summary, description=summary, epilog=f"Example: {example}"
+    )
+    parser.set_defaults(train=train)
+    return parser
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +87,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def data_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of a `train` function that come from `add_data_options`."""
-    from routing_service.training.splits import Overlap
+    from routing_lab.data.splits import Overlap
 
     overlap = Overlap.DROP if options.drop_overlap else Overlap.ALLOW if options.allow_overlap else Overlap.REFUSE
     if overlap is not Overlap.REFUSE and not options.report_on:
@@ -118,9 +129,7 @@ def needing(extra: str, load: Callable[[], T]) -> T:
     try:
         return load()
     except ImportError as error:
-        raise UsageError(
-            f"training needs {error.name}; install it with `pip install 'routing-service[{extra}]'`"
-        ) from error
+        raise UsageError(f"training needs {error.name}; run: {pip_install('routing-lab', extra)}") from error
 
 
 def train_and_report(train: Callable[[], Any], options: argparse.Namespace) -> None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
+from routing_lab.data.examples import LeakGuard
+from routing_lab.data.files import DataFile, discover, labels
+from routing_lab.data.preferences import Names, are_shares
+from routing_lab.data.routellm_folders import BENCHMARKS, dev_score_rows, held_out_prompts, response_files
+from routing_lab.data.rows import BattleRow, ScoreRow, read_rows
+from routing_lab.data.sources import OWN_SOURCE, SOURCES, canonical_model, source_of
 from routing_service.artifacts.manifest import file_entry
-from routing_service.training.examples import LeakGuard
-from routing_service.training.files import DataFile, discover, labels
-from routing_service.training.preferences import Names, are_shares
-from routing_service.training.routellm_folders import BENCHMARKS, dev_score_rows, held_out_prompts, response_files
-from routing_service.training.rows import BattleRow, ScoreRow, read_rows
-from routing_service.training.sources import OWN_SOURCE, SOURCES, canonical_model, source_of
 
 
 @dataclass(frozen=True, slots=True)

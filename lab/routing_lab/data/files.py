@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from routing_lab.data.routellm_folders import BENCHMARKS, LONGEST_FIELD, benchmark_folders
 from routing_service.errors import UsageError
-from routing_service.training.routellm_folders import BENCHMARKS, LONGEST_FIELD, benchmark_folders
+from routing_service.extras import pip_install
 
 DATA_SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 ROW_HINT = (
@@ -154,7 +155,7 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
         from pyarrow import parquet
     except ImportError as error:
         raise UsageError(
-            f"{path}: reading Parquet needs pyarrow; install it with `pip install 'routing-service[parquet]'`"
+            f"{path}: reading Parquet needs pyarrow; run: {pip_install('routing-service', 'parquet')}"
         ) from error
     number = 0
     try:

@@ -12,14 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from routing_service.artifacts.manifest import file_entry
-from routing_service.errors import UsageError
-from routing_service.routers.base import ModelPair
-from routing_service.training.examples import Example, LeakGuard
-from routing_service.training.files import DataFile, discover, labels
-from routing_service.training.routellm_folders import BENCHMARKS, dev_rows, held_out_prompts, response_files
-from routing_service.training.rows import BattleRow, ScoreRow, read_rows
-from routing_service.training.sources import (
+from routing_lab.data.examples import Example, LeakGuard
+from routing_lab.data.files import DataFile, discover, labels
+from routing_lab.data.routellm_folders import BENCHMARKS, dev_rows, held_out_prompts, response_files
+from routing_lab.data.rows import BattleRow, ScoreRow, read_rows
+from routing_lab.data.sources import (
     DEFAULT_STRONG,
     DEFAULT_WEAK,
     OWN_SOURCE,
@@ -28,6 +25,9 @@ from routing_service.training.sources import (
     canonical_model,
     source_of,
 )
+from routing_service.artifacts.manifest import file_entry
+from routing_service.errors import UsageError
+from routing_service.routers.base import ModelPair
 
 # With fewer prompts, held-out ones could not tell a router from a coin.
 FEWEST_PROMPTS = 200

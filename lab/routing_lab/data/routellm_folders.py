@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from routing_service.errors import UsageError
-from routing_service.evals.routellm_files import (
+from routing_lab.data.examples import in_dev_half
+from routing_lab.data.routellm_files import (
     LONGEST_FIELD,
     PROMPT,
     QUESTIONS,
@@ -23,8 +23,8 @@ from routing_service.evals.routellm_files import (
     names,
     question_turns,
 )
-from routing_service.training.examples import in_dev_half
-from routing_service.training.sources import canonical_model
+from routing_lab.data.sources import canonical_model
+from routing_service.errors import UsageError
 
 __all__ = [
     "BENCHMARKS",

@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from routing_lab.data.examples import in_dev_half
+from routing_lab.data.sources import canonical_model
+from routing_lab.evals.metrics import Float64
 from routing_service.errors import UsageError, nearest, unknown_name
-from routing_service.evals.metrics import Float64
-from routing_service.training.examples import in_dev_half
-from routing_service.training.sources import canonical_model
 
 Split = Literal["all", "dev", "audit"]
 # Names longer than this in an error are cut: a column's name may be a prompt where a file lacks its header.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from routing_service.evals.metrics import Float64, Sweep, checked
+from routing_lab.evals.metrics import Float64, Sweep, checked
 
 CPT_LEVELS = (0.2, 0.5, 0.8)
 BAND_SHARES = np.linspace(0, 1, 101)

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from routing_service.config import Config
-from routing_service.errors import UsageError
-from routing_service.evals.benchmarks import BenchmarkData, PairedBenchmark, for_pair
-from routing_service.evals.cache import WinRateCache
-from routing_service.evals.curves import BAND_SHARES, CPT_LEVELS, BootstrapResult, bootstrap, full_curve, optimal_curve
-from routing_service.evals.metrics import (
+from routing_lab.evals.benchmarks import BenchmarkData, PairedBenchmark, for_pair
+from routing_lab.evals.cache import WinRateCache
+from routing_lab.evals.curves import BAND_SHARES, CPT_LEVELS, BootstrapResult, bootstrap, full_curve, optimal_curve
+from routing_lab.evals.metrics import (
     Float64,
     ReliabilityBin,
     Sweep,
@@ -23,10 +21,12 @@ from routing_service.evals.metrics import (
     log_loss,
     reliability,
 )
-from routing_service.evals.provenance import Sample, sample_of
-from routing_service.evals.routellm import RouteLLMMetrics, routellm_metrics
-from routing_service.evals.routers import LoadedRouter, cache_key, load_router
-from routing_service.evals.scoring import Progress, Scoring, draw, terminal_progress, win_rates
+from routing_lab.evals.provenance import Sample, sample_of
+from routing_lab.evals.routellm import RouteLLMMetrics, routellm_metrics
+from routing_lab.evals.routers import LoadedRouter, cache_key, load_router
+from routing_lab.evals.scoring import Progress, Scoring, draw, terminal_progress, win_rates
+from routing_service.config import Config
+from routing_service.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from routing_lab.evals.benchmarks import LONGEST_NAME, Benchmark, BenchmarkData
 from routing_service.calibration.prompts import PROMPT_KEY, read_rows
 from routing_service.errors import UsageError
-from routing_service.evals.benchmarks import LONGEST_NAME, Benchmark, BenchmarkData
 
 SCORES_KEY = "scores"
 SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from routing_lab.evals.curves import BAND_SHARES
+from routing_lab.evals.evaluation import BenchmarkResult, RouterResult
+from routing_lab.evals.provenance import Exposure
 from routing_service.errors import UsageError
-from routing_service.evals.curves import BAND_SHARES
-from routing_service.evals.evaluation import BenchmarkResult, RouterResult
-from routing_service.evals.provenance import Exposure
+from routing_service.extras import pip_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +59,9 @@ def check_installed() -> None:
     except ValueError:
         found = False
     if not found:
-        raise UsageError("--output draws with matplotlib, which is missing; run: pip install 'routing-service[plots]'")
+        raise UsageError(
+            f"--output draws with matplotlib, which is missing; run: {pip_install('routing-lab', 'plots')}"
+        )
 
 
 def figures(results: Sequence[BenchmarkResult]) -> dict[str, bytes]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from routing_lab.data.examples import in_dev_half
+from routing_lab.evals.benchmarks import BenchmarkData
 from routing_service.artifacts.manifest import Manifest
-from routing_service.evals.benchmarks import BenchmarkData
-from routing_service.training.examples import in_dev_half
 
 
 class Exposure(StrEnum):

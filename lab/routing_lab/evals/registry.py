@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from routing_lab.evals.benchmarks import Benchmark, BenchmarkData, unknown_benchmark
+from routing_lab.evals.jsonl import SUFFIXES, JsonLinesBenchmark
 from routing_service.errors import ConfigError, RoutingServiceError, UsageError
-from routing_service.evals.benchmarks import Benchmark, BenchmarkData, unknown_benchmark
-from routing_service.evals.jsonl import SUFFIXES, JsonLinesBenchmark
 from routing_service.plugins import Plugins
 from routing_service.yaml_sections import Section
 
@@ -15,9 +15,9 @@ BENCHMARKS: Plugins[Benchmark] = Plugins(
     group="routing_service.benchmarks",
     base=Benchmark,  # type: ignore[type-abstract] # only ever compared with
     shipped={
-        "mmlu": "routing_service.evals.routellm_layout:Mmlu",
-        "gsm8k": "routing_service.evals.routellm_layout:Gsm8k",
-        "mt-bench": "routing_service.evals.routellm_layout:MtBench",
+        "mmlu": "routing_lab.evals.routellm_layout:Mmlu",
+        "gsm8k": "routing_lab.evals.routellm_layout:Gsm8k",
+        "mt-bench": "routing_lab.evals.routellm_layout:MtBench",
     },
 )
 

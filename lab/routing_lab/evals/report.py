@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from routing_service.evals.curves import BAND_SHARES, Interval
-from routing_service.evals.evaluation import BenchmarkResult, Reference, RouterResult, Settings
-from routing_service.evals.provenance import Exposure
+from routing_lab.evals.curves import BAND_SHARES, Interval
+from routing_lab.evals.evaluation import BenchmarkResult, Reference, RouterResult, Settings
+from routing_lab.evals.provenance import Exposure
 
 # Resamples of fewer prompts repeat too few different ones for a percentile interval to cover what it says.
 FEWEST_PROMPTS = 30

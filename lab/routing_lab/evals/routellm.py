@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from routing_service.evals.metrics import Float64, Sweep, apgr, checked, sweep_at
+from routing_lab.evals.metrics import Float64, Sweep, apgr, checked, sweep_at
 
 CPT_LEVELS = (0.2, 0.5, 0.8)
 

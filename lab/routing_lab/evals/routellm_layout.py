@@ -15,10 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from routing_service.errors import UsageError
-from routing_service.evals.benchmarks import Benchmark, BenchmarkData
-from routing_service.evals.metrics import Float64
-from routing_service.evals.routellm_files import (
+from routing_lab.data.routellm_files import (
     CONTAMINATED,
     JUDGEMENTS,
     PROMPT,
@@ -32,6 +29,9 @@ from routing_service.evals.routellm_files import (
     question_turns,
     text_field,
 )
+from routing_lab.evals.benchmarks import Benchmark, BenchmarkData
+from routing_lab.evals.metrics import Float64
+from routing_service.errors import UsageError
 
 MMLU_SUBJECTS = 57
 FULL_MARKS = 100.0

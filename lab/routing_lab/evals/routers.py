@@ -10,16 +10,16 @@ from typing import Any
 
 import yaml
 
+from routing_lab.data.sources import canonical_model
+from routing_lab.evals.cache import CacheKey
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT
 from routing_service.artifacts.manifest import Manifest, read_manifest
 from routing_service.config import Config, parse_config
 from routing_service.embedders.base import Embedder
 from routing_service.embedders.registry import Embedders
 from routing_service.errors import UsageError, unknown_name
-from routing_service.evals.cache import CacheKey
 from routing_service.routers.base import ModelPair, Router
 from routing_service.routers.registry import build_routers
-from routing_service.training.sources import canonical_model
 from routing_service.yaml_sections import Section
 
 # Router types that need no configuration, so that RouteLLM's `--routers random` works without one.

@@ -15,13 +15,13 @@ from time import monotonic
 
 import numpy as np
 
+from routing_lab.evals.cache import CacheKey, WinRateCache
+from routing_lab.evals.metrics import Float64
+from routing_lab.evals.routers import LoadedRouter, load_router
 from routing_service.config import Config
 from routing_service.engine import scoring as engine_scoring
 from routing_service.engine.engine import SCORING_BATCH
 from routing_service.errors import RoutingServiceError, UsageError
-from routing_service.evals.cache import CacheKey, WinRateCache
-from routing_service.evals.metrics import Float64
-from routing_service.evals.routers import LoadedRouter, load_router
 from routing_service.routers.base import ModelPair, Router
 
 # Prompts in one piece of work: of a router that takes microseconds so many that they are worth sending to another

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from routing_service.evals.curves import Interval
-from routing_service.evals.evaluation import BenchmarkResult, ExactMetrics, RouterResult
-from routing_service.evals.provenance import Exposure
-from routing_service.evals.report import notes, points
+from routing_lab.evals.curves import Interval
+from routing_lab.evals.evaluation import BenchmarkResult, ExactMetrics, RouterResult
+from routing_lab.evals.provenance import Exposure
+from routing_lab.evals.report import notes, points
 
 
 def summary(result: BenchmarkResult) -> str:

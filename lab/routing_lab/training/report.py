@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from routing_service.evals import curves, metrics
-from routing_service.training.examples import Example
-from routing_service.training.sources import source_of
+from routing_lab.data.examples import Example
+from routing_lab.data.sources import source_of
+from routing_lab.evals import curves, metrics
 
 QUANTILE_LEVELS = 1001
 RESAMPLES = 1000

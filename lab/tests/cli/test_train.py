@@ -9,16 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Run, complaint
-from tests.unit.training.conftest import (
-    WriteBattles,
-    WritePreferences,
-    embeddings_folder,
-    few_rounds,
-    write_battles,
-    write_preferences,
-)
-
-__all__ = ["embeddings_folder", "few_rounds", "write_battles", "write_preferences"]
+from tests.support.training import WriteBattles, WritePreferences
 
 PAIR = ("--strong-model", "big", "--weak-model", "small")
 SMALL = ("--epochs", 3, "--hidden", 8, "--validation-share", 0.2)
@@ -118,11 +109,13 @@ def test_missing_data_is_named(run: Run, tmp_path: Path, kind: str) -> None:
 
 
 def test_without_onnx_it_says_what_to_install(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from routing_service import training
+    from routing_lab.training import mf
 
-    for name in [name for name in sys.modules if name.startswith(("routing_service.training.mf", "export_onnx"))]:
+    for name in [name for name in sys.modules if name.startswith(("routing_lab.training.mf.train", "export_onnx"))]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr(training, "mf", raising=False)
+    monkeypatch.delattr(mf, "train", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     err = complaint(run("train", "mf", "--data", tmp_path, "--output", tmp_path / "out"))
-    assert "training needs onnx; install it with `pip install 'routing-service[train]'`" in err
+    assert (
+        "training needs onnx; run: pip install 'routing-lab[train]' (in a checkout: pip install './lab[train]')" in err
+    )

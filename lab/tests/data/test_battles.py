@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from routing_service.training.battles import load_battles
-from routing_service.training.preferences import load_preferences
+from routing_lab.data.battles import load_battles
+from routing_lab.data.preferences import load_preferences
 
 from .test_preferences import halves, write_mmlu
 

@@ -7,8 +7,7 @@ import random
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
-from routing_service.training.overlap import NO_MATCH, OverlapIndex, words
+from routing_lab.data.overlap import NO_MATCH, OverlapIndex, words
 
 VOCABULARY = [f"{head}{tail}" for head in ("al", "be", "cor", "den", "ef") for tail in ("ta", "no", "rim", "sol", "ux")]
 QUESTIONS = st.lists(st.sampled_from(VOCABULARY), min_size=14, max_size=40, unique=True).map(" ".join)

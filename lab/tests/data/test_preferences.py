@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
+from routing_lab.data.examples import LeakGuard, in_dev_half, near_duplicate_groups
+from routing_lab.data.preferences import load_preferences
+from routing_lab.data.routellm_folders import dev_rows, held_out_prompts
+from routing_lab.data.splits import Overlap, keep_apart
 
 from routing_service.errors import UsageError
-from routing_service.training.examples import LeakGuard, in_dev_half, near_duplicate_groups
-from routing_service.training.preferences import load_preferences
-from routing_service.training.routellm_folders import dev_rows, held_out_prompts
-from routing_service.training.splits import Overlap, keep_apart
 
 STRONG, WEAK = "org/Big", "small"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from routing_lab.data.files import DataFile, discover
+from routing_lab.data.rows import BattleRow, ScoreRow, first_turn, read_rows
 
 from routing_service.errors import UsageError
-from routing_service.training.files import DataFile, discover
-from routing_service.training.rows import BattleRow, ScoreRow, first_turn, read_rows
 
 ARENA = ("id", "model_a", "model_b", "prompt", "response_a", "response_b", *("winner_model_a", "winner_model_b"))
 SECRET = "the secret of the prompt"

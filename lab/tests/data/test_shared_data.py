@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from routing_lab.data.examples import LeakGuard, in_dev_half
+from routing_lab.data.preferences import load_preferences
+from routing_lab.data.routellm_folders import benchmark_folders, contaminated_prompts, held_out_prompts
+from routing_lab.data.sources import DEFAULT_STRONG, DEFAULT_WEAK
+from routing_lab.data.splits import Overlap, keep_apart
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT, open_artifact
-from routing_service.training.examples import LeakGuard, in_dev_half
-from routing_service.training.preferences import load_preferences
-from routing_service.training.routellm_folders import benchmark_folders, contaminated_prompts, held_out_prompts
-from routing_service.training.sources import DEFAULT_STRONG, DEFAULT_WEAK
-from routing_service.training.splits import Overlap, keep_apart
 
 
 @pytest.mark.shared

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from routing_lab.data.examples import Example
+from routing_lab.data.files import DataFile
+from routing_lab.data.splits import Overlap, held_out, keep_apart, load_benchmarks
 
 from routing_service.errors import UsageError
-from routing_service.training.examples import Example
-from routing_service.training.files import DataFile
-from routing_service.training.splits import Overlap, held_out, keep_apart, load_benchmarks
 
 from .test_preferences import halves, write_mmlu
 

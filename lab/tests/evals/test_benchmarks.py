@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from routing_lab.data.examples import in_dev_half
+from routing_lab.evals.benchmarks import BenchmarkData, for_pair, take_split
 
 from routing_service.errors import UsageError
-from routing_service.evals.benchmarks import BenchmarkData, for_pair, take_split
-from routing_service.training.examples import in_dev_half
 
 PROMPTS = tuple(f"prompt {i}" for i in range(20))
 

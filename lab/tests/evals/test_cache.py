@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
-
-from routing_service.evals.cache import CacheKey, WinRateCache, default_cache_folder
+from routing_lab.evals.cache import CacheKey, WinRateCache, default_cache_folder
 
 KEY = CacheKey({"type": "static", "revision": "r1", "prompts": "abc"})
 RATES = np.array([0.25, np.nan, 1.0])

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from routing_service.evals.curves import BAND_SHARES, bootstrap, first_crossing, full_curve, optimal_curve
-from routing_service.evals.metrics import apgr, call_performance_threshold
+from routing_lab.evals.curves import BAND_SHARES, bootstrap, first_crossing, full_curve, optimal_curve
+from routing_lab.evals.metrics import apgr, call_performance_threshold
 
 # The strong model is right on the first three, the weak one on the third only.
 STRONG, WEAK = [1, 1, 1, 0], [0, 0, 1, 0]

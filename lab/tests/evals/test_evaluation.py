@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from routing_lab.evals import plot, report
+from routing_lab.evals.benchmarks import take_split
+from routing_lab.evals.curves import full_curve
+from routing_lab.evals.evaluation import BenchmarkResult, Settings, evaluate
+from routing_lab.evals.jsonl import JsonLinesBenchmark
+from routing_lab.evals.metrics import apgr, calibration_error, log_loss, reliability
+from routing_lab.evals.registry import load_benchmark
+from routing_lab.evals.routellm import routellm_metrics
+from routing_lab.evals.summary import summary
 
 from routing_service.artifacts.loading import open_artifact
 from routing_service.config import Config, parse_config
 from routing_service.errors import UsageError
-from routing_service.evals import plot, report
-from routing_service.evals.benchmarks import take_split
-from routing_service.evals.curves import full_curve
-from routing_service.evals.evaluation import BenchmarkResult, Settings, evaluate
-from routing_service.evals.jsonl import JsonLinesBenchmark
-from routing_service.evals.metrics import apgr, calibration_error, log_loss, reliability
-from routing_service.evals.registry import load_benchmark
-from routing_service.evals.routellm import routellm_metrics
-from routing_service.evals.summary import summary
 from routing_service.routers.static import StaticRouter
 from tests.support.benchmarks import WriteRows, no_progress
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from routing_lab.evals.benchmarks import for_pair
+from routing_lab.evals.jsonl import JsonLinesBenchmark
 
 from routing_service.errors import UsageError
-from routing_service.evals.benchmarks import for_pair
-from routing_service.evals.jsonl import JsonLinesBenchmark
 from tests.support.benchmarks import write_lines
 
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-from routing_service.evals import metrics
+from routing_lab.evals import metrics
 
 # Four prompts. The strong model is right on the first three, the weak one on the third only.
 STRONG, WEAK = [1, 1, 1, 0], [0, 0, 1, 0]

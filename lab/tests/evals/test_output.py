@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from routing_lab.evals.output import prepare_folder, write_files
 
 from routing_service.errors import UsageError
-from routing_service.evals.output import prepare_folder, write_files
 
 
 def contents(folder: Path) -> dict[str, bytes]:

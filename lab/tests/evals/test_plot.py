@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
+from routing_lab.evals import plot
+from routing_lab.evals.evaluation import Settings, evaluate
+from routing_lab.evals.jsonl import JsonLinesBenchmark
 
 from routing_service.config import Config
-from routing_service.evals import plot
-from routing_service.evals.evaluation import Settings, evaluate
-from routing_service.evals.jsonl import JsonLinesBenchmark
 from tests.support.benchmarks import WriteRows, no_progress
 
 LONG = "a router with a name that somebody made far too long"

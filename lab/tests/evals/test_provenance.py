@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from routing_lab.data.examples import in_dev_half
+from routing_lab.data.splits import load_benchmarks
+from routing_lab.evals.benchmarks import BenchmarkData, take_split
+from routing_lab.evals.provenance import Exposure, sample_of
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT
 from routing_service.artifacts.manifest import Manifest, SelfTest, read_manifest
-from routing_service.evals.benchmarks import BenchmarkData, take_split
-from routing_service.evals.provenance import Exposure, sample_of
-from routing_service.training.examples import in_dev_half
-from routing_service.training.splits import load_benchmarks
 from tests.support.benchmarks import write_lines
 
 PROMPTS = tuple(f"prompt {i}" for i in range(40))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from routing_lab.evals.benchmarks import for_pair, take_split
+from routing_lab.evals.curves import optimal_curve
+from routing_lab.evals.metrics import apgr
+from routing_lab.evals.registry import load_benchmark
+from routing_lab.evals.routellm import routellm_metrics
 
-from routing_service.evals.benchmarks import for_pair, take_split
-from routing_service.evals.curves import optimal_curve
-from routing_service.evals.metrics import apgr
-from routing_service.evals.registry import load_benchmark
-from routing_service.evals.routellm import routellm_metrics
 from routing_service.routers.base import RESEARCH_PAIR
 
 

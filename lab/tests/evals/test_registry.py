@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from routing_lab.evals.registry import BENCHMARKS, load_benchmark
 
 from routing_service.errors import UsageError
-from routing_service.evals.registry import BENCHMARKS, load_benchmark
 from tests.support.benchmarks import write_lines
 
 MODULE = """
 from pathlib import Path
 import numpy as np
 from routing_service.errors import UsageError
-from routing_service.evals.benchmarks import Benchmark, BenchmarkData
+from routing_lab.evals.benchmarks import Benchmark, BenchmarkData
 
 class Tickets(Benchmark):
     def load(self, data):

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from routing_lab.evals.benchmarks import for_pair
+from routing_lab.evals.registry import load_benchmark
 
 from routing_service.errors import UsageError
-from routing_service.evals.benchmarks import for_pair
-from routing_service.evals.registry import load_benchmark
 from tests.support.benchmarks import STRONG, WEAK, write_csv, write_lines
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from routing_lab.evals.cache import CacheKey
+from routing_lab.evals.routers import cache_key, load_router, with_unconfigured
 
 from routing_service.config import Config, parse_config
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
 from routing_service.errors import ArtifactError, UsageError
-from routing_service.evals.cache import CacheKey
-from routing_service.evals.routers import cache_key, load_router, with_unconfigured
 from routing_service.routers.base import ModelPair
 from routing_service.yaml_sections import read_yaml
 from tests.support.mf import export_tiny

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from routing_lab.evals import scoring
+from routing_lab.evals.cache import CacheKey, WinRateCache
+from routing_lab.evals.curves import full_curve
+from routing_lab.evals.metrics import apgr
+from routing_lab.evals.routers import LoadedRouter, load_router
+from routing_lab.evals.scoring import Scoring, draw, terminal_progress, win_rates
 
 from routing_service.config import Config
 from routing_service.engine.engine import SCORING_BATCH
 from routing_service.errors import DecisionError, Reason, UsageError
-from routing_service.evals import scoring
-from routing_service.evals.cache import CacheKey, WinRateCache
-from routing_service.evals.curves import full_curve
-from routing_service.evals.metrics import apgr
-from routing_service.evals.routers import LoadedRouter, load_router
-from routing_service.evals.scoring import Scoring, draw, terminal_progress, win_rates
 from routing_service.routers.base import RESEARCH_PAIR, ModelPair, Router, Scores
 from routing_service.yaml_sections import Section
 from tests.support.benchmarks import no_progress

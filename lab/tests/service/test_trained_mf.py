@@ -8,15 +8,12 @@ from typing import Any
 
 import grpc
 import pytest
-from routing_client._gen.llmrouting.v1 import routing_service_pb2 as pb
-from routing_client._gen.llmrouting.v1 import routing_service_pb2_grpc as pb_grpc
-from routing_client._gen.llmrouting.v1.decision_pb2 import ModelPair
+from routing_client.proto import decision_pb2
+from routing_client.proto import routing_service_pb2 as pb
+from routing_client.proto import routing_service_pb2_grpc as pb_grpc
+from routing_lab.training.mf.train import train
 
-from routing_service.training.mf import train
-from tests.support.training import request, silent
-from tests.unit.training.conftest import EASY, HARD, WriteBattles, embeddings_folder, write_battles
-
-__all__ = ["embeddings_folder", "write_battles"]
+from tests.support.training import EASY, HARD, WriteBattles, request, silent
 
 
 def test_what_train_prints_is_served(
@@ -34,7 +31,7 @@ def test_what_train_prints_is_served(
         assert (easy.router, easy.router_revision, easy.prompt_tokens) == ("mf", report.revision, 4)
         assert easy.strong_win_rate < hard.strong_win_rate
         assert {easy.model, hard.model} <= {"big", "small"}
-        reverse = decide(HARD, models=ModelPair(strong="small", weak="big"), threshold=0.5)
+        reverse = decide(HARD, models=decision_pb2.ModelPair(strong="small", weak="big"), threshold=0.5)
         assert reverse.strong_win_rate == pytest.approx(1 - hard.strong_win_rate, abs=1e-6)
-        third = decide(HARD, models=ModelPair(strong="big", weak="tiny"), threshold=0.5)
+        third = decide(HARD, models=decision_pb2.ModelPair(strong="big", weak="tiny"), threshold=0.5)
         assert third.model in {"big", "tiny"}

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from routing_lab.training import embeddings
+from routing_lab.training.embeddings import load_embeddings
 from safetensors.numpy import save_file
 
 from routing_service.errors import UsageError
-from routing_service.training import embeddings
-from routing_service.training.embeddings import load_embeddings
-
-from .conftest import PIECES
+from tests.support.training import PIECES
 
 
 def test_a_folder_is_read(embeddings_folder: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from routing_lab.training.work import CHECKPOINT, Work, work_folder
 
 from routing_service.errors import UsageError
-from routing_service.training.work import CHECKPOINT, Work, work_folder
 
 ASKED = {"seed": 0, "data": [{"sha256": "a"}], "models": ("big", "small")}
 
@@ -93,7 +93,7 @@ def test_two_processes_are_not_at_one_work(tmp_path: Path) -> None:
     work = Work(tmp_path / "w", ASKED)
     script = (
         "import sys; from pathlib import Path; from routing_service.errors import UsageError;"
-        "from routing_service.training.work import Work\n"
+        "from routing_lab.training.work import Work\n"
         f"try: Work(Path(sys.argv[1]), {ASKED!r}, restart=True)\n"
         "except UsageError as error: sys.exit(str(error))"
     )

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from routing_client import AsyncRoutingClient, RoutingClient
 from routing_client.endpoints import Endpoint, Endpoints
-from routing_client.gateway.echo import EchoState, RunningEcho, serve_echo
 from routing_client.openai import AsyncRoutedOpenAI, RoutedOpenAI
 from routing_client.testing import FakeService, fake_server
+from routing_gateway.echo import EchoState, RunningEcho, serve_echo
 
 STRONG, WEAK = "big", "small"
 HARD, EASY = "prove it", "say hi"

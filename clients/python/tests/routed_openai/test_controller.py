@@ -21,8 +21,8 @@ from routing_client import (
 )
 from routing_client.controller import Controller
 from routing_client.endpoints import LITELLM, Endpoint, Endpoints
-from routing_client.gateway.echo import RunningEcho
 from routing_client.testing import FakeRoutingClient, FakeService
+from routing_gateway.echo import RunningEcho
 
 from .conftest import EASY, HARD, PATIENCE, STRONG, WEAK
 

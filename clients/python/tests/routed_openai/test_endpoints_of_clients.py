@@ -14,10 +14,10 @@ import pytest
 from routing_client import AsyncRoutingClient, RoutingClient
 from routing_client.costs import CostLedger
 from routing_client.endpoints import Endpoint, Endpoints, EndpointsError
-from routing_client.gateway.echo import EchoState, RunningEcho
 from routing_client.openai import AsyncRoutedOpenAI, RoutedOpenAI, routing_of
 from routing_client.openai._sdk import http
 from routing_client.testing import AsyncFakeRoutingClient, FakeRoutingClient, FakeService
+from routing_gateway.echo import EchoState, RunningEcho
 
 from .conftest import EASY, HARD, PATIENCE, STRONG, WEAK, Face, MakeFace
 

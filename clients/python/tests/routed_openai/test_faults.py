@@ -10,8 +10,8 @@ import openai
 import pytest
 from routing_client import UnavailableError
 from routing_client.endpoints import Endpoint, Endpoints
-from routing_client.gateway.echo import EchoState
 from routing_client.testing import FakeService
+from routing_gateway.echo import EchoState
 
 from .conftest import HARD, STRONG, WEAK, MakeFace
 

@@ -11,8 +11,8 @@ import pytest
 from routing_client._extras import MissingExtraError
 from routing_client.costs import Usage
 from routing_client.endpoints import LITELLM, Endpoint
-from routing_client.gateway.echo import EchoState, RunningEcho
 from routing_client.openai import RoutedOpenAI
+from routing_gateway.echo import EchoState, RunningEcho
 
 from .conftest import EASY, HARD, WEAK, Face, MakeFace
 

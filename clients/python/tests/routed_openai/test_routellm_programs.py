@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from routing_client.endpoints import Endpoints
-from routing_client.gateway.echo import EchoState
+from routing_gateway.echo import EchoState
 
 from .conftest import EASY, HARD, STRONG, WEAK
 

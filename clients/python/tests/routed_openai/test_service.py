@@ -16,9 +16,9 @@ from routing_client import (
     UnavailableError,
 )
 from routing_client.endpoints import Endpoints
-from routing_client.gateway.echo import EchoState
 from routing_client.openai import RoutedOpenAI, routing_of
 from routing_client.testing import FakeService, fake_server
+from routing_gateway.echo import EchoState
 
 from .conftest import EASY, HARD, PATIENCE, STRONG, WEAK, Face, MakeFace
 

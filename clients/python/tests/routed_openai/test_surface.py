@@ -10,9 +10,9 @@ import openai
 import pydantic
 import pytest
 from routing_client.costs import Usage
-from routing_client.gateway.echo import EchoState
 from routing_client.openai import RoutedOpenAI, Routing, routing_of
 from routing_client.testing import FakeService
+from routing_gateway.echo import EchoState
 
 from .conftest import EASY, HARD, STRONG, WEAK, Face
 

@@ -17,9 +17,13 @@ from export_onnx.bert import make_artifact
 from export_onnx.bert_config import Classifier, read_classifier
 from export_onnx.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from export_onnx.tokenizer import SourceTokenizer
-from routing_service.errors import UsageError
-from routing_service.training.examples import Example
-from routing_service.training.finetune import (
+from routing_lab.data.examples import Example
+from routing_lab.training.finetune.batches import Rows
+from routing_lab.training.finetune.labels import Ties, outcome_chances
+from routing_lab.training.finetune.loop import Objective, Recipe, fit
+from routing_lab.training.finetune.lora import add_adapters, merged
+from routing_lab.training.finetune.report import FinetuneReport
+from routing_lab.training.finetune.request import (
     Request,
     checkpoint_folder,
     describe_export,
@@ -27,12 +31,8 @@ from routing_service.training.finetune import (
     load_pretrained,
     on_device,
 )
-from routing_service.training.finetune_batches import Rows
-from routing_service.training.finetune_labels import Ties, outcome_chances
-from routing_service.training.finetune_loop import Objective, Recipe, fit
-from routing_service.training.finetune_report import FinetuneReport
-from routing_service.training.finetune_state import load_weights, trained_weights
-from routing_service.training.lora import add_adapters, merged
+from routing_lab.training.finetune.state import load_weights, trained_weights
+from routing_service.errors import UsageError
 
 LABELS = {Ties.WEAK: ("strong wins", "tie", "weak wins"), Ties.HALF: ("strong wins", "weak wins")}
 FEWEST_TOKENS = 8

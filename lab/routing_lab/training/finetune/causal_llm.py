@@ -27,20 +27,20 @@ from export_onnx.causal_llm import (
 from export_onnx.causal_llm_config import Decoder, read_decoder
 from export_onnx.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from export_onnx.tokenizer import SourceTokenizer
-from routing_service.errors import ArtifactError, UsageError
-from routing_service.routers.causal_llm import CLASSIFIER_TEMPLATE, SYSTEM_TEMPLATE, CausalLLMSettings
-from routing_service.routers.causal_llm_prompt import PromptTemplate
-from routing_service.training.causal_llm_model import (
+from routing_lab.data.examples import Example
+from routing_lab.training.finetune.batches import Rows
+from routing_lab.training.finetune.labels import rating_chances
+from routing_lab.training.finetune.loop import Objective, Recipe, device_of, fit, mixed_precision
+from routing_lab.training.finetune.rating_model import (
     add_rating_tokens,
     load_rating_model,
     merged_model,
 )
-from routing_service.training.examples import Example
-from routing_service.training.finetune import Request, checkpoint_folder, describe_export, on_device
-from routing_service.training.finetune_batches import Rows
-from routing_service.training.finetune_labels import rating_chances
-from routing_service.training.finetune_loop import Objective, Recipe, device_of, fit, mixed_precision
-from routing_service.training.finetune_report import FinetuneReport
+from routing_lab.training.finetune.report import FinetuneReport
+from routing_lab.training.finetune.request import Request, checkpoint_folder, describe_export, on_device
+from routing_service.errors import ArtifactError, UsageError
+from routing_service.routers.causal_llm import CLASSIFIER_TEMPLATE, SYSTEM_TEMPLATE, CausalLLMSettings
+from routing_service.routers.causal_llm_prompt import PromptTemplate
 
 TEMPLATES = (SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE)
 # What stands around a prompt unless the checkpoint or the caller has templates: short, as every prompt pays for it.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from routing_lab.data.examples import Example
+from routing_lab.data.files import DataFile
+from routing_lab.data.preferences import Sides, check_examples, load_preferences
+from routing_lab.data.splits import Overlap, Split, held_out, keep_apart
 from routing_service.errors import UsageError
-from routing_service.training.examples import Example
-from routing_service.training.files import DataFile
-from routing_service.training.preferences import Sides, check_examples, load_preferences
-from routing_service.training.splits import Overlap, Split, held_out, keep_apart
 
 # With fewer prompts, validation could not tell a router from a coin.
 FEWEST_VALIDATION = 20

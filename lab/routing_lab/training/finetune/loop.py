@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from routing_lab.training.finetune.batches import Rows, epoch_batches, parts_within
+from routing_lab.training.finetune.state import FinetuneWork, RunState
 from routing_service.artifacts.tokenizing import Side, padded
 from routing_service.errors import UsageError
-from routing_service.training.finetune_batches import Rows, epoch_batches, parts_within
-from routing_service.training.finetune_state import FinetuneWork, RunState
 
 # The state is saved at each evaluation, and when so many seconds have passed.
 SAVE_SECONDS = 300.0

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from routing_service.errors import UsageError
+from routing_service.extras import pip_install
 
 # The adapters' output is scaled by this, whatever their rank: alpha is twice the rank.
 SCALE = 2
@@ -37,9 +38,7 @@ def add_adapters(model: Any, rank: int, *, adapted: str, trained: Sequence[str] 
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
-        raise UsageError(
-            f"--lora-rank needs {error.name}; install it with `pip install 'routing-service[finetune]'`"
-        ) from error
+        raise UsageError(f"--lora-rank needs {error.name}; run: {pip_install('routing-lab', 'finetune')}") from error
     own = [parameter for name, parameter in model.named_parameters() if name.startswith(tuple(trained))]
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     layers = [name for name in linear if name.startswith(adapted)]

@@ -10,9 +10,9 @@ import torch
 from export_onnx.causal_llm import RATINGS, rating_ids
 from export_onnx.checkpoint import Checkpoint
 from export_onnx.tokenizer import SourceTokenizer
-from routing_service.training.finetune import Request, keep_fewer_activations, load_pretrained
-from routing_service.training.finetune_state import load_weights, trained_weights
-from routing_service.training.lora import add_adapters, merged
+from routing_lab.training.finetune.lora import add_adapters, merged
+from routing_lab.training.finetune.request import Request, keep_fewer_activations, load_pretrained
+from routing_lab.training.finetune.state import load_weights, trained_weights
 
 _LAYERS = "model.layers."
 _ROWS = "rating_rows"

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routing_service.artifacts.manifest import Calibration, Manifest
-from routing_service.evals import curves, metrics
-from routing_service.training.examples import Example
-from routing_service.training.finetune_labels import Float64, Ties, win_chances
-from routing_service.training.finetune_state import RunState
-from routing_service.training.report import (
+from routing_lab.data.examples import Example
+from routing_lab.evals import curves, metrics
+from routing_lab.training.finetune.labels import Float64, Ties, win_chances
+from routing_lab.training.finetune.state import RunState
+from routing_lab.training.report import (
     QUANTILE_LEVELS,
     RESAMPLES,
     apgr_intervals,
@@ -26,6 +25,7 @@ from routing_service.training.report import (
     traffic_quantiles,
     with_interval,
 )
+from routing_service.artifacts.manifest import Calibration, Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,17 +21,17 @@ from export_onnx.checkpoint import Checkpoint, open_checkpoint
 from export_onnx.quantize import precision_of
 from export_onnx.text_artifact import Score, TextExport, Training
 from export_onnx.tokenizer import TOKENIZER_FILES
+from routing_lab.data.preferences import Names, Sides, sides
+from routing_lab.data.splits import Overlap, command_options
+from routing_lab.training.finetune.data import TrainingData, read_data
+from routing_lab.training.finetune.labels import Ties
+from routing_lab.training.finetune.loop import Recipe
+from routing_lab.training.finetune.report import run_metrics, validation_calibration, validation_metrics
+from routing_lab.training.finetune.state import FinetuneWork, RunState
+from routing_lab.training.work import work_folder
 from routing_service.artifacts.writing import check_output
 from routing_service.errors import UsageError
 from routing_service.routers.base import ModelPair
-from routing_service.training.finetune_data import TrainingData, read_data
-from routing_service.training.finetune_labels import Ties
-from routing_service.training.finetune_loop import Recipe
-from routing_service.training.finetune_report import run_metrics, validation_calibration, validation_metrics
-from routing_service.training.finetune_state import FinetuneWork, RunState
-from routing_service.training.preferences import Names, Sides, sides
-from routing_service.training.splits import Overlap, command_options
-from routing_service.training.work import work_folder
 
 LIBRARIES = ("numpy", "peft", "safetensors", "tokenizers", "torch", "transformers")
 

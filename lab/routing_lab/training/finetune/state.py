@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from routing_lab.training.work import CHECKPOINT, STATE, Work
 from routing_service.errors import UsageError
-from routing_service.training.work import CHECKPOINT, STATE, Work
 
 BEST = "best.safetensors"
 # AdamW's state of a weight, as torch names it.

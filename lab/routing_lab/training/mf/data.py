@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from routing_lab.data.battles import Battle, load_battles
+from routing_lab.data.files import DataFile
+from routing_lab.data.preferences import Sides
+from routing_lab.data.sources import source_of
+from routing_lab.data.splits import Overlap, Split, held_out, keep_apart
+from routing_lab.training.mf.model import Battles
 from routing_service.errors import UsageError, unknown_name
 from routing_service.routers.base import ModelPair
-from routing_service.training.battles import Battle, load_battles
-from routing_service.training.files import DataFile
-from routing_service.training.mf_model import Battles
-from routing_service.training.preferences import Sides
-from routing_service.training.sources import source_of
-from routing_service.training.splits import Overlap, Split, held_out, keep_apart
 
 # With fewer, validation could not tell a router from a coin.
 FEWEST_BATTLES, FEWEST_VALIDATION = 200, 20

@@ -16,6 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from export_onnx.graph import GraphWriter
+from routing_lab.training.embeddings import Embeddings
+from routing_lab.training.mf.model import Float32
+from routing_lab.training.self_test import SELF_TEST_PROMPTS
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.manifest import MANIFEST_NAME, Manifest, SelfTest, file_entry
 from routing_service.artifacts.sessions import SessionConfig
@@ -30,9 +33,6 @@ from routing_service.embedders.onnx import (
     SentenceEncoder,
 )
 from routing_service.errors import UsageError
-from routing_service.training.embeddings import Embeddings
-from routing_service.training.mf_model import Float32
-from routing_service.training.self_test import SELF_TEST_PROMPTS
 
 MAX_TOKENS = 512
 # float16 keeps eleven bits of a word vector's number, and machines add them up in different orders.

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from routing_service.errors import UsageError
-from routing_service.training.mf_model import (
+from routing_lab.training.mf.model import (
     Adam,
     Battles,
     Float32,
@@ -17,8 +16,9 @@ from routing_service.training.mf_model import (
     gradients,
     logit_differences,
 )
-from routing_service.training.progress import Step
-from routing_service.training.work import Work
+from routing_lab.training.progress import Step
+from routing_lab.training.work import Work
+from routing_service.errors import UsageError
 
 # Log-odds are divided by the temperature; beyond these it says that the scores say nothing, or are infinitely sure.
 LEAST_SLOPE, LARGEST_SLOPE = 1e-3, 1e3

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from routing_service.artifacts.manifest import Calibration, Manifest
-from routing_service.evals import metrics
-from routing_service.training.battles import Battle
-from routing_service.training.mf_data import BattleSet
-from routing_service.training.report import (
+from routing_lab.data.battles import Battle
+from routing_lab.evals import metrics
+from routing_lab.training.mf.data import BattleSet
+from routing_lab.training.report import (
     QUANTILE_LEVELS,
     RESAMPLES,
     Float64,
@@ -25,6 +24,7 @@ from routing_service.training.report import (
     shown,
     traffic_quantiles,
 )
+from routing_service.artifacts.manifest import Calibration, Manifest
 
 
 @dataclass(frozen=True, slots=True)

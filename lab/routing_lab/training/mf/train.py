@@ -28,23 +28,23 @@ import numpy as np
 
 from export_onnx.mf import exported_win_rates, write_graph
 from export_onnx.parity import prove
+from routing_lab.data.preferences import Names, as_names, sides
+from routing_lab.data.splits import Overlap, command_options
+from routing_lab.training.embeddings import load_embeddings
+from routing_lab.training.mf.data import BattleSet, read_battle_set
+from routing_lab.training.mf.encoder import copy_encoder, embed, write_word_vector_encoder
+from routing_lab.training.mf.fit import Fit, Recipe, best_slope, epochs_done, fit
+from routing_lab.training.mf.model import Float32, logit_differences
+from routing_lab.training.mf.report import MatrixFactorizationReport, calibration_table, validation_metrics
+from routing_lab.training.progress import Progress, terminal_progress
+from routing_lab.training.self_test import SELF_TEST_PROMPTS
+from routing_lab.training.work import Work, work_folder
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.artifacts.sessions import SessionConfig, open_session
 from routing_service.artifacts.writing import check_output, write_artifact
 from routing_service.embedders.onnx import ARTIFACT_TYPE
 from routing_service.routers.mf import ENCODER, GRAPH, SELF_TEST, MatrixFactorizationRouter, bundled_embedder
-from routing_service.training.embeddings import load_embeddings
-from routing_service.training.mf_data import BattleSet, read_battle_set
-from routing_service.training.mf_encoder import copy_encoder, embed, write_word_vector_encoder
-from routing_service.training.mf_fit import Fit, Recipe, best_slope, epochs_done, fit
-from routing_service.training.mf_model import Float32, logit_differences
-from routing_service.training.mf_report import MatrixFactorizationReport, calibration_table, validation_metrics
-from routing_service.training.preferences import Names, as_names, sides
-from routing_service.training.progress import Progress, terminal_progress
-from routing_service.training.self_test import SELF_TEST_PROMPTS
-from routing_service.training.splits import Overlap, command_options
-from routing_service.training.work import Work, work_folder
 
 EMBEDDINGS = "embeddings.safetensors"
 SELF_TEST_TOLERANCE = 1e-4

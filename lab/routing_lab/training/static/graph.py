@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from routing_service.training.static_features import Float32
+from routing_lab.training.static.features import Float32
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 9
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routing_service.training.examples import Example, near_duplicate_groups
-from routing_service.training.sources import source_of
-from routing_service.training.static_features import Float32, Int64
+from routing_lab.data.examples import Example, near_duplicate_groups
+from routing_lab.data.sources import source_of
+from routing_lab.training.static.features import Float32, Int64
 
 COMPONENTS = 32
 # Components of a word piece are integers from 0 up to twice this.

@@ -12,17 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
-from routing_service.artifacts.writing import check_output, write_artifact
-from routing_service.routers.static import PAD_ID, StaticRouter
-from routing_service.routers.static_text import StaticTextEncoder, pad_ids
-from routing_service.training import static_model
-from routing_service.training.embeddings import Embeddings, load_embeddings
-from routing_service.training.examples import Example
-from routing_service.training.gbm_onnx import tree_attributes
-from routing_service.training.preferences import Names, PreferenceData, Sides, check_examples, load_preferences, sides
-from routing_service.training.progress import Progress, terminal_progress
-from routing_service.training.report import (
+from routing_lab.data.examples import Example
+from routing_lab.data.preferences import Names, PreferenceData, Sides, check_examples, load_preferences, sides
+from routing_lab.data.splits import Overlap, command_options, keep_apart
+from routing_lab.training.embeddings import Embeddings, load_embeddings
+from routing_lab.training.progress import Progress, terminal_progress
+from routing_lab.training.report import (
     QUANTILE_LEVELS,
     Float64,
     apgr_intervals,
@@ -32,10 +27,15 @@ from routing_service.training.report import (
     shown,
     traffic_quantiles,
 )
-from routing_service.training.self_test import SELF_TEST_PROMPTS
-from routing_service.training.splits import Overlap, command_options, keep_apart
-from routing_service.training.static_features import features, graph_columns, piece_classes
-from routing_service.training.static_graph import build_graph
+from routing_lab.training.self_test import SELF_TEST_PROMPTS
+from routing_lab.training.static import model as static_model
+from routing_lab.training.static.features import features, graph_columns, piece_classes
+from routing_lab.training.static.graph import build_graph
+from routing_lab.training.static.trees import tree_attributes
+from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
+from routing_service.artifacts.writing import check_output, write_artifact
+from routing_service.routers.static import PAD_ID, StaticRouter
+from routing_service.routers.static_text import StaticTextEncoder, pad_ids
 
 MAX_TOKENS = 512
 LICENSE = "Apache-2.0 AND MIT"

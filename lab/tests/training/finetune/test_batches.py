@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
-from routing_service.training.finetune_batches import epoch_batches, parts_within
+from routing_lab.training.finetune.batches import epoch_batches, parts_within
 
 lengths = st.lists(st.integers(1, 200), min_size=1, max_size=200)
 

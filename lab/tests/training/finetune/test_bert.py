@@ -17,20 +17,21 @@ pytest.importorskip("transformers", reason="the extra `finetune` is not installe
 pytest.importorskip("onnx", reason="the extra `finetune` is not installed")
 
 import torch
+from routing_lab.training.finetune import bert
+from routing_lab.training.finetune import loop as finetune_loop
+from routing_lab.training.finetune.bert import log_chances, train
+from routing_lab.training.finetune.labels import Ties
+from routing_lab.training.finetune.lora import merged
+from routing_lab.training.finetune.report import FinetuneReport
+from routing_service.cli.arguments import parser
 from safetensors import SafetensorError
 
 from export_onnx.bert_config import read_classifier
 from export_onnx.checkpoint import open_checkpoint
 from routing_service.artifacts.loading import open_artifact
 from routing_service.cli import main
-from routing_service.cli.arguments import parser
 from routing_service.errors import UsageError
 from routing_service.routers.bert import BertRouter
-from routing_service.training import bert, finetune_loop
-from routing_service.training.bert import log_chances, train
-from routing_service.training.finetune_labels import Ties
-from routing_service.training.finetune_report import FinetuneReport
-from routing_service.training.lora import merged
 from tests.support.exporting import set_json
 from tests.support.finetuning import ENCODERS, VOCABULARY, decide, prompts, request, write_encoder, write_rows
 

@@ -17,6 +17,9 @@ pytest.importorskip("onnx", reason="the extra `finetune` is not installed")
 
 import torch
 import transformers
+from routing_lab.training.finetune.causal_llm import DEFAULT_TEMPLATES, train
+from routing_lab.training.finetune.labels import Ties
+from routing_lab.training.finetune.rating_model import add_rating_tokens, load_rating_model, merged_model
 
 from benchmarks.random_checkpoints import DECODER_SPECIALS, write_decoder, write_tokenizer
 from export_onnx.checkpoint import open_checkpoint
@@ -25,9 +28,6 @@ from routing_service.artifacts.loading import open_artifact
 from routing_service.cli import main
 from routing_service.errors import UsageError
 from routing_service.routers.causal_llm import CausalLLMRouter
-from routing_service.training.causal_llm import DEFAULT_TEMPLATES, train
-from routing_service.training.causal_llm_model import add_rating_tokens, load_rating_model, merged_model
-from routing_service.training.finetune_labels import Ties
 from tests.support.exporting import set_json
 from tests.support.finetuning import VOCABULARY, decide, prompts, request, write_rows
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import routing_lab.training.finetune as package
 import structlog
 
-import routing_service.training as package
 from routing_service.cli import main
 
 TYPES = ["bert", "causal_llm"]
@@ -38,7 +38,10 @@ def test_without_torch_the_extra_is_named(kind: str, tmp_path: Path, capsys: pyt
     assert main(["train", kind, *arguments]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "training needs torch; install it with `pip install 'routing-service[finetune]'`" in captured.err
+    assert (
+        "training needs torch; run: pip install 'routing-lab[finetune]' (in a checkout: pip install './lab[finetune]')"
+        in captured.err
+    )
     assert captured.err.count("\n") == 1
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from routing_lab.data.preferences import Sides
+from routing_lab.data.splits import Overlap
+from routing_lab.training.finetune.data import TrainingData, read_data
 
 from routing_service.errors import UsageError
-from routing_service.training.finetune_data import TrainingData, read_data
-from routing_service.training.preferences import Sides
-from routing_service.training.splits import Overlap
 
 
 def write(path: Path, outcomes: list[int]) -> Path:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from routing_service.training.finetune_labels import (
+from routing_lab.training.finetune.labels import (
     FIRST_WEAK_RATING,
     RATINGS,
     Ties,

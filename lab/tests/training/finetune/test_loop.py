@@ -15,14 +15,14 @@ pytest.importorskip("torch", reason="the extra `finetune` is not installed")
 pytest.importorskip("safetensors", reason="the extra `finetune` is not installed")
 
 import torch
+from routing_lab.training.finetune import loop as finetune_loop
+from routing_lab.training.finetune.batches import Rows
+from routing_lab.training.finetune.loop import Objective, Recipe, evaluate, fit, rate_factor
+from routing_lab.training.finetune.state import BEST, FinetuneWork, RunState, trained_weights
+from routing_lab.training.work import CHECKPOINT
 from safetensors.torch import load_file
 
 from routing_service.errors import UsageError
-from routing_service.training import finetune_loop
-from routing_service.training.finetune_batches import Rows
-from routing_service.training.finetune_loop import Objective, Recipe, evaluate, fit, rate_factor
-from routing_service.training.finetune_state import BEST, FinetuneWork, RunState, trained_weights
-from routing_service.training.work import CHECKPOINT
 
 torch.set_num_threads(1)
 RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=0.05)
@@ -231,7 +231,7 @@ def test_a_disk_that_is_full_by_its_number_is_told(tmp_path: Path, monkeypatch: 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("routing_service.training.finetune_state.save_file", full)
+    monkeypatch.setattr("routing_lab.training.finetune.state.save_file", full)
     with pytest.raises(UsageError, match="No space left on device"):
         run(tmp_path / "work", make_model())
 

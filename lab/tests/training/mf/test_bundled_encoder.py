@@ -11,19 +11,17 @@ import pytest
 
 pytest.importorskip("onnx", reason="the extra `train` is not installed")
 
+from routing_lab.training.embeddings import Embeddings
+from routing_lab.training.mf.encoder import write_word_vector_encoder
+from routing_lab.training.mf.train import train
+
 from routing_service.artifacts.manifest import Manifest, file_entry, read_manifest
 from routing_service.config import parse_config
 from routing_service.embedders.registry import Embedders
 from routing_service.errors import ArtifactError
 from routing_service.routers.base import Router
 from routing_service.routers.registry import build_routers
-from routing_service.training.embeddings import Embeddings
-from routing_service.training.mf import train
-from routing_service.training.mf_encoder import write_word_vector_encoder
-from tests.support.training import request, silent
-from tests.unit.training.conftest import HARD, PIECES, WriteBattles, embeddings_folder, write_battles
-
-__all__ = ["embeddings_folder", "write_battles"]
+from tests.support.training import HARD, PIECES, WriteBattles, request, silent
 
 
 @pytest.fixture

@@ -11,12 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from routing_lab.cli.train_options import train_and_report
+from routing_lab.training.work import CHECKPOINT
 
 from routing_service.artifacts.manifest import read_manifest
-from routing_service.cli.train_options import train_and_report
-from routing_service.training.work import CHECKPOINT
-
-from .conftest import WriteBattles
+from tests.support.training import WriteBattles
 
 EPOCHS = "60"
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from routing_service.training.mf_fit import LEAST_SLOPE, best_slope
-from routing_service.training.mf_model import (
+from routing_lab.training.mf.fit import LEAST_SLOPE, best_slope
+from routing_lab.training.mf.model import (
     Adam,
     Battles,
     Parameters,

@@ -10,6 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from routing_lab.data.splits import Overlap
+from routing_lab.training.embeddings import load_embeddings
+from routing_lab.training.mf.encoder import embed, write_word_vector_encoder
+from routing_lab.training.mf.model import Float32
+from routing_lab.training.mf.report import MatrixFactorizationReport
+from routing_lab.training.mf.train import train
+from routing_lab.training.self_test import SELF_TEST_PROMPTS
+from routing_lab.training.work import CHECKPOINT, STATE
 from safetensors.numpy import save_file
 
 from routing_service.artifacts.loading import Artifact, open_artifact
@@ -17,17 +25,7 @@ from routing_service.embedders.onnx import OnnxEmbedder
 from routing_service.errors import ArtifactError, UsageError
 from routing_service.routers.base import ModelPair
 from routing_service.routers.mf import MatrixFactorizationRouter, bundled_embedder
-from routing_service.training.embeddings import load_embeddings
-from routing_service.training.mf import train
-from routing_service.training.mf_encoder import embed, write_word_vector_encoder
-from routing_service.training.mf_model import Float32
-from routing_service.training.mf_report import MatrixFactorizationReport
-from routing_service.training.self_test import SELF_TEST_PROMPTS
-from routing_service.training.splits import Overlap
-from routing_service.training.work import CHECKPOINT, STATE
-from tests.support.training import RECIPE, request, silent
-
-from .conftest import EASY, HARD, WriteBattles, WritePreferences
+from tests.support.training import EASY, HARD, RECIPE, WriteBattles, WritePreferences, request, silent
 
 
 def run(data: Path, output: Path, embeddings: Path, **options: object) -> MatrixFactorizationReport:
@@ -159,7 +157,7 @@ def test_a_failed_training_keeps_the_old_artifact(
     def refuse(artifact: Artifact, embedder: object) -> None:
         raise ArtifactError(artifact.file("model.onnx"), "does not return its own win rates")
 
-    monkeypatch.setattr("routing_service.training.mf.MatrixFactorizationRouter", refuse)
+    monkeypatch.setattr("routing_lab.training.mf.train.MatrixFactorizationRouter", refuse)
     monkeypatch.setattr(refuse, "type", "mf", raising=False)
     with pytest.raises(ArtifactError, match="its own win rates"):
         run(data, output, embeddings_folder, seed=1)
@@ -198,7 +196,7 @@ def test_kept_embeddings_of_a_large_encoder_are_not_made_again(
         counted.append(len(texts))
         return embed(artifact, texts)
 
-    monkeypatch.setattr("routing_service.training.mf.embed", counting)
+    monkeypatch.setattr("routing_lab.training.mf.train.embed", counting)
     train(asked, progress=silent)
     assert counted == [len(SELF_TEST_PROMPTS)]
 

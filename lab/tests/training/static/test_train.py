@@ -10,20 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from routing_lab.data.examples import Example
+from routing_lab.training.report import traffic_quantiles
+from routing_lab.training.static import model as static_model
+from routing_lab.training.static.features import BYTES, features, graph_columns, piece_classes
+from routing_lab.training.static.graph import build_graph
+from routing_lab.training.static.train import MAX_TOKENS, TrainingReport, score, train
+from routing_lab.training.static.trees import tree_attributes
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT, Artifact, open_artifact
 from routing_service.errors import ArtifactError, UsageError
 from routing_service.routers.static import StaticRouter
 from routing_service.routers.static_text import StaticTextEncoder
-from routing_service.training import static_model
-from routing_service.training.examples import Example
-from routing_service.training.gbm_onnx import tree_attributes
-from routing_service.training.report import traffic_quantiles
-from routing_service.training.static import MAX_TOKENS, TrainingReport, score, train
-from routing_service.training.static_features import BYTES, features, graph_columns, piece_classes
-from routing_service.training.static_graph import build_graph
-
-from .conftest import EASY, HARD, PIECES, WritePreferences
+from tests.support.training import EASY, HARD, PIECES, WritePreferences
 
 PAIR = {"strong_model": "org/Big", "weak_model": "small"}
 pytestmark = pytest.mark.usefixtures("few_rounds")
@@ -97,7 +96,7 @@ def test_a_failed_training_keeps_the_old_artifact(
     def refuse(artifact: Artifact) -> None:
         raise ArtifactError(artifact.file("model.onnx"), "does not return its own win rates")
 
-    monkeypatch.setattr("routing_service.training.static.StaticRouter", refuse)
+    monkeypatch.setattr("routing_lab.training.static.train.StaticRouter", refuse)
     with pytest.raises(ArtifactError, match="its own win rates"):
         run(data, output, embeddings_folder, seed=1)
     assert contents(output) == before

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-
-from routing_service.training.gbm_onnx import LEAF_STEP, float32_at_most, tree_attributes
+from routing_lab.training.static.trees import LEAF_STEP, float32_at_most, tree_attributes
 
 
 def session(attributes: dict[str, Any]) -> onnxruntime.InferenceSession:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from routing_lab.training.static import model as static_model
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from routing_service.training import static_model
-
-EASY, HARD = "hello weather colour greeting", "prove theorem integral polynomial"
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-PIECES = ["[PAD]", "[UNK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), *EASY.split(), *HARD.split(), ".", "?"]
-
-WritePreferences = Callable[..., Path]
+from tests.support.training import EASY, HARD, PIECES, WriteBattles, WritePreferences
 
 
 @pytest.fixture
@@ -61,9 +55,6 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(static_model, "ROUNDS", 25)
     # Threads cost more than they bring on so few rows.
     monkeypatch.setitem(static_model.TREE_PARAMETERS, "num_threads", 1)
-
-
-WriteBattles = Callable[..., Path]
 
 
 @pytest.fixture

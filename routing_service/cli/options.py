@@ -5,33 +5,32 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from routing_service.config import load_config, split_address
+from routing_service.config import DEFAULT_ADDRESS, load_config, split_address
 from routing_service.errors import UsageError
 
 if TYPE_CHECKING:
     from routing_service.engine.engine import Engine
-
-Command = Callable[[argparse.Namespace], None]
-
-
-def add_command(commands: Any, name: str, run: Command, summary: str, example: str) -> argparse.ArgumentParser:
-    """A command's parser, with its one-line summary and the example that ends its help."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=summary, epilog=f"Example: {example}"
-    )
-    parser.set_defaults(run=run)
-    return parser
 
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:
     """Add `--config`."""
     parser.add_argument(
         "--config", type=Path, metavar="F", help="the YAML configuration (default: the router that ships)"
+    )
+
+
+def add_address_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--address` of a running service."""
+    parser.add_argument(
+        "--address",
+        type=address,
+        default=DEFAULT_ADDRESS,
+        metavar="A",
+        help=f"the service (default {DEFAULT_ADDRESS})",
     )
 
 

@@ -78,7 +78,7 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
         service.stop()
 
 
-SERVICE_CONFIG = Path(__file__).parent / "golden" / "routing.yaml"
+SERVICE_CONFIG = Path(__file__).parents[1] / "golden" / "routing.yaml"
 
 
 @pytest.fixture(scope="session")

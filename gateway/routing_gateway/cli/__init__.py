@@ -1,0 +1,1 @@
+"""`routing-gateway`, and `routing-service chat`."""

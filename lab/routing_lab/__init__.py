@@ -1,0 +1,1 @@
+"""The offline half of routing-service: preference data, training, evaluation."""

@@ -1,0 +1,1 @@
+"""Preference data and benchmarks: RouteLLM's folders, rows, halves, overlap, sources."""

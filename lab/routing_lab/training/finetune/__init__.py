@@ -1,0 +1,1 @@
+"""The trainers of `bert` and `causal_llm` routers."""

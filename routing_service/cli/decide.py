@@ -1,0 +1,43 @@
+"""`routing-service decide`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from routing_service.cli.options import add_address_option, emit, share, to_json
+from routing_service.errors import UsageError
+
+name = "decide"
+summary = "Ask a running service about one prompt."
+example = 'routing-service decide "Prove that √2 is irrational" --strong-share 0.2'
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("prompt", metavar="PROMPT", help="the text to route")
+    add_address_option(parser)
+    parser.add_argument("--router", metavar="R", help="the router (default: the service's)")
+    policy = parser.add_mutually_exclusive_group()
+    policy.add_argument("--threshold", type=share, metavar="T", help="strong from this win rate on, in 0..1")
+    policy.add_argument("--strong-share", type=share, metavar="S", help="wanted share of strong decisions, in 0..1")
+    parser.add_argument("--json", action="store_true", help="print the whole decision as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Ask, and print the decision."""
+    from routing_client import RoutingClient, RoutingError
+
+    try:
+        with RoutingClient(options.address) as client:
+            decision = client.decide(
+                options.prompt, router=options.router, threshold=options.threshold, strong_share=options.strong_share
+            )
+    except RoutingError as error:
+        raise UsageError(f"{error} (service at {options.address})") from error
+    if options.json:
+        emit(to_json(asdict(decision)))
+    else:
+        rate = "none" if decision.strong_win_rate is None else f"{decision.strong_win_rate:.5f}"
+        threshold = "none" if decision.threshold is None else f"{decision.threshold:.5f}"
+        emit(f"{decision.model}  ({decision.tier}, strong win rate {rate}, threshold {threshold}, {decision.router})")
