@@ -141,7 +141,9 @@ def test_a_taken_port(run: Run) -> None:
 
 
 def test_a_missing_extra_is_named() -> None:
-    program = "import sys; sys.modules['uvicorn'] = None\nfrom routing_gateway.cli import gateway as cli; sys.exit(cli.main([]))"
+    program = (
+        "import sys; sys.modules['uvicorn'] = None\nfrom routing_gateway.cli.gateway import main; sys.exit(main([]))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 1
     assert "routing-client[gateway]" in done.stderr

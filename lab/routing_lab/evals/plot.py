@@ -59,9 +59,7 @@ def check_installed() -> None:
     except ValueError:
         found = False
     if not found:
-        raise UsageError(
-            f"--output draws with matplotlib, which is missing; run: {pip_install('routing-lab', 'plots')}"
-        )
+        raise UsageError(f"--output needs matplotlib to draw; run: {pip_install('routing-lab', 'plots')}")
 
 
 def figures(results: Sequence[BenchmarkResult]) -> dict[str, bytes]:

@@ -117,5 +117,6 @@ def test_without_onnx_it_says_what_to_install(run: Run, tmp_path: Path, monkeypa
     monkeypatch.setitem(sys.modules, "onnx", None)
     err = complaint(run("train", "mf", "--data", tmp_path, "--output", tmp_path / "out"))
     assert (
-        "training needs onnx; run: pip install 'routing-lab[train]' (in a checkout: pip install './lab[train]')" in err
+        "training needs onnx; run: pip install 'routing-lab[train]' (in a checkout: pip install './lab[train]')\n"
+        in err
     )
