@@ -93,4 +93,6 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     monkeypatch.setattr(cli, "import_module", import_module)
     assert cli.main(["bert", "--checkpoint", "a", "--output", "b"]) == 1
-    assert "exporting needs onnx; install it with `pip install 'routing-service[export]'`" in capsys.readouterr().err
+    assert (
+        "exporting needs onnx; run: pip install 'routing-service[export]' (in a checkout: " in capsys.readouterr().err
+    )

@@ -23,13 +23,13 @@ from routing_lab.training.finetune.bert import log_chances, train
 from routing_lab.training.finetune.labels import Ties
 from routing_lab.training.finetune.lora import merged
 from routing_lab.training.finetune.report import FinetuneReport
-from routing_service.cli.arguments import parser
 from safetensors import SafetensorError
 
 from export_onnx.bert_config import read_classifier
 from export_onnx.checkpoint import open_checkpoint
 from routing_service.artifacts.loading import open_artifact
 from routing_service.cli import main
+from routing_service.cli.parser import parse
 from routing_service.errors import UsageError
 from routing_service.routers.bert import BertRouter
 from tests.support.exporting import set_json
@@ -109,7 +109,7 @@ def test_the_manifest_says_how_it_was_made_and_holds_no_prompt(tmp_path: Path, d
     assert found["data"][0]["name"] == "own.jsonl"
     assert found["rows"] == {"training": report.training_rows, "validation": 320 - report.training_rows}
     assert found["command"].startswith("routing-service train bert --checkpoint some-encoder --data own.jsonl")
-    repeated = parser().parse_args(shlex.split(found["command"])[1:])
+    repeated = parse(shlex.split(found["command"])[1:])
     assert (repeated.seed, repeated.learning_rate, repeated.ties) == (2, 3e-3, "weak")
     assert {"max_difference", "mean_difference"} < found["parity"].keys()
     text = (tmp_path / "out" / "manifest.json").read_text(encoding="utf-8")
