@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from routing_client._settings import DEFAULT_TARGET, check_target
 from routing_client.endpoints import LITELLM, Endpoint, Endpoints, EndpointsError
 from routing_client.model_names import PREFIX
+from routing_client.targets import DEFAULT_TARGET, check_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,6 @@ import json
 import logging
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,16 +136,6 @@ def test_a_taken_port(run: Run) -> None:
         done = run("--port", str(port))
     assert done.code == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
-
-
-def test_a_missing_extra_is_named() -> None:
-    program = (
-        "import sys; sys.modules['uvicorn'] = None\nfrom routing_gateway.cli.gateway import main; sys.exit(main([]))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S)
-    assert done.returncode == 1
-    assert "routing-client[gateway]" in done.stderr
-    assert done.stderr.count("\n") == 1
 
 
 def test_with_nothing_all_goes_to_openai_with_the_callers_key() -> None:

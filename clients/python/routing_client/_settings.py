@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from routing_client._channel import MAX_ATTEMPTS_LIMIT, channel_options
 from routing_client._requests import model_pair
+from routing_client.targets import check_target
 from routing_client.types import Decision, DecisionReason, DecisionRequest, ModelPair, Tier
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 OnUnavailable: TypeAlias = Literal["raise", "strong", "weak"]
 Metadata: TypeAlias = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
 
-DEFAULT_TARGET = "127.0.0.1:50051"
 # The service answers within a millisecond, a busy one within some tens. A second leaves room for connecting over TLS
 # and a few attempts, and is still little beside the seconds that an LLM takes: the most that an outage adds to a call.
 DEFAULT_TIMEOUT = 1.0
@@ -118,19 +118,6 @@ class Settings:
             fallback_reason=error.reason or error.code.name,
             request_id=request.request_id or "",
         )
-
-
-def check_target(target: str, name: str = "target") -> str:
-    """`target`, if it can be a service's address.
-
-    Raises:
-        ValueError: it is blank, or a URL, which gRPC would look up as a host's name at every call, as in an outage.
-    """
-    if not target.strip():
-        raise ValueError(f"{name} is empty; give host:port, for example 127.0.0.1:50051")
-    if target.lower().startswith(("http://", "https://")):
-        raise ValueError(f"{name} is {target!r}; give host:port, for example 127.0.0.1:50051, without http://")
-    return target
 
 
 def _check_metadata(key: str, value: str | bytes) -> None:

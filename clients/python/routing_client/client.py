@@ -15,7 +15,6 @@ from routing_client._prompt_stream import PromptStream
 from routing_client._settings import (
     DEFAULT_BATCH_TIMEOUT,
     DEFAULT_CHUNK_SIZE,
-    DEFAULT_TARGET,
     DEFAULT_TIMEOUT,
     Metadata,
     OnUnavailable,
@@ -23,6 +22,7 @@ from routing_client._settings import (
 )
 from routing_client._status import error_from_call
 from routing_client.exceptions import RoutingError
+from routing_client.targets import DEFAULT_TARGET
 from routing_client.types import Calibration, Decision, DecisionRequest, Messages, ModelPair, RouterList
 
 if TYPE_CHECKING:

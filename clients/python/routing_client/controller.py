@@ -28,7 +28,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from routing_client._requests import invalid
-from routing_client._settings import DEFAULT_TARGET
 from routing_client.aio import AsyncRoutingClient
 from routing_client.client import RoutingClient
 from routing_client.costs import CostLedger
@@ -37,6 +36,7 @@ from routing_client.exceptions import RouterFailedError, RoutingError
 from routing_client.model_names import model_name, parse_model
 from routing_client.openai import AsyncRoutedOpenAI, RoutedOpenAI, routing_of
 from routing_client.openai._shared import EndpointsLike, endpoints_from
+from routing_client.targets import DEFAULT_TARGET
 from routing_client.types import ModelPair
 
 if TYPE_CHECKING:

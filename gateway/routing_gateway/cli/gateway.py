@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from routing_client._extras import MissingExtraError, require
 from routing_client.endpoints import EndpointsError
 
 from routing_gateway.config import DEFAULT_PORT, MEBIBYTE
@@ -107,11 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for handler in logging.getLogger().handlers:
         handler.addFilter(Repeats())
     try:
-        for module in ("aiohttp", "prometheus_client", "starlette", "uvicorn"):
-            require(module, "gateway", "the gateway")
         config = config_from(options)
         _serve(config, options)
-    except (EndpointsError, MissingExtraError) as error:
+    except EndpointsError as error:
         return _complain(str(error))
     except OSError as error:
         # Not the error's own words, where there are others: they name the address once more, as a tuple.
@@ -130,7 +127,6 @@ def config_from(options: argparse.Namespace) -> GatewayConfig:
 
     Raises:
         EndpointsError: It makes no sense.
-        MissingExtraError: A module is missing.
     """
     from routing_gateway.config import GatewayConfig
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from routing_client._settings import DEFAULT_TARGET
 from routing_client.aio import AsyncRoutingClient
 from routing_client.client import RoutingClient
 from routing_client.costs import CostLedger
@@ -17,6 +16,7 @@ from routing_client.openai import _requests
 from routing_client.openai._responses import Answer, no_json
 from routing_client.openai._sdk import OFFICIAL_HOST, http, openai, why_failed
 from routing_client.openai._upstreams import Upstreams
+from routing_client.targets import DEFAULT_TARGET
 
 S = TypeVar("S", RoutingClient, AsyncRoutingClient)
 C = TypeVar("C")
