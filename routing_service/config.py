@@ -21,10 +21,10 @@ _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]\s]+)\]|(?P<host>[^\[\]:\s]+)):(?P<p
 class ModelsConfig:
     """The pair that decisions choose between, under the names that callers know."""
 
-    # The strong, expensive model.
     strong: str
-    # The weak, cheap model.
+    """The strong, expensive model."""
     weak: str
+    """The weak, cheap model."""
 
     def __post_init__(self) -> None:
         if not self.strong or not self.weak:
@@ -37,36 +37,36 @@ class ModelsConfig:
 class RouterConfig:
     """One router. Keys beside `type`, `models` and `calibration` are the router type's own."""
 
-    # The router's type, e.g. `static`.
     type: str
-    # The pair that this router answers with; by default the configuration's, else the artifact's.
+    """The router's type, e.g. `static`."""
     models: ModelsConfig | None
-    # A table that `calibrate --output` wrote, in place of the artifact's own.
+    """The pair that this router answers with; by default the configuration's, else the artifact's."""
     calibration: Path | None
-    # The whole section, for the router type to read its options from.
+    """A table that `calibrate --output` wrote, in place of the artifact's own."""
     section: Section
+    """The whole section, for the router type to read its options from."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedderConfig:
     """One embedder, for routers that need vectors. Keys beside `type` are the embedder type's own."""
 
-    # The embedder's type, e.g. `openai`.
     type: str
-    # The whole section, for the embedder type to read its options from.
+    """The embedder's type, e.g. `openai`."""
     section: Section
+    """The whole section, for the embedder type to read its options from."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
     """A named rule for choosing a threshold. Exactly one of `threshold` and `strong_share` is set."""
 
-    # The router that it uses; by default the default router.
     router: str | None = None
-    # The win rate from which the strong model is chosen, in 0..1.
+    """The router that it uses; by default the default router."""
     threshold: float | None = None
-    # The wanted share of strong decisions, in 0..1, by the router's calibration table.
+    """The win rate from which the strong model is chosen, in 0..1."""
     strong_share: float | None = None
+    """The wanted share of strong decisions, in 0..1, by the router's calibration table."""
 
     def __post_init__(self) -> None:
         if (self.threshold is None) == (self.strong_share is None):
@@ -81,16 +81,16 @@ class PolicyConfig:
 class FallbackConfig:
     """What happens when a router fails or returns something that is no probability."""
 
-    # Choose that side and say so in the decision, or answer with the error.
     on_router_error: Literal["strong", "weak", "error"] = "error"
+    """Choose that side and say so in the decision, or answer with the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
     """Scores of recent prompts, kept by a digest of the prompt and never across a reload."""
 
-    # How many scores are kept, about 300 bytes each; 0 keeps none.
     max_entries: int = 8192
+    """How many scores are kept, about 300 bytes each; 0 keeps none."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_entries <= 10_000_000:
@@ -101,19 +101,19 @@ class CacheConfig:
 class LimitsConfig:
     """How much a caller may ask for at once."""
 
-    # The longest text to route, in bytes of UTF-8. A router reads far less; the rest is only parsed.
     max_prompt_bytes: int = 2 * 1024 * 1024
-    # The most items in one BatchDecide.
+    """The longest text to route, in bytes of UTF-8. A router reads far less; the rest is only parsed."""
     max_batch_items: int = 1024
-    # The largest message that gRPC accepts, in bytes. Beyond it gRPC itself answers RESOURCE_EXHAUSTED.
+    """The most items in one BatchDecide."""
     max_message_bytes: int = 32 * 1024 * 1024
-    # The most calls that have begun and not ended. Beyond it gRPC itself answers RESOURCE_EXHAUSTED, at once. Calls
-    # that wait for the process to get to them have not begun.
+    """The largest message that gRPC accepts, in bytes. Beyond it gRPC itself answers RESOURCE_EXHAUSTED."""
     max_concurrent_calls: int = 4096
-    # The most Calibrate streams at a time, about 2 MiB and a batch of prompts each. One more is refused at once.
+    """The most calls that have begun and not ended. Beyond it gRPC itself answers RESOURCE_EXHAUSTED, at once. Calls
+    that wait for the process to get to them have not begun."""
     max_calibrations: int = 8
-    # How long a Calibrate stream may send nothing before it is ended, in seconds.
+    """The most Calibrate streams at a time, about 2 MiB and a batch of prompts each. One more is refused at once."""
     calibration_idle_seconds: float = 300.0
+    """How long a Calibrate stream may send nothing before it is ended, in seconds."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -135,10 +135,10 @@ class LimitsConfig:
 class ShutdownConfig:
     """What SIGTERM does: health turns NOT_SERVING, new calls are still taken for a while, then running ones finish."""
 
-    # Seconds between NOT_SERVING and refusing calls, for load balancers to notice.
     delay_seconds: float = 0.0
-    # Seconds that running calls get to finish.
+    """Seconds between NOT_SERVING and refusing calls, for load balancers to notice."""
     grace_seconds: float = 10.0
+    """Seconds that running calls get to finish."""
 
     def __post_init__(self) -> None:
         for name in ("delay_seconds", "grace_seconds"):
@@ -150,21 +150,21 @@ class ShutdownConfig:
 class ServerConfig:
     """The gRPC server."""
 
-    # Where to listen, HOST:PORT; port 0 takes a free one.
     address: str = DEFAULT_ADDRESS
-    # How many processes share the port. One uses one core.
+    """Where to listen, HOST:PORT; port 0 takes a free one."""
     workers: int = 1
-    # Where to serve Prometheus metrics over HTTP, HOST:PORT; worker i adds i to the port. Off by default.
+    """How many processes share the port. One uses one core."""
     metrics_address: str | None = None
-    # Whether tools such as grpcurl may ask for the protos.
+    """Where to serve Prometheus metrics over HTTP, HOST:PORT; worker i adds i to the port. Off by default."""
     reflection: bool = True
-    # Let a thread that runs finish its slice before one that wakes up takes over (Linux's SCHED_BATCH): gRPC's threads
-    # wake each other several times a call, and without this they push each other off the core each time.
+    """Whether tools such as grpcurl may ask for the protos."""
     batch_scheduling: bool = True
-    # How much a caller may ask for.
+    """Let a thread that runs finish its slice before one that wakes up takes over (Linux's SCHED_BATCH): gRPC's threads
+    wake each other several times a call, and without this they push each other off the core each time."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
-    # What SIGTERM does.
+    """How much a caller may ask for."""
     shutdown: ShutdownConfig = field(default_factory=ShutdownConfig)
+    """What SIGTERM does."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= 256:
@@ -181,38 +181,38 @@ class ServerConfig:
 class ObservabilityConfig:
     """Logs. They never hold a prompt."""
 
-    # The least severe level that is written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    # One JSON object a line, or coloured text for people.
+    """The least severe level that is written."""
     log_format: Literal["json", "console"] = "json"
+    """One JSON object a line, or coloured text for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration."""
 
-    # The pair that routers answer with; by default each artifact's own.
     models: ModelsConfig | None = None
-    # The router that decides when a request names none.
+    """The pair that routers answer with; by default each artifact's own."""
     default_router: str = "static"
-    # The policy that applies when a request names none; by default half of the calibration sample goes strong.
+    """The router that decides when a request names none."""
     default_policy: str | None = None
-    # Routers by name. By default the one that ships, as `static`.
+    """The policy that applies when a request names none; by default half of the calibration sample goes strong."""
     routers: dict[str, RouterConfig] = field(default_factory=dict)
-    # Embedders by name, for routers that need vectors.
+    """Routers by name. By default the one that ships, as `static`."""
     embedders: dict[str, EmbedderConfig] = field(default_factory=dict)
-    # Policies by name.
+    """Embedders by name, for routers that need vectors."""
     policies: dict[str, PolicyConfig] = field(default_factory=dict)
-    # What happens when a router fails.
+    """Policies by name."""
     fallback: FallbackConfig = field(default_factory=FallbackConfig)
-    # Scores of recent prompts.
+    """What happens when a router fails."""
     cache: CacheConfig = field(default_factory=CacheConfig)
-    # The gRPC server.
+    """Scores of recent prompts."""
     server: ServerConfig = field(default_factory=ServerConfig)
-    # Logs.
+    """The gRPC server."""
     observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
-    # Where all of it stands, for errors that show only when routers are loaded.
+    """Logs."""
     document: Section = field(default=Section("defaults", Path(), "", None), compare=False)
+    """Where all of it stands, for errors that show only when routers are loaded."""
 
 
 @dataclass(frozen=True, slots=True)

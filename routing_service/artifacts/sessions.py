@@ -26,16 +26,16 @@ _LEVELS = {
 class SessionConfig:
     """How a graph is run. The keys stand in a router's or an embedder's own section of the configuration."""
 
-    # Execution providers, most wanted first, as ONNX Runtime names them, e.g. CUDAExecutionProvider.
     providers: tuple[str, ...] = (CPU,)
-    # Options of each provider, by its name, e.g. {CUDAExecutionProvider: {device_id: 0}}.
+    """Execution providers, most wanted first, as ONNX Runtime names them, e.g. CUDAExecutionProvider."""
     provider_options: dict[str, dict[str, str | int | float | bool]] = field(default_factory=dict)
-    # What happens when a wanted provider is not there: refuse to start, or warn and go on with the others.
+    """Options of each provider, by its name, e.g. {CUDAExecutionProvider: {device_id: 0}}."""
     missing_provider: Literal["error", "warn"] = "error"
-    # How many cores one run may use; 0 lets ONNX Runtime take all of them.
+    """What happens when a wanted provider is not there: refuse to start, or warn and go on with the others."""
     threads: int = 1
-    # How far ONNX Runtime rewrites the graph when it is loaded.
+    """How many cores one run may use; 0 lets ONNX Runtime take all of them."""
     graph_optimization: Literal["disabled", "basic", "extended", "all"] = "all"
+    """How far ONNX Runtime rewrites the graph when it is loaded."""
 
     def __post_init__(self) -> None:
         if self.threads < 0:

@@ -27,8 +27,8 @@ OUTPUT = "embedding"
 class OnnxOptions(SessionConfig):
     """The configuration of an `onnx` embedder, beside how its graph is run."""
 
-    # The artifact's folder, made by `export-onnx encoder`.
     artifact: Path = field(kw_only=True)
+    """The artifact's folder, made by `export-onnx encoder`."""
 
 
 @dataclass(frozen=True, slots=True)

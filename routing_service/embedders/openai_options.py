@@ -17,31 +17,32 @@ OPENAI_URL = "https://api.openai.com/v1"
 class OpenAIOptions:
     """The configuration of an `openai` embedder."""
 
-    # The embedding model, as the endpoint calls it, e.g. text-embedding-3-small.
     model: str
-    # Where the API is, without /embeddings.
+    """The embedding model, as the endpoint calls it, e.g. text-embedding-3-small."""
     base_url: str = OPENAI_URL
-    # The environment variable that holds the key. Without it no key is sent.
+    """Where the API is, without /embeddings."""
     api_key_env: str | None = None
-    # The length of vector to ask for, where the model lets one choose; every answer must then have it.
+    """The environment variable that holds the key. Without it no key is sent."""
     dimensions: int | None = None
-    # How vectors travel. base64 is a quarter of the size; either is understood whatever is asked for.
+    """The length of vector to ask for, where the model lets one choose; every answer must then have it."""
     encoding_format: Literal["base64", "float"] = "base64"
-    # How many tokens of a text the model reads. A longer text that the endpoint refuses is sent once more, cut.
+    """How vectors travel. base64 is a quarter of the size; either is understood whatever is asked for."""
     max_tokens: int = 8191
-    # The most texts in one request.
+    """How many tokens of a text the model reads. A longer text that the endpoint refuses is sent once more, cut."""
     max_inputs: int = 64
-    # The most requests at a time; more wait.
+    """The most texts in one request."""
     max_parallel_requests: int = 8
-    # The time limit of a call in all: waiting, attempts and the pauses between them.
+    """The most requests at a time; more wait."""
     timeout_seconds: float = 5.0
-    # The time limit of one attempt.
+    """The time limit of a call in all: waiting, attempts and the pauses between them."""
     attempt_timeout_seconds: float = 3.0
-    # How often a request is tried when the connection fails or the answer is 429 or 5xx. A timeout is not repeated.
+    """The time limit of one attempt."""
     max_attempts: int = 3
-    # After how many failed attempts in a row the endpoint is left alone, and for how many seconds.
+    """How often a request is tried when the connection fails or the answer is 429 or 5xx. A timeout is not repeated."""
     breaker_failures: int = 5
+    """After how many failed attempts in a row the endpoint is left alone for a while."""
     breaker_seconds: float = 5.0
+    """For how many seconds it is then left alone."""
 
     def __post_init__(self) -> None:
         if not self.model:

@@ -29,8 +29,8 @@ OUTPUT = "strong_win_rate"
 class BertOptions(SessionConfig):
     """The configuration of a `bert` router, beside how its graph is run."""
 
-    # The artifact's folder.
     artifact: Path = field(kw_only=True)
+    """The artifact's folder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ Ints = npt.NDArray[np.int64]
 class CausalLLMOptions(SessionConfig):
     """The configuration of a `causal_llm` router, beside how its graph is run."""
 
-    # The artifact's folder.
     artifact: Path = field(kw_only=True)
+    """The artifact's folder."""
 
 
 @dataclass(frozen=True, slots=True)

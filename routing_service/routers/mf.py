@@ -48,12 +48,12 @@ Vectors = npt.NDArray[np.float32]
 class MatrixFactorizationOptions:
     """The configuration of an `mf` router. Its graph is too small for anything but the CPU."""
 
-    # The artifact's folder, made by `train mf` or `export-onnx mf`.
     artifact: Path
-    # The name of the embedder that makes the vectors; it must be the model that the checkpoint was trained with. By
-    # default the encoder that is in the artifact, on one CPU core; to run it otherwise, configure it as an `onnx`
-    # embedder whose artifact is the folder `encoder` in this one.
+    """The artifact's folder, made by `train mf` or `export-onnx mf`."""
     embedder: str | None = None
+    """The name of the embedder that makes the vectors; it must be the model that the checkpoint was trained with. By
+    default the encoder that is in the artifact, on one CPU core; to run it otherwise, configure it as an `onnx`
+    embedder whose artifact is the folder `encoder` in this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,15 +16,12 @@ _UNIFORM = Calibration("uniform by construction", 0, (0.0, 1.0))
 
 @dataclass(frozen=True, slots=True)
 class RandomOptions:
-    """The configuration of a `random` router.
-
-    `seed` makes the sequence of draws repeatable, though not which prompt of a batch gets which: the engine orders
-    batches as it likes. `by_prompt` makes the win rate a function of the seed (0 when there is none) and the prompt, so
-    that a prompt always gets the same one.
-    """
+    """The configuration of a `random` router."""
 
     seed: int | None = None
+    """Makes the sequence of draws repeatable. Which prompt of a batch gets which draw is not fixed."""
     by_prompt: bool = False
+    """Draw from the seed (0 when there is none) and the prompt, so that a prompt always gets the same win rate."""
 
 
 class RandomRouter(Router):

@@ -28,8 +28,8 @@ OUTPUT = "strong_win_rate"
 class StaticOptions(SessionConfig):
     """The configuration of a `static` router, beside how its graph is run."""
 
-    # The artifact's folder; by default the one that ships.
     artifact: Path | None = None
+    """The artifact's folder; by default the one that ships."""
 
 
 class StaticRouter(Router):

@@ -31,12 +31,12 @@ RETRY_SECONDS = 1.0
 class SimilarityWeightedOptions(SessionConfig):
     """The configuration of an `sw_ranking` router, beside how its graph is run."""
 
-    # The artifact's folder, made by `export-onnx sw_ranking`.
     artifact: Path
-    # The name of the embedder that makes the vectors; it must be the model that made the battles' vectors.
+    """The artifact's folder, made by `export-onnx sw_ranking`."""
     embedder: str
-    # RouteLLM's ratings, whose optimiser stops early, or the maximum of the likelihood by Newton's method.
+    """The name of the embedder that makes the vectors; it must be the model that made the battles' vectors."""
     solver: Solver = "routellm"
+    """RouteLLM's ratings, whose optimiser stops early, or the maximum of the likelihood by Newton's method."""
 
 
 class SimilarityWeightedRouter(Router):

@@ -53,16 +53,16 @@ WinRates = npt.NDArray[np.float64]
 class TierSettings:
     """The options in the manifest of an `sw_ranking` artifact."""
 
-    # The length of a vector.
     dimension: int
-    # How many battles, and rows, there are.
+    """The length of a vector."""
     battles: int
-    # How many tiers there may be; some may have no model.
+    """How many battles, and rows, there are."""
     num_tiers: int
-    # Each model's tier, from 0, the highest rated, to num_tiers - 1.
+    """How many tiers there may be; some may have no model."""
     model2tier: dict[str, int]
-    # The model that made the battles' vectors.
+    """Each model's tier, from 0, the highest rated, to num_tiers - 1."""
     embedding_model: str
+    """The model that made the battles' vectors."""
 
     def __post_init__(self) -> None:
         for name in ("dimension", "battles", "num_tiers"):
