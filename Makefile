@@ -6,7 +6,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help setup test demo lint format protos protos-check protos-lint bench train constraints clean
+.PHONY: help setup test demo lint format docs docs-check protos protos-check protos-lint bench train constraints clean
 
 # What is installed beside the packages. `EXTRAS=ci` adds torch, a browser driver and LiteLLM, which some tests need.
 EXTRAS ?= dev
@@ -69,6 +69,12 @@ lint: setup ## ruff, ruff format and mypy, changing nothing
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup ## make docs/configuration.md from the comments in the source
+	$(BIN)/python scripts/configuration.py generate
+
+docs-check: setup ## fail when docs/configuration.md is not what `make docs` makes
+	$(BIN)/python scripts/configuration.py check
 
 protos: $(PROTOS_VENV)/.installed ## regenerate clients/python/routing_client/_gen from protos/
 	$(PROTOS_VENV)/bin/python scripts/protos.py generate

@@ -1,12 +1,13 @@
-"""The configuration: one frozen dataclass a section, with its defaults, its validation, and a comment a field.
+"""The configuration: a frozen dataclass for each section, with defaults, validation and a comment below each field.
 
-`load_config` reads a YAML file; without one the defaults serve the router that ships.
+`load_config` reads a YAML file. Without a file, the defaults serve the shipped router. `make docs` makes
+docs/configuration.md from the comments and examples here.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,11 @@ _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]\s]+)\]|(?P<host>[^\[\]:\s]+)):(?P<p
 
 @dataclass(frozen=True, slots=True)
 class ModelsConfig:
-    """The pair that decisions choose between, under the names that callers know."""
+    """The two models that decisions choose between, under the names that callers know.
+
+    Example:
+        models: {strong: gpt-4-1106-preview, weak: mixtral-8x7b-instruct-v0.1}
+    """
 
     strong: str
     """The strong, expensive model."""
@@ -34,39 +39,70 @@ class ModelsConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class RouterConfig:
-    """One router. Keys beside `type`, `models` and `calibration` are the router type's own."""
+class RouterKeys:
+    """The keys that every router has. A router's type adds its own.
+
+    Example:
+        routers:
+          static: {type: static}
+          cheap: {type: static, models: {strong: gpt-4.1, weak: gpt-4.1-nano}, calibration: tables/static.json}
+    """
 
     type: str
     """The router's type, e.g. `static`."""
-    models: ModelsConfig | None
-    """The pair that this router answers with; by default the configuration's, else the artifact's."""
-    calibration: Path | None
-    """A table that `calibrate --output` wrote, in place of the artifact's own."""
-    section: Section
-    """The whole section, for the router type to read its options from."""
+    models: ModelsConfig | None = None
+    """The models that this router chooses between. By default the configuration's `models`, else the artifact's."""
+    calibration: Path | None = None
+    """A table written by `calibrate --output`, used in place of the artifact's own."""
 
 
 @dataclass(frozen=True, slots=True)
-class EmbedderConfig:
-    """One embedder, for routers that need vectors. Keys beside `type` are the embedder type's own."""
+class RouterConfig(RouterKeys):
+    """One router."""
+
+    section: Section = field(kw_only=True)
+    """The whole section. The router's type reads its own keys from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderKeys:
+    """The keys that every embedder has. An embedder's type adds its own. Some routers need an embedder.
+
+    Example:
+        routers:
+          mf: {type: mf, artifact: artifacts/mf, embedder: openai}
+        embedders:
+          openai: {type: openai, model: text-embedding-3-small, api_key_env: OPENAI_API_KEY}
+    """
 
     type: str
     """The embedder's type, e.g. `openai`."""
-    section: Section
-    """The whole section, for the embedder type to read its options from."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderConfig(EmbedderKeys):
+    """One embedder."""
+
+    section: Section = field(kw_only=True)
+    """The whole section. The embedder's type reads its own keys from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
-    """A named rule for choosing a threshold. Exactly one of `threshold` and `strong_share` is set."""
+    """A named way to choose the threshold. Set exactly one of `threshold` and `strong_share`.
+
+    Example:
+        policies:
+          cheap: {strong_share: 0.2}
+          careful: {router: static, threshold: 0.55}
+    """
 
     router: str | None = None
-    """The router that it uses; by default the default router."""
+    """The router to use. By default the default router."""
     threshold: float | None = None
-    """The win rate from which the strong model is chosen, in 0..1."""
+    """The strong model is chosen when its win rate is at least this. From 0 to 1."""
     strong_share: float | None = None
-    """The wanted share of strong decisions, in 0..1, by the router's calibration table."""
+    """The share of prompts to send to the strong model, by the router's calibration table. From 0 to 1."""
 
     def __post_init__(self) -> None:
         if (self.threshold is None) == (self.strong_share is None):
@@ -79,18 +115,26 @@ class PolicyConfig:
 
 @dataclass(frozen=True, slots=True)
 class FallbackConfig:
-    """What happens when a router fails or returns something that is no probability."""
+    """What happens when a router fails, or returns a score that is not a probability.
+
+    Example:
+        fallback: {on_router_error: strong}
+    """
 
     on_router_error: Literal["strong", "weak", "error"] = "error"
-    """Choose that side and say so in the decision, or answer with the error."""
+    """`strong` and `weak` choose that model, and the decision says so. `error` answers with the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
-    """Scores of recent prompts, kept by a digest of the prompt and never across a reload."""
+    """The scores of recent prompts. Repeated prompts are answered from here. No prompt is stored, only its digest.
+
+    Example:
+        cache: {max_entries: 100000}
+    """
 
     max_entries: int = 8192
-    """How many scores are kept, about 300 bytes each; 0 keeps none."""
+    """How many scores to keep, about 300 bytes each. 0 turns the cache off. From 0 to 10000000."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_entries <= 10_000_000:
@@ -99,21 +143,28 @@ class CacheConfig:
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    """How much a caller may ask for at once."""
+    """How much a caller may ask for at once.
+
+    Example:
+        server:
+          limits: {max_prompt_bytes: 100000, max_batch_items: 256}
+    """
 
     max_prompt_bytes: int = 2 * 1024 * 1024
-    """The longest text to route, in bytes of UTF-8. A router reads far less; the rest is only parsed."""
+    """The longest text to route, in UTF-8. From 1 to 2147483647 bytes."""
     max_batch_items: int = 1024
-    """The most items in one BatchDecide."""
+    """The most items in one BatchDecide. From 1 to 2147483647."""
     max_message_bytes: int = 32 * 1024 * 1024
-    """The largest message that gRPC accepts, in bytes. Beyond it gRPC itself answers RESOURCE_EXHAUSTED."""
+    """The largest gRPC message; it must be larger than `max_prompt_bytes`. For a larger one, gRPC itself answers
+    RESOURCE_EXHAUSTED. From 1 to 2147483647 bytes."""
     max_concurrent_calls: int = 4096
-    """The most calls that have begun and not ended. Beyond it gRPC itself answers RESOURCE_EXHAUSTED, at once. Calls
-    that wait for the process to get to them have not begun."""
+    """The most calls in progress. For one more, gRPC itself answers RESOURCE_EXHAUSTED at once. Calls that the process
+    has not yet accepted do not count. From 1 to 2147483647."""
     max_calibrations: int = 8
-    """The most Calibrate streams at a time, about 2 MiB and a batch of prompts each. One more is refused at once."""
+    """The most Calibrate streams at a time. Each needs about 2 MiB and a batch of prompts. One more is refused at once.
+    From 1 to 2147483647."""
     calibration_idle_seconds: float = 300.0
-    """How long a Calibrate stream may send nothing before it is ended, in seconds."""
+    """A Calibrate stream that sends nothing for this long is ended. Above 0, at most 86400 seconds."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -133,12 +184,17 @@ class LimitsConfig:
 
 @dataclass(frozen=True, slots=True)
 class ShutdownConfig:
-    """What SIGTERM does: health turns NOT_SERVING, new calls are still taken for a while, then running ones finish."""
+    """After SIGTERM, health turns NOT_SERVING. After a delay new calls are refused, and running calls may finish.
+
+    Example:
+        server:
+          shutdown: {delay_seconds: 5, grace_seconds: 30}
+    """
 
     delay_seconds: float = 0.0
-    """Seconds between NOT_SERVING and refusing calls, for load balancers to notice."""
+    """How long new calls are still accepted after NOT_SERVING, for load balancers to notice. From 0 to 3600 seconds."""
     grace_seconds: float = 10.0
-    """Seconds that running calls get to finish."""
+    """How long running calls may take to finish. From 0 to 3600 seconds."""
 
     def __post_init__(self) -> None:
         for name in ("delay_seconds", "grace_seconds"):
@@ -148,19 +204,23 @@ class ShutdownConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """The gRPC server."""
+    """The gRPC server. Options of `routing-service serve` override these keys.
+
+    Example:
+        server: {address: "0.0.0.0:50051", workers: 2, metrics_address: "0.0.0.0:9090"}
+    """
 
     address: str = DEFAULT_ADDRESS
-    """Where to listen, HOST:PORT; port 0 takes a free one."""
+    """Where to listen, HOST:PORT. Port 0 takes a free port."""
     workers: int = 1
-    """How many processes share the port. One uses one core."""
+    """How many processes share the port. Each uses about one core. From 1 to 256."""
     metrics_address: str | None = None
-    """Where to serve Prometheus metrics over HTTP, HOST:PORT; worker i adds i to the port. Off by default."""
+    """Where to serve Prometheus metrics over HTTP, HOST:PORT. Worker i adds i to the port. Off by default."""
     reflection: bool = True
-    """Whether tools such as grpcurl may ask for the protos."""
+    """Whether to offer gRPC server reflection, which tools such as grpcurl use."""
     batch_scheduling: bool = True
-    """Let a thread that runs finish its slice before one that wakes up takes over (Linux's SCHED_BATCH): gRPC's threads
-    wake each other several times a call, and without this they push each other off the core each time."""
+    """Use Linux's SCHED_BATCH scheduling, in which a running thread is interrupted less often. gRPC's threads wake each
+    other several times for each call; with this they interrupt each other less."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     """How much a caller may ask for."""
     shutdown: ShutdownConfig = field(default_factory=ShutdownConfig)
@@ -179,26 +239,43 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class ObservabilityConfig:
-    """Logs. They never hold a prompt."""
+    """Logs. They never hold a prompt.
+
+    Example:
+        observability: {log_level: warning, log_format: console}
+    """
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe level that is written."""
+    """Less severe messages are not written."""
     log_format: Literal["json", "console"] = "json"
-    """One JSON object a line, or coloured text for people."""
+    """`json` writes a JSON object on each line, `console` coloured text for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration."""
+    """The whole configuration.
+
+    Example:
+        models: {strong: gpt-4-1106-preview, weak: mixtral-8x7b-instruct-v0.1}
+        default_router: static
+        default_policy: cheap
+        routers:
+          static: {type: static}
+          random: {type: random, seed: 1}
+        policies:
+          cheap: {router: static, strong_share: 0.2}
+        fallback: {on_router_error: strong}
+        server: {address: "0.0.0.0:50051", workers: 2, metrics_address: "0.0.0.0:9090"}
+    """
 
     models: ModelsConfig | None = None
-    """The pair that routers answer with; by default each artifact's own."""
+    """The two models to choose between. By default those of each router's artifact."""
     default_router: str = "static"
-    """The router that decides when a request names none."""
+    """The router for requests that name none. By default `static`, else the first in `routers`."""
     default_policy: str | None = None
-    """The policy that applies when a request names none; by default half of the calibration sample goes strong."""
+    """The policy for requests that name none. By default half of the calibration sample goes to the strong model."""
     routers: dict[str, RouterConfig] = field(default_factory=dict)
-    """Routers by name. By default the one that ships, as `static`."""
+    """Routers by name. By default the shipped router, as `static`."""
     embedders: dict[str, EmbedderConfig] = field(default_factory=dict)
     """Embedders by name, for routers that need vectors."""
     policies: dict[str, PolicyConfig] = field(default_factory=dict)
@@ -212,7 +289,7 @@ class Config:
     observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
     """Logs."""
     document: Section = field(default=Section("defaults", Path(), "", None), compare=False)
-    """Where all of it stands, for errors that show only when routers are loaded."""
+    """The file's content, for errors that are found only when routers are loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,21 +308,9 @@ class _File:
     observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
 
 
-@dataclass(frozen=True, slots=True)
-class _RouterKeys:
-    type: str
-    models: ModelsConfig | None = None
-    calibration: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _EmbedderKeys:
-    type: str
-
-
-# What a router or embedder type's own options must leave to RouterConfig and EmbedderConfig.
-ROUTER_KEYS = frozenset(("type", "models", "calibration"))
-EMBEDDER_KEYS = frozenset(("type",))
+# The keys that are not a router or embedder type's own.
+ROUTER_KEYS = frozenset(f.name for f in fields(RouterKeys))
+EMBEDDER_KEYS = frozenset(f.name for f in fields(EmbedderKeys))
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -310,10 +375,10 @@ def parse_config(text: str, source: str, base: Path) -> Config:
 
 
 def _router(section: Section) -> RouterConfig:
-    # Only the common keys are read here; the router's type, when it is built, reads and checks the rest.
-    plain = section.parse_only(_RouterKeys)
-    return RouterConfig(plain.type, plain.models, plain.calibration, section)
+    # The router's type reads and checks the other keys, when the router is built.
+    keys = section.parse_only(RouterKeys)
+    return RouterConfig(keys.type, keys.models, keys.calibration, section=section)
 
 
 def _embedder(section: Section) -> EmbedderConfig:
-    return EmbedderConfig(section.parse_only(_EmbedderKeys).type, section)
+    return EmbedderConfig(section.parse_only(EmbedderKeys).type, section=section)

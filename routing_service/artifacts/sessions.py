@@ -24,18 +24,23 @@ _LEVELS = {
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """How a graph is run. The keys stand in a router's or an embedder's own section of the configuration."""
+    """How ONNX Runtime runs the graph of a router or an embedder.
+
+    Example:
+        routers:
+          static: {type: static, threads: 2, providers: [CUDAExecutionProvider, CPUExecutionProvider]}
+    """
 
     providers: tuple[str, ...] = (CPU,)
-    """Execution providers, most wanted first, as ONNX Runtime names them, e.g. CUDAExecutionProvider."""
+    """Execution providers by ONNX Runtime's names, the preferred one first, e.g. CUDAExecutionProvider."""
     provider_options: dict[str, dict[str, str | int | float | bool]] = field(default_factory=dict)
-    """Options of each provider, by its name, e.g. {CUDAExecutionProvider: {device_id: 0}}."""
+    """Options of the providers, by name, e.g. `{CUDAExecutionProvider: {device_id: 0}}`."""
     missing_provider: Literal["error", "warn"] = "error"
-    """What happens when a wanted provider is not there: refuse to start, or warn and go on with the others."""
+    """When a provider is not available: `error` refuses to start, `warn` logs a warning and uses the others."""
     threads: int = 1
-    """How many cores one run may use; 0 lets ONNX Runtime take all of them."""
+    """How many cores one run may use. 0 uses all cores. At least 0."""
     graph_optimization: Literal["disabled", "basic", "extended", "all"] = "all"
-    """How far ONNX Runtime rewrites the graph when it is loaded."""
+    """How much ONNX Runtime optimizes the graph when it loads it."""
 
     def __post_init__(self) -> None:
         if self.threads < 0:

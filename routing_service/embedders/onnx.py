@@ -25,7 +25,12 @@ OUTPUT = "embedding"
 
 @dataclass(frozen=True, slots=True)
 class OnnxOptions(SessionConfig):
-    """The configuration of an `onnx` embedder, beside how its graph is run."""
+    """An `onnx` embedder: a sentence encoder in this process, without a key or a network.
+
+    Example:
+        embedders:
+          local: {type: onnx, artifact: artifacts/minilm}
+    """
 
     artifact: Path = field(kw_only=True)
     """The artifact's folder, made by `export-onnx encoder`."""

@@ -15,34 +15,41 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 @dataclass(frozen=True, slots=True)
 class OpenAIOptions:
-    """The configuration of an `openai` embedder."""
+    """An `openai` embedder: any OpenAI-compatible `/v1/embeddings` endpoint.
+
+    Example:
+        embedders:
+          openai: {type: openai, model: text-embedding-3-small, api_key_env: OPENAI_API_KEY}
+          ollama: {type: openai, model: nomic-embed-text, base_url: "http://127.0.0.1:11434/v1"}
+    """
 
     model: str
-    """The embedding model, as the endpoint calls it, e.g. text-embedding-3-small."""
+    """The endpoint's name for the embedding model, e.g. text-embedding-3-small."""
     base_url: str = OPENAI_URL
-    """Where the API is, without /embeddings."""
+    """The API's address, without `/embeddings`."""
     api_key_env: str | None = None
-    """The environment variable that holds the key. Without it no key is sent."""
+    """The environment variable that holds the key. By default no key is sent; OpenAI itself needs one."""
     dimensions: int | None = None
-    """The length of vector to ask for, where the model lets one choose; every answer must then have it."""
+    """The length of vector to ask for, for models that offer several. By default the model's own. From 1 to 65536."""
     encoding_format: Literal["base64", "float"] = "base64"
-    """How vectors travel. base64 is a quarter of the size; either is understood whatever is asked for."""
+    """The encoding to ask for; both are accepted in answers. `base64` is a quarter of the size."""
     max_tokens: int = 8191
-    """How many tokens of a text the model reads. A longer text that the endpoint refuses is sent once more, cut."""
+    """How many tokens of a text the model reads. If the endpoint refuses a longer text, the text is cut and sent again.
+    From 1 to 1000000."""
     max_inputs: int = 64
-    """The most texts in one request."""
+    """The most texts in one request. From 1 to 2048."""
     max_parallel_requests: int = 8
-    """The most requests at a time; more wait."""
+    """The most requests at a time. Others wait. From 1 to 256."""
     timeout_seconds: float = 5.0
-    """The time limit of a call in all: waiting, attempts and the pauses between them."""
+    """The time limit of a call: waiting, attempts and the pauses between them. From 0.01 to 600 seconds."""
     attempt_timeout_seconds: float = 3.0
-    """The time limit of one attempt."""
+    """The time limit of one attempt; at most `timeout_seconds`. From 0.01 to 600 seconds."""
     max_attempts: int = 3
-    """How often a request is tried when the connection fails or the answer is 429 or 5xx. A timeout is not repeated."""
+    """The most attempts if the connection fails or the answer is 429 or 5xx. A timeout is not retried. From 1 to 10."""
     breaker_failures: int = 5
-    """After how many failed attempts in a row the endpoint is left alone for a while."""
+    """After this many failed attempts in a row, no requests are sent for `breaker_seconds`. From 1 to 1000."""
     breaker_seconds: float = 5.0
-    """For how many seconds it is then left alone."""
+    """How long no requests are sent after `breaker_failures`. From 0.01 to 600 seconds."""
 
     def __post_init__(self) -> None:
         if not self.model:

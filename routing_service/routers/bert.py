@@ -27,10 +27,15 @@ OUTPUT = "strong_win_rate"
 
 @dataclass(frozen=True, slots=True)
 class BertOptions(SessionConfig):
-    """The configuration of a `bert` router, beside how its graph is run."""
+    """A `bert` router: a text classifier.
+
+    Example:
+        routers:
+          bert: {type: bert, artifact: artifacts/bert, threads: 0}
+    """
 
     artifact: Path = field(kw_only=True)
-    """The artifact's folder."""
+    """The artifact's folder, made by `train bert` or `export-onnx bert`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,15 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class CausalLLMOptions(SessionConfig):
-    """The configuration of a `causal_llm` router, beside how its graph is run."""
+    """A `causal_llm` router: a language model that rates the prompt.
+
+    Example:
+        routers:
+          llama: {type: causal_llm, artifact: artifacts/causal_llm, providers: [CUDAExecutionProvider]}
+    """
 
     artifact: Path = field(kw_only=True)
-    """The artifact's folder."""
+    """The artifact's folder, made by `train causal_llm` or `export-onnx causal_llm`."""
 
 
 @dataclass(frozen=True, slots=True)

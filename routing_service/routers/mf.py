@@ -46,14 +46,21 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatrixFactorizationOptions:
-    """The configuration of an `mf` router. Its graph is too small for anything but the CPU."""
+    """An `mf` router: matrix factorization. It runs on the CPU only.
+
+    Example:
+        routers:
+          mf: {type: mf, artifact: artifacts/mf, embedder: openai}
+        embedders:
+          openai: {type: openai, model: text-embedding-3-small, api_key_env: OPENAI_API_KEY}
+    """
 
     artifact: Path
     """The artifact's folder, made by `train mf` or `export-onnx mf`."""
     embedder: str | None = None
-    """The name of the embedder that makes the vectors; it must be the model that the checkpoint was trained with. By
-    default the encoder that is in the artifact, on one CPU core; to run it otherwise, configure it as an `onnx`
-    embedder whose artifact is the folder `encoder` in this one."""
+    """The embedder for the prompts. It must use the embedding model that the artifact was trained with. By default the
+    encoder in the artifact's folder `encoder`, on one core; for other settings, configure that folder as an `onnx`
+    embedder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,17 @@ _UNIFORM = Calibration("uniform by construction", 0, (0.0, 1.0))
 
 @dataclass(frozen=True, slots=True)
 class RandomOptions:
-    """The configuration of a `random` router."""
+    """A `random` router: win rates by chance, as a baseline.
+
+    Example:
+        routers:
+          random: {type: random, seed: 1, by_prompt: true}
+    """
 
     seed: int | None = None
-    """Makes the sequence of draws repeatable. Which prompt of a batch gets which draw is not fixed."""
+    """Makes the draws repeatable. Which prompt of a batch gets which draw is not fixed. Any whole number."""
     by_prompt: bool = False
-    """Draw from the seed (0 when there is none) and the prompt, so that a prompt always gets the same win rate."""
+    """Whether a prompt always gets the same win rate, drawn from the seed (by default 0) and the prompt."""
 
 
 class RandomRouter(Router):

@@ -26,10 +26,15 @@ OUTPUT = "strong_win_rate"
 
 @dataclass(frozen=True, slots=True)
 class StaticOptions(SessionConfig):
-    """The configuration of a `static` router, beside how its graph is run."""
+    """A `static` router: word-piece embeddings under small trees.
+
+    Example:
+        routers:
+          mine: {type: static, artifact: artifacts/mine}
+    """
 
     artifact: Path | None = None
-    """The artifact's folder; by default the one that ships."""
+    """The artifact's folder. By default the shipped artifact."""
 
 
 class StaticRouter(Router):

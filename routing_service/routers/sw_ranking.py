@@ -29,14 +29,21 @@ RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarityWeightedOptions(SessionConfig):
-    """The configuration of an `sw_ranking` router, beside how its graph is run."""
+    """An `sw_ranking` router: Elo-like ratings from the battles whose prompts are similar.
+
+    Example:
+        routers:
+          sw: {type: sw_ranking, artifact: artifacts/sw_ranking, embedder: openai}
+        embedders:
+          openai: {type: openai, model: text-embedding-3-small, api_key_env: OPENAI_API_KEY}
+    """
 
     artifact: Path
     """The artifact's folder, made by `export-onnx sw_ranking`."""
     embedder: str
-    """The name of the embedder that makes the vectors; it must be the model that made the battles' vectors."""
+    """The embedder for the prompts. It must use the embedding model of the battles' vectors."""
     solver: Solver = "routellm"
-    """RouteLLM's ratings, whose optimiser stops early, or the maximum of the likelihood by Newton's method."""
+    """`routellm` gives RouteLLM's ratings; its optimizer stops early. `newton` gives the exact maximum likelihood."""
 
 
 class SimilarityWeightedRouter(Router):

@@ -41,28 +41,33 @@ class EndpointsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An OpenAI-compatible server's place and one model on it. Keys are never shown in its repr.
+    """An OpenAI-compatible server and one model on it. Its `repr` shows no key.
+
+    Example:
+        models:
+          gpt-4.1: {base_url: "https://api.openai.com/v1", api_key_env: OPENAI_API_KEY, input_price: 2, output_price: 8}
+          mixtral: {base_url: "http://127.0.0.1:11434/v1", upstream_model: "mixtral:8x7b", timeout: 120}
 
     Raises:
         EndpointsError: A value makes no sense.
     """
 
     base_url: str
-    """Up to and with `/v1`, as OpenAI's SDK takes it; or `LITELLM`."""
+    """The server's address, ending with `/v1` as in OpenAI's SDK; or `litellm`."""
     api_key_env: str | None = None
-    """The environment variable that holds the key, read at the first call."""
+    """The environment variable that holds the key."""
     api_key: str | None = field(default=None, repr=False)
-    """The key itself. With neither, no key is sent, except the caller's own to the caller's own base URL."""
+    """The key itself. Without a key, none is sent, except the caller's own to the caller's own base URL."""
     upstream_model: str | None = None
-    """What the server calls the model. None: as the caller does."""
+    """The server's name for the model. By default the caller's."""
     input_price: float = 0.0
-    """US dollars for a million input tokens."""
+    """US dollars for a million input tokens. At least 0."""
     output_price: float = 0.0
-    """US dollars for a million output tokens."""
+    """US dollars for a million output tokens. At least 0."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     """Sent with every call."""
     timeout: float | None = None
-    """Seconds for a call. None: the client's."""
+    """The time limit of a call. By default the client's or the gateway's. Above 0 seconds."""
 
     def __post_init__(self) -> None:
         _check_url(self.base_url)
@@ -109,25 +114,37 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Endpoints(Mapping[str, Endpoint]):
-    """Endpoints by model name, and how to use them. As a mapping it is `models`.
+    """Endpoints by model name, and how to use them. As a mapping, it is `models`.
+
+    Example:
+        service: 127.0.0.1:50051
+        strong_model: gpt-4.1
+        weak_model: mixtral
+        models:
+          gpt-4.1: {base_url: "https://api.openai.com/v1", api_key_env: OPENAI_API_KEY, input_price: 2, output_price: 8}
+          mixtral: {base_url: "http://127.0.0.1:11434/v1", upstream_model: "mixtral:8x7b"}
+        default: {base_url: "https://api.openai.com/v1", api_key_env: OPENAI_API_KEY}
+        fallback_model: gpt-4.1
+        failover: true
 
     Raises:
         EndpointsError: A value makes no sense, or names a model that is not there.
     """
 
     models: Mapping[str, Endpoint] = field(default_factory=dict, hash=False)
+    """The models that have a server of their own, by the name that callers use."""
     service: str | None = None
-    """The decision service's `host:port`. None: the client's own default."""
+    """The decision service's `host:port`. By default 127.0.0.1:50051."""
     strong_model: str | None = None
-    """The model that answers when the strong one is chosen. None: the one that the decision names."""
+    """The model that answers when the strong one is chosen. By default the model that the decision names."""
     weak_model: str | None = None
+    """The model that answers when the weak one is chosen. By default the model that the decision names."""
     default: Endpoint | None = None
-    """Where every other model is. None: the client's own `base_url`. Its prices are not used, since models differ."""
+    """The server of every other model. By default the client's own `base_url`. Its prices are not used."""
     fallback_model: str | None = None
-    """The model that answers while the decision service is out. None: its error is raised."""
+    """The model that answers while the decision service is unavailable. By default its error is raised."""
     failover: bool = False
-    """Whether the pair's other model is tried when the chosen one fails with 408, 429, 5xx, a timeout or a lost
-    connection."""
+    """Whether to try the other model when the chosen one fails with 408, 429, 5xx, a timeout or a lost connection."""
 
     def __post_init__(self) -> None:
         if self.strong_model is not None and self.strong_model == self.weak_model:
