@@ -33,9 +33,9 @@ MAY_IMPORT = {
     "routing_gateway": {"routing_client"},
 }
 # Folders of a checkout. Python finds them as packages there, and nowhere else.
-FOLDERS = {"lab", "gateway", "clients", "deploy", "docs", "examples", "protos", "scripts"}
-# What only tests and benchmarks themselves import.
-NOT_INSTALLED = FOLDERS | {"benchmarks", "tests", "conftest"}
+FOLDERS = {"lab", "gateway", "clients", "deploy", "docs", "examples", "protos"}
+# What only tests, benchmarks and scripts import.
+NOT_INSTALLED = FOLDERS | {"benchmarks", "scripts", "tests", "conftest"}
 
 # Rooms from the top down. A room may import those on lower floors, not its own floor's others.
 FLOORS = {
