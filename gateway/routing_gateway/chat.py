@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from routing_client.dispatch import Ask, Dispatcher, Flow, Routing, Send
+from routing_client.dispatch import Ask, Dispatcher, Routing, Send, Step
 from routing_client.exceptions import RoutingError
+from routing_client.flow import Flow, run_async
 from routing_client.model_names import ModelNameError
 
 from routing_gateway.attempts import Answer
@@ -65,26 +66,22 @@ class ChatCompletions(Proxy):
             raise told from None
         await self._attempts.relay(answer, exchange, _headers(routing))
 
-    async def _run(self, flow: Flow[Any], exchange: Exchange, chat: JsonBody) -> tuple[Answer, Routing]:
+    async def _run(self, flow: Flow[Step, Any], exchange: Exchange, chat: JsonBody) -> tuple[Answer, Routing]:
         failed: tuple[Answer, Routing] | None = None
+
+        async def perform(step: Step) -> Any:
+            nonlocal failed
+            if isinstance(step, Ask):
+                return await self._ask(step)
+            try:
+                return await self._send(step, exchange, chat)
+            except _AttemptError as error:
+                if error.answer is not None:
+                    failed = error.answer, step.routing
+                raise
+
         try:
-            step = next(flow)
-            while True:
-                try:
-                    result = await (self._ask(step) if isinstance(step, Ask) else self._send(step, exchange, chat))
-                except _AttemptError as error:
-                    if error.answer is not None and isinstance(step, Send):
-                        failed = error.answer, step.routing
-                    step = flow.throw(error)
-                except (RoutingError, UpstreamError) as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(result)
-        except StopIteration as stop:
-            done: tuple[Answer, Routing] = stop.value
-            if failed is not None:
-                failed[0].response.close()
-            return done
+            done: tuple[Answer, Routing] = await run_async(flow, perform)
         except UpstreamError:
             if failed is None:
                 raise
@@ -93,13 +90,17 @@ class ChatCompletions(Proxy):
             if failed is not None:
                 failed[0].response.close()
             raise
+        else:
+            if failed is not None:
+                failed[0].response.close()
+            return done
 
     async def _ask(self, step: Ask) -> Any:
         if step.method == "routers":
-            return await self._state.client.routers()
+            return await step.of(self._state.client)
         begun = time.perf_counter()
         try:
-            return await self._state.client.decide(**step.arguments)
+            return await step.of(self._state.client)
         finally:
             self._metrics.decision_seconds.observe(time.perf_counter() - begun)
 

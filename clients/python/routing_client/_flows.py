@@ -1,15 +1,14 @@
 """What each method does, without saying how a call is made, so that the clients share all but that.
 
-A flow is a generator: it yields a `Call`, is sent the response message or thrown a `RoutingError`, and returns the
-method's result. `RoutingClient` runs one by calling, `AsyncRoutingClient` by awaiting.
+Each is a flow (`routing_client.flow`) whose steps are `Call`s; a step's result is the response message.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterable, Generator, Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import AsyncIterable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from routing_client import _parse, _status
 from routing_client._gen.llmrouting.v1 import routing_service_pb2
@@ -25,6 +24,7 @@ from routing_client.exceptions import (
     RouterFailedError,
     RoutingError,
 )
+from routing_client.flow import Flow
 from routing_client.types import (
     Calibration,
     CalibrationPoint,
@@ -37,8 +37,6 @@ from routing_client.types import (
     RouterInfo,
     RouterList,
 )
-
-T = TypeVar("T")
 
 _log = logging.getLogger("routing_client")
 
@@ -56,10 +54,7 @@ class Call(NamedTuple):
     """Seconds."""
 
 
-Flow: TypeAlias = Generator[Call, Any, T]
-
-
-def decide(settings: Settings, request: DecisionRequest, timeout: float | None) -> Flow[Decision]:
+def decide(settings: Settings, request: DecisionRequest, timeout: float | None) -> Flow[Call, Decision]:
     """One decision."""
     seconds = settings.timeout if timeout is None else check_timeout(timeout)
     message = decide_request(request)
@@ -76,7 +71,7 @@ def decide(settings: Settings, request: DecisionRequest, timeout: float | None) 
 
 def decide_batch(
     settings: Settings, requests: Iterable[DecisionRequest], timeout: float | None
-) -> Flow[list[Decision | RoutingError]]:
+) -> Flow[Call, list[Decision | RoutingError]]:
     """One result for each item, in order."""
     seconds = settings.batch_timeout if timeout is None else check_timeout(timeout)
     items = list(requests)
@@ -120,7 +115,7 @@ def decide_batch(
     return done
 
 
-def routers(settings: Settings, timeout: float | None) -> Flow[RouterList]:
+def routers(settings: Settings, timeout: float | None) -> Flow[Call, RouterList]:
     """The server's routers and policies."""
     seconds = settings.timeout if timeout is None else check_timeout(timeout)
     response = yield Call("ListRouters", routing_service_pb2.ListRoutersRequest(), seconds)
@@ -134,7 +129,7 @@ def calibrate(
     router: str | None,
     models: ModelPair | tuple[str, str] | None,
     timeout: float | None,
-) -> Flow[Calibration]:
+) -> Flow[Call, Calibration]:
     """Thresholds, from prompts or from the router's own table."""
     if not strong_shares:
         raise invalid("strong_shares", "must have at least one share")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import grpc.aio
@@ -22,7 +22,7 @@ from routing_client._settings import (
 )
 from routing_client._status import error_from_call
 from routing_client._thread_stream import call_streaming
-from routing_client.exceptions import RoutingError
+from routing_client.flow import run_async
 from routing_client.targets import DEFAULT_TARGET
 from routing_client.types import Calibration, Decision, DecisionRequest, Messages, ModelPair, RouterList
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Sequence
     from types import TracebackType
 
-T = TypeVar("T")
+    from routing_client.exceptions import RoutingError
 
 
 class AsyncRoutingClient:
@@ -88,7 +88,7 @@ class AsyncRoutingClient:
     ) -> Decision:
         """Decide for one prompt or chat, as `RoutingClient.decide` does."""
         request = DecisionRequest(prompt, router, threshold, strong_share, policy, models, session_id, request_id)
-        return await self._run(_flows.decide(self._settings, request, timeout))
+        return await run_async(_flows.decide(self._settings, request, timeout), self._invoke)
 
     async def decide_batch(
         self,
@@ -103,11 +103,11 @@ class AsyncRoutingClient:
     ) -> list[Decision | RoutingError]:
         """Decide for many at once, as `RoutingClient.decide_batch` does: a bad item is an exception in its place."""
         requests = as_requests(items, router, threshold, strong_share, policy, models)
-        return await self._run(_flows.decide_batch(self._settings, requests, timeout))
+        return await run_async(_flows.decide_batch(self._settings, requests, timeout), self._invoke)
 
     async def routers(self, *, timeout: float | None = None) -> RouterList:  # noqa: ASYNC109 (as for decide)
         """The routers that the server serves, and its policies, as `RoutingClient.routers` gives them."""
-        return await self._run(_flows.routers(self._settings, timeout))
+        return await run_async(_flows.routers(self._settings, timeout), self._invoke)
 
     async def calibrate(
         self,
@@ -123,7 +123,8 @@ class AsyncRoutingClient:
         `prompts` may be an asynchronous iterable. A plain one is iterated on the event loop too. The call has a
         connection of its own.
         """
-        return await self._run(_flows.calibrate(self._settings, prompts, strong_shares, router, models, timeout))
+        flow = _flows.calibrate(self._settings, prompts, strong_shares, router, models, timeout)
+        return await run_async(flow, self._invoke)
 
     async def close(self) -> None:
         """Close the connection and fail what is in flight. Later calls raise RuntimeError; closing twice is fine."""
@@ -142,20 +143,6 @@ class AsyncRoutingClient:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.target!r})"
-
-    async def _run(self, flow: _flows.Flow[T]) -> T:
-        try:
-            call = next(flow)
-            while True:
-                try:
-                    response = await self._invoke(call)
-                except RoutingError as error:
-                    call = flow.throw(error)
-                else:
-                    call = flow.send(response)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
 
     async def _invoke(self, call: _flows.Call) -> Any:
         """Make one RPC. The one thing that a fake replaces."""

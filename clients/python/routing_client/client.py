@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
@@ -21,7 +21,7 @@ from routing_client._settings import (
     Settings,
 )
 from routing_client._status import error_from_call
-from routing_client.exceptions import RoutingError
+from routing_client.flow import run
 from routing_client.targets import DEFAULT_TARGET
 from routing_client.types import Calibration, Decision, DecisionRequest, Messages, ModelPair, RouterList
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-T = TypeVar("T")
+    from routing_client.exceptions import RoutingError
 
 
 class RoutingClient:
@@ -127,7 +127,7 @@ class RoutingClient:
             RoutingError: See `routing_client.exceptions`; outages only when `on_unavailable` is `"raise"`.
         """
         request = DecisionRequest(prompt, router, threshold, strong_share, policy, models, session_id, request_id)
-        return self._run(_flows.decide(self._settings, request, timeout))
+        return run(_flows.decide(self._settings, request, timeout), self._invoke)
 
     def decide_batch(
         self,
@@ -164,7 +164,7 @@ class RoutingClient:
             RoutingError: A whole call failed.
         """
         requests = as_requests(items, router, threshold, strong_share, policy, models)
-        return self._run(_flows.decide_batch(self._settings, requests, timeout))
+        return run(_flows.decide_batch(self._settings, requests, timeout), self._invoke)
 
     def routers(self, *, timeout: float | None = None) -> RouterList:
         """The routers that the server serves, and its policies.
@@ -172,7 +172,7 @@ class RoutingClient:
         Raises:
             RoutingError: The call failed. `on_unavailable` does not apply.
         """
-        return self._run(_flows.routers(self._settings, timeout))
+        return run(_flows.routers(self._settings, timeout), self._invoke)
 
     def calibrate(
         self,
@@ -204,7 +204,8 @@ class RoutingClient:
             RoutingError: The call failed. `on_unavailable` does not apply.
             Exception: Whatever iterating `prompts` raises.
         """
-        return self._run(_flows.calibrate(self._settings, prompts, strong_shares, router, models, timeout))
+        flow = _flows.calibrate(self._settings, prompts, strong_shares, router, models, timeout)
+        return run(flow, self._invoke)
 
     def close(self) -> None:
         """Close the connection and fail what is in flight. Later calls raise RuntimeError; closing twice is fine."""
@@ -225,20 +226,6 @@ class RoutingClient:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.target!r})"
-
-    def _run(self, flow: _flows.Flow[T]) -> T:
-        try:
-            call = next(flow)
-            while True:
-                try:
-                    response = self._invoke(call)
-                except RoutingError as error:
-                    call = flow.throw(error)
-                else:
-                    call = flow.send(response)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
 
     def _invoke(self, call: _flows.Call) -> Any:
         """Make one RPC. The one thing that a fake replaces."""

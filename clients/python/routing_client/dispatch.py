@@ -1,30 +1,30 @@
 """From a model string to the model that answers: decide, fall back, fail over. No I/O happens here.
 
-A flow is a generator, as in `_flows`: it yields an `Ask` for the decision service or a `Send` to an upstream, is sent
-the result or thrown the error, and returns what the upstream answered. The synchronous and the asynchronous client run
-the same flows, one by calling, the other by awaiting.
+All of it are flows (`routing_client.flow`). A step is an `Ask` of the decision service or a `Send` to an upstream; the
+result is what the upstream answered.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from routing_client._routable import allows_fallback, shortened
 from routing_client.costs import CostLedger, Usage
 from routing_client.exceptions import NotFoundError, RoutingError
+from routing_client.flow import Flow
 from routing_client.model_names import RoutedModel, parse_model
 from routing_client.types import Decision, DecisionReason, Messages, ModelPair, RouterList, Tier
 
 if TYPE_CHECKING:
+    from routing_client.aio import AsyncRoutingClient
+    from routing_client.client import RoutingClient
     from routing_client.endpoints import Endpoint, Endpoints
 
-__all__ = ["Ask", "Dispatcher", "Flow", "Routing", "Send"]
-
-T = TypeVar("T")
+__all__ = ["Ask", "Dispatcher", "Routing", "Send", "Step"]
 
 _log = logging.getLogger("routing_client")
 
@@ -69,6 +69,10 @@ class Ask(NamedTuple):
     """Of `RoutingClient` and `AsyncRoutingClient`."""
     arguments: dict[str, Any]
 
+    def of(self, client: RoutingClient | AsyncRoutingClient) -> Any:
+        """Call the method: a `Decision` or a `RouterList`, to be awaited where the client is asynchronous."""
+        return getattr(client, self.method)(**self.arguments)
+
 
 class Send(NamedTuple):
     """A request to send to an upstream."""
@@ -82,7 +86,8 @@ class Send(NamedTuple):
     """What the call is compared with; None when it is not known."""
 
 
-Flow: TypeAlias = Generator[Ask | Send, Any, T]
+Step: TypeAlias = Ask | Send
+"""What a flow here asks of whoever runs it."""
 
 
 class Dispatcher:
@@ -104,7 +109,7 @@ class Dispatcher:
         self._served: RouterList | None = None
         self._lock = threading.Lock()
 
-    def dispatch(self, model: str, prompt: Callable[[], str | Messages]) -> Flow[Any]:
+    def dispatch(self, model: str, prompt: Callable[[], str | Messages]) -> Flow[Step, Any]:
         """Send a request to the model that is to answer it.
 
         Args:
@@ -136,7 +141,7 @@ class Dispatcher:
             error.add_note(f"model {routing.model!r} was tried before and failed too ({why})")
             raise
 
-    def decide(self, routed: RoutedModel, prompt: str | Messages) -> Flow[Routing]:
+    def decide(self, routed: RoutedModel, prompt: str | Messages) -> Flow[Step, Routing]:
         """Which model is to answer.
 
         Raises:
@@ -164,7 +169,7 @@ class Dispatcher:
     def _send(self, routing: Routing, strong_model: str | None, *, is_last: bool) -> Send:
         return Send(routing, self.endpoints.find(routing.model), is_last, strong_model or None)
 
-    def _decide(self, routed: RoutedModel, prompt: str | Messages) -> Flow[Decision]:
+    def _decide(self, routed: RoutedModel, prompt: str | Messages) -> Flow[Step, Decision]:
         fresh = False
         while True:
             arguments = routed.arguments(lambda _: False)
@@ -181,7 +186,7 @@ class Dispatcher:
             else:
                 return decision
 
-    def _serving(self, name: str, *, fresh: bool) -> Flow[tuple[RouterList, bool]]:
+    def _serving(self, name: str, *, fresh: bool) -> Flow[Step, tuple[RouterList, bool]]:
         """The list of policies and routers, which has `name`; and whether it is new."""
         served = None if fresh else self._served
         if served is None or name not in _names(served):
@@ -197,13 +202,13 @@ class Dispatcher:
             )
         return served, fresh
 
-    def _list(self) -> Flow[RouterList]:
+    def _list(self) -> Flow[Step, RouterList]:
         served: RouterList = yield Ask("routers", {})
         with self._lock:
             self._served = served
         return served
 
-    def _pair(self, routing: Routing) -> Flow[ModelPair]:
+    def _pair(self, routing: Routing) -> Flow[Step, ModelPair]:
         """The two models between which was chosen, as far as they are known and of use."""
         configured = ModelPair(self.endpoints.strong_model or "", self.endpoints.weak_model or "")
         of_use = self.endpoints.failover or any(

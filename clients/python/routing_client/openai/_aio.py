@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from routing_client.aio import AsyncRoutingClient
 from routing_client.costs import CostLedger
-from routing_client.dispatch import Flow, Send
+from routing_client.dispatch import Ask, Step
 from routing_client.endpoints import Endpoint, Endpoints
+from routing_client.flow import run_async
 from routing_client.openai import _requests, _shared
 from routing_client.openai._chat import AsyncRoutedChat
 from routing_client.openai._litellm import async_litellm_client
 from routing_client.openai._responses import routed_stream_class
 from routing_client.openai._sdk import openai
 from routing_client.openai._upstreams import Upstreams
-
-T = TypeVar("T")
 
 
 class AsyncRoutedOpenAI(openai.AsyncOpenAI):
@@ -110,7 +109,9 @@ class AsyncRoutedOpenAI(openai.AsyncOpenAI):
         if model is None:
             return await self._request_unrouted(cast_to, options, stream=stream, stream_cls=stream_cls, **others)
 
-        async def send(step: Send) -> Any:
+        async def perform(step: Step) -> Any:
+            if isinstance(step, Ask):
+                return await step.of(self._shared.service)
             attempt = _shared.Attempt(step, self, options)
             try:
                 response = await self._client_for(attempt.endpoint)(
@@ -120,8 +121,8 @@ class AsyncRoutedOpenAI(openai.AsyncOpenAI):
                 raise attempt.not_json() from None
             return attempt.answer.begin(response)
 
-        return await self._run(
-            self._shared.dispatcher.dispatch(model, lambda: _requests.prompt_of(options.url, body)), send
+        return await run_async(
+            self._shared.dispatcher.dispatch(model, lambda: _requests.prompt_of(options.url, body)), perform
         )
 
     async def close(self) -> None:
@@ -143,20 +144,3 @@ class AsyncRoutedOpenAI(openai.AsyncOpenAI):
         if self.lacks_key:
             raise _shared.no_key(self.endpoints)
         return super().request
-
-    async def _run(self, flow: Flow[T], send: Callable[[Send], Awaitable[Any]]) -> T:
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    if isinstance(step, Send):
-                        result = await send(step)
-                    else:
-                        result = await getattr(self._shared.service, step.method)(**step.arguments)
-                except Exception as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(result)
-        except StopIteration as stop:
-            value: T = stop.value
-            return value

@@ -6,20 +6,19 @@ import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from routing_client.client import RoutingClient
 from routing_client.costs import CostLedger
-from routing_client.dispatch import Flow, Send
+from routing_client.dispatch import Ask, Step
 from routing_client.endpoints import Endpoint, Endpoints
+from routing_client.flow import run
 from routing_client.openai import _requests, _shared
 from routing_client.openai._chat import RoutedChat
 from routing_client.openai._litellm import litellm_client
 from routing_client.openai._responses import routed_stream_class
 from routing_client.openai._sdk import openai
 from routing_client.openai._upstreams import Upstreams
-
-T = TypeVar("T")
 
 
 class RoutedOpenAI(openai.OpenAI):
@@ -138,7 +137,9 @@ class RoutedOpenAI(openai.OpenAI):
         if model is None:
             return self._request_unrouted(cast_to, options, stream=stream, stream_cls=stream_cls, **others)
 
-        def send(step: Send) -> Any:
+        def perform(step: Step) -> Any:
+            if isinstance(step, Ask):
+                return step.of(self._shared.service)
             attempt = _shared.Attempt(step, self, options)
             try:
                 response = self._client_for(attempt.endpoint)(
@@ -148,7 +149,7 @@ class RoutedOpenAI(openai.OpenAI):
                 raise attempt.not_json() from None
             return attempt.answer.begin(response)
 
-        return self._run(self._shared.dispatcher.dispatch(model, lambda: _requests.prompt_of(options.url, body)), send)
+        return run(self._shared.dispatcher.dispatch(model, lambda: _requests.prompt_of(options.url, body)), perform)
 
     def close(self) -> None:
         """Close all connections, those of copies too. A `RoutingClient` that was handed in stays open."""
@@ -169,20 +170,3 @@ class RoutedOpenAI(openai.OpenAI):
         if self.lacks_key:
             raise _shared.no_key(self.endpoints)
         return super().request
-
-    def _run(self, flow: Flow[T], send: Callable[[Send], Any]) -> T:
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    if isinstance(step, Send):
-                        result = send(step)
-                    else:
-                        result = getattr(self._shared.service, step.method)(**step.arguments)
-                except Exception as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(result)
-        except StopIteration as stop:
-            value: T = stop.value
-            return value
