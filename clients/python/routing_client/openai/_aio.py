@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
-from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 from routing_client.aio import AsyncRoutingClient
 from routing_client.costs import CostLedger
 from routing_client.dispatch import Ask, Step
-from routing_client.endpoints import Endpoint, Endpoints
+from routing_client.endpoints import Endpoint
 from routing_client.flow import run_async
 from routing_client.openai import _requests, _shared
 from routing_client.openai._chat import AsyncRoutedChat
@@ -21,7 +20,7 @@ from routing_client.openai._sdk import openai
 from routing_client.openai._upstreams import Upstreams
 
 
-class AsyncRoutedOpenAI(openai.AsyncOpenAI):
+class AsyncRoutedOpenAI(_shared.Routed[AsyncRoutingClient, openai.AsyncOpenAI], openai.AsyncOpenAI):
     """`RoutedOpenAI` for asyncio: `openai.AsyncOpenAI` with the same additions and arguments.
 
     `service` may be an `AsyncRoutingClient`. As with it, a client belongs to the event loop of its first call.
@@ -40,60 +39,26 @@ class AsyncRoutedOpenAI(openai.AsyncOpenAI):
         _shared_with: Any = None,
         **arguments: Any,
     ) -> None:
-        self.has_own_timeout = False
-        """Whether `with_options` gave this copy a timeout, which then goes before that of endpoints."""
-        self.lacks_key = False
-        """Whether this client's own base URL cannot be called."""
-        self._shared: _shared.Shared[AsyncRoutingClient, openai.AsyncOpenAI]
-        if _shared_with is None:
-            known = _shared.endpoints_from(
-                endpoints,
-                strong_model=strong_model,
-                weak_model=weak_model,
-                fallback_model=fallback_model,
-                failover=failover,
-            )
-            if known or known.default is not None:
-                arguments, self.lacks_key = _shared.with_placeholder_key(arguments)
-        super().__init__(**arguments)
         if _shared_with is not None:
+            super().__init__(**arguments)
             self._shared = _shared_with
             return
-        asked, owns_service = _shared.service_from(service, known, AsyncRoutingClient)
-        self._shared = _shared.Shared(
-            dispatcher=_shared.make_dispatcher(known, costs),
-            service=asked,
-            owns_service=owns_service,
-            upstreams=Upstreams(openai.AsyncOpenAI, async_litellm_client, arguments.get("http_client")),
+        known = _shared.endpoints_from(
+            endpoints,
+            strong_model=strong_model,
+            weak_model=weak_model,
+            fallback_model=fallback_model,
+            failover=failover,
         )
-
-    @property
-    def costs(self) -> CostLedger:
-        """What the calls of this client and its copies cost."""
-        return self._shared.dispatcher.costs
-
-    @property
-    def endpoints(self) -> Endpoints:
-        """Where models are."""
-        return self._shared.dispatcher.endpoints
-
-    @property
-    def routing_client(self) -> AsyncRoutingClient:
-        """The client of the decision service."""
-        return self._shared.service
+        arguments, self.lacks_key = _shared.with_placeholder_key(arguments, known)
+        super().__init__(**arguments)
+        upstreams = Upstreams(openai.AsyncOpenAI, async_litellm_client, arguments.get("http_client"))
+        self._shared = _shared.make(known, service, AsyncRoutingClient, costs, upstreams)
 
     @cached_property
     def chat(self) -> AsyncRoutedChat:
         """As the SDK's."""
         return AsyncRoutedChat(self)
-
-    def copy(self, *, _extra_kwargs: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> Self:
-        """As the SDK's: a client with other options, which shares this one's connections, endpoints and costs."""
-        copied = super().copy(_extra_kwargs={**_extra_kwargs, "_shared_with": self._shared}, **changes)
-        _shared.mark_copy(copied, self, changes)
-        return copied
-
-    with_options = copy
 
     async def request(
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None, **others: Any

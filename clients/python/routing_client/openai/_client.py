@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
-from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 from routing_client.client import RoutingClient
 from routing_client.costs import CostLedger
 from routing_client.dispatch import Ask, Step
-from routing_client.endpoints import Endpoint, Endpoints
+from routing_client.endpoints import Endpoint
 from routing_client.flow import run
 from routing_client.openai import _requests, _shared
 from routing_client.openai._chat import RoutedChat
@@ -21,7 +20,7 @@ from routing_client.openai._sdk import openai
 from routing_client.openai._upstreams import Upstreams
 
 
-class RoutedOpenAI(openai.OpenAI):
+class RoutedOpenAI(_shared.Routed[RoutingClient, openai.OpenAI], openai.OpenAI):
     """`openai.OpenAI` whose `model` may be a string such as `router-mf-0.11593`.
 
     Such a string is decided by the service for chat completions, completions and responses, and the chosen model is
@@ -68,60 +67,26 @@ class RoutedOpenAI(openai.OpenAI):
         _shared_with: Any = None,
         **arguments: Any,
     ) -> None:
-        self.has_own_timeout = False
-        """Whether `with_options` gave this copy a timeout, which then goes before that of endpoints."""
-        self.lacks_key = False
-        """Whether this client's own base URL cannot be called."""
-        self._shared: _shared.Shared[RoutingClient, openai.OpenAI]
-        if _shared_with is None:
-            known = _shared.endpoints_from(
-                endpoints,
-                strong_model=strong_model,
-                weak_model=weak_model,
-                fallback_model=fallback_model,
-                failover=failover,
-            )
-            if known or known.default is not None:
-                arguments, self.lacks_key = _shared.with_placeholder_key(arguments)
-        super().__init__(**arguments)
         if _shared_with is not None:
+            super().__init__(**arguments)
             self._shared = _shared_with
             return
-        asked, owns_service = _shared.service_from(service, known, RoutingClient)
-        self._shared = _shared.Shared(
-            dispatcher=_shared.make_dispatcher(known, costs),
-            service=asked,
-            owns_service=owns_service,
-            upstreams=Upstreams(openai.OpenAI, litellm_client, arguments.get("http_client")),
+        known = _shared.endpoints_from(
+            endpoints,
+            strong_model=strong_model,
+            weak_model=weak_model,
+            fallback_model=fallback_model,
+            failover=failover,
         )
-
-    @property
-    def costs(self) -> CostLedger:
-        """What the calls of this client and its copies cost."""
-        return self._shared.dispatcher.costs
-
-    @property
-    def endpoints(self) -> Endpoints:
-        """Where models are."""
-        return self._shared.dispatcher.endpoints
-
-    @property
-    def routing_client(self) -> RoutingClient:
-        """The client of the decision service."""
-        return self._shared.service
+        arguments, self.lacks_key = _shared.with_placeholder_key(arguments, known)
+        super().__init__(**arguments)
+        upstreams = Upstreams(openai.OpenAI, litellm_client, arguments.get("http_client"))
+        self._shared = _shared.make(known, service, RoutingClient, costs, upstreams)
 
     @cached_property
     def chat(self) -> RoutedChat:
         """As the SDK's."""
         return RoutedChat(self)
-
-    def copy(self, *, _extra_kwargs: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> Self:
-        """As the SDK's: a client with other options, which shares this one's connections, endpoints and costs."""
-        copied = super().copy(_extra_kwargs={**_extra_kwargs, "_shared_with": self._shared}, **changes)
-        _shared.mark_copy(copied, self, changes)
-        return copied
-
-    with_options = copy
 
     def request(
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None, **others: Any

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, Self, TypeVar
 
 from routing_client.aio import AsyncRoutingClient
 from routing_client.client import RoutingClient
@@ -38,6 +39,58 @@ class Shared(Generic[S, C]):
     owns_service: bool
     """Whether `service` is to be closed with the client."""
     upstreams: Upstreams[C] = field(repr=False)
+
+
+class Routed(Generic[S, C]):
+    """The part of both clients that does no I/O. It goes before the SDK's class among the bases."""
+
+    _shared: Shared[S, C]
+    has_own_timeout = False
+    """Whether `with_options` gave this copy a timeout, which then goes before that of endpoints."""
+    lacks_key = False
+    """Whether this client's own base URL cannot be called."""
+
+    @property
+    def costs(self) -> CostLedger:
+        """What the calls of this client and its copies cost."""
+        return self._shared.dispatcher.costs
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where models are."""
+        return self._shared.dispatcher.endpoints
+
+    @property
+    def routing_client(self) -> S:
+        """The client of the decision service."""
+        return self._shared.service
+
+    def copy(self, *, _extra_kwargs: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> Self:
+        """As the SDK's: a client with other options, which shares this one's connections, endpoints and costs."""
+        sdk: Any = super()
+        copied: Self = sdk.copy(_extra_kwargs={**_extra_kwargs, "_shared_with": self._shared}, **changes)
+        given = {name for name, value in changes.items() if not isinstance(value, openai.NotGiven)}
+        copied.has_own_timeout = self.has_own_timeout or "timeout" in given
+        copied.lacks_key = self.lacks_key and not any(changes.get(name) for name in _CREDENTIALS)
+        return copied
+
+    with_options = copy
+
+
+def make(
+    endpoints: Endpoints,
+    service: str | S | None,
+    client_class: type[S],
+    costs: CostLedger | None,
+    upstreams: Upstreams[C],
+) -> Shared[S, C]:
+    """What a new client and its copies are to have in common; see `service_from` for `service`.
+
+    Raises:
+        ValueError: `service` is neither an address nor a client of `client_class`.
+    """
+    asked, owns_service = service_from(service, endpoints, client_class)
+    return Shared(Dispatcher(endpoints, why_failed, costs), asked, owns_service, upstreams)
 
 
 def endpoints_from(source: EndpointsLike | None, **settings: Any) -> Endpoints:
@@ -83,16 +136,13 @@ def service_from(given: str | S | None, endpoints: Endpoints, client_class: type
     return service, False
 
 
-def make_dispatcher(endpoints: Endpoints, costs: CostLedger | None) -> Dispatcher:
-    """A dispatcher that tells the SDK's failures apart."""
-    return Dispatcher(endpoints, why_failed, costs)
-
-
-def with_placeholder_key(arguments: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+def with_placeholder_key(arguments: dict[str, Any], endpoints: Endpoints) -> tuple[dict[str, Any], bool]:
     """The SDK's arguments, and whether they had to be given a key that is none.
 
     With endpoints of their own, all models may have keys of their own too; the SDK would refuse to be made without one.
     """
+    if not endpoints and endpoints.default is None:
+        return arguments, False
     if any(arguments.get(name) is not None for name in _CREDENTIALS):
         return arguments, False
     if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_ADMIN_KEY"):
@@ -138,13 +188,6 @@ def unrouted(options: Any, endpoint: Endpoint | None, client: Any) -> Any:
     if endpoint is not None:
         _requests.without_key(new, endpoint)
     return new
-
-
-def mark_copy(copied: Any, original: Any, changes: Mapping[str, Any]) -> None:
-    """Tell a copy what its original knows, and what it was given itself."""
-    given = {name for name, value in changes.items() if not isinstance(value, openai.NotGiven)}
-    copied.has_own_timeout = original.has_own_timeout or "timeout" in given
-    copied.lacks_key = original.lacks_key and not any(changes.get(name) for name in _CREDENTIALS)
 
 
 def no_key(endpoints: Endpoints) -> openai.OpenAIError:
