@@ -55,7 +55,7 @@ class DriftPoint(NamedTuple):
     strong_share: float
     threshold: float
     expected_share: float
-    realised_share: float
+    realized_share: float
     share_interval: Interval
     changed: bool
 
@@ -128,11 +128,11 @@ def _parts(at_least: Sequence[float]) -> list[float]:
 def _point(table: Calibration, table_size: int, recent: ScoreDistribution, strong_share: float) -> DriftPoint:
     threshold = threshold_for_share(table.quantiles, strong_share)
     expected = share_for_threshold(table.quantiles, threshold)
-    realised, size = recent.share_at(threshold), recent.size
-    pooled = (expected * table_size + realised * size) / (table_size + size)
+    realized, size = recent.share_at(threshold), recent.size
+    pooled = (expected * table_size + realized * size) / (table_size + size)
     spread = math.sqrt(max(0.0, pooled * (1 - pooled)) * (1 / size + 1 / table_size))
-    changed = abs(realised - expected) > Z_95 * spread
-    return DriftPoint(strong_share, threshold, expected, realised, wilson(realised, size), changed)
+    changed = abs(realized - expected) > Z_95 * spread
+    return DriftPoint(strong_share, threshold, expected, realized, wilson(realized, size), changed)
 
 
 def _reading(psi: float, chance: float) -> Reading:

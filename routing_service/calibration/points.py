@@ -23,23 +23,23 @@ _SAME = 1e-9
 class CalibrationPoint(NamedTuple):
     """The threshold for a wanted share. All numbers are in 0..1.
 
-    `realised_share` is what the threshold gives on the sample. `share_interval` is where the share that it gives on
+    `realized_share` is what the threshold gives on the sample. `share_interval` is where the share that it gives on
     traffic like the sample lies; `threshold_interval` is where the threshold that gives the wanted share there lies;
     both at 95 %, for prompts that come independently, None where the sample's size is not known. `tied_share` is the
     share of the sample with the one score that a threshold would have to divide to give exactly the wanted share, 0
-    where that is realised, None where it is not known.
+    where that is realized, None where it is not known.
     """
 
     strong_share: float
     threshold: float
-    realised_share: float
+    realized_share: float
     share_interval: Interval | None
     threshold_interval: Interval | None
     tied_share: float | None
 
 
 def point_from_scores(scores: ScoreDistribution, strong_share: float) -> CalibrationPoint:
-    """The point whose realised share is as close to `strong_share` (0..1) as equal scores allow.
+    """The point whose realized share is as close to `strong_share` (0..1) as equal scores allow.
 
     The threshold lies half-way between two scores where it can, so that it survives rounding. Of two equally close
     shares the smaller, cheaper one is taken.
@@ -56,9 +56,9 @@ def point_from_scores(scores: ScoreDistribution, strong_share: float) -> Calibra
     reachable = at_least[:-1] if values[-1] >= NOTHING_STRONG else at_least
     distance = np.abs(reachable / size - strong_share)
     best = int(np.flatnonzero(distance <= distance.min() + _SAME)[-1])
-    realised = float(reachable[best] / size)
+    realized = float(reachable[best] / size)
     tied = 0.0
-    if abs(realised - strong_share) > _SAME:
+    if abs(realized - strong_share) > _SAME:
         divided = int(np.flatnonzero(at_least / size > strong_share)[-1])
         tied = float(counts[divided] / size)
     threshold = NOTHING_STRONG if strong_share <= 0 else threshold_below(scores, best)
@@ -69,7 +69,7 @@ def point_from_scores(scores: ScoreDistribution, strong_share: float) -> Calibra
     low = float(values[reaching]) if reaching else EVERYTHING_STRONG
     high = float(values[within]) if within < values.size else NOTHING_STRONG
     interval = Interval(min(low, threshold), max(high, threshold))
-    return CalibrationPoint(strong_share, threshold, realised, wilson(realised, size), interval, tied)
+    return CalibrationPoint(strong_share, threshold, realized, wilson(realized, size), interval, tied)
 
 
 def threshold_below(scores: ScoreDistribution, index: int) -> float:
@@ -88,10 +88,10 @@ def threshold_below(scores: ScoreDistribution, index: int) -> float:
 def point_from_table(table: Calibration, strong_share: float) -> CalibrationPoint:
     """The point that a table gives for `strong_share` (0..1)."""
     threshold = threshold_for_share(table.quantiles, strong_share)
-    realised = share_for_threshold(table.quantiles, threshold)
+    realized = share_for_threshold(table.quantiles, threshold)
     if table.sample_size < 1:  # a table that was reasoned out, not counted
-        return CalibrationPoint(strong_share, threshold, realised, None, None, None)
+        return CalibrationPoint(strong_share, threshold, realized, None, None, None)
     few, many = wilson(strong_share, table.sample_size)
     low, high = threshold_for_share(table.quantiles, many), threshold_for_share(table.quantiles, few)
     interval = Interval(min(low, threshold), max(high, threshold))
-    return CalibrationPoint(strong_share, threshold, realised, wilson(realised, table.sample_size), interval, None)
+    return CalibrationPoint(strong_share, threshold, realized, wilson(realized, table.sample_size), interval, None)

@@ -79,7 +79,7 @@ def _print(name: str, table: Calibration, found: Drift) -> None:
         mark = "  changed" if point.changed else ""
         emit(
             f"{point.strong_share:>6.1%}   {point.threshold:.5f}    {point.expected_share:>6.1%}   "
-            f"{point.realised_share:>6.1%}   {low:.1%} to {high:.1%}{mark}"
+            f"{point.realized_share:>6.1%}   {low:.1%} to {high:.1%}{mark}"
         )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _STREAM_SECONDS = 86_400.0
 # The shares that a picture or a drift report shows when none are asked for.
 DEFAULT_SHARES = (0.2, 0.5, 0.8)
-# From how far off a realised share is worth a word.
+# From how far off a realized share is worth a word.
 _NOTABLE = 0.005
 
 
@@ -108,14 +108,14 @@ def routellm_line(strong_share: float, router: str, threshold: float) -> str:
 
 def _note(point: dict[str, Any], size: int) -> str:
     """How close and how sure a point is, for people."""
-    wanted, realised, tied = point["strong_share"], point["realised_share"], point["tied_share"]
-    parts = [] if realised is None else [f"{realised:.1%} of the {size:,} prompts" if size else f"{realised:.1%}"]
+    wanted, realized, tied = point["strong_share"], point["realized_share"], point["tied_share"]
+    parts = [] if realized is None else [f"{realized:.1%} of the {size:,} prompts" if size else f"{realized:.1%}"]
     if point["share_interval"] is not None and point["threshold_interval"] is not None:
         low, high = _ends(point["share_interval"])
         least, most = _ends(point["threshold_interval"])
         parts.append(f"{low:.1%} to {high:.1%} of traffic like them")
         parts.append(f"{wanted:.1%} of which is at a threshold from {least:.5f} to {most:.5f} (95 %)")
-    if realised is not None and abs(realised - wanted) > _NOTABLE:
+    if realized is not None and abs(realized - wanted) > _NOTABLE:
         shared = tied is not None and tied * size > 1.5
         parts.append(
             f"the closest there is, for {tied:.1%} of the prompts have one score" if shared else "the closest there is"

@@ -104,8 +104,8 @@ def _draw_scores(axes: Axes, table: Calibration, middle: CalibrationPoint, shown
     axes.set(ylim=(0, top), yticks=[], ylabel="how many prompts")
     gap = 0.012 * (shown[1] - shown[0])
     for offset, side, name, share, text in (
-        (-gap, "right", "weak", 1 - middle.realised_share, "below the threshold"),
-        (gap, "left", "strong", middle.realised_share, "at the threshold or above"),
+        (-gap, "right", "weak", 1 - middle.realized_share, "below the threshold"),
+        (gap, "left", "strong", middle.realized_share, "at the threshold or above"),
     ):
         place: Any = {"ha": side, "va": "top", "color": _TEXT}
         if inside or share:
@@ -127,17 +127,17 @@ def _draw_shares(
             continue
         axes.plot(
             [shown[0], point.threshold, point.threshold],
-            [point.realised_share, point.realised_share, 0],
+            [point.realized_share, point.realized_share, 0],
             color=_TEXT,
             linewidth=0.8,
             linestyle=(0, (4, 3)),
         )
-        axes.plot(point.threshold, point.realised_share, "o", color=_TEXT, markersize=5)
+        axes.plot(point.threshold, point.realized_share, "o", color=_TEXT, markersize=5)
         # Above the falling curve there is room to the right, but at its end only under it.
         room = point.threshold < shown[0] + 0.65 * (shown[1] - shown[0])
         axes.annotate(
             f"{point.strong_share:.0%} strong: threshold {point.threshold:.4f}",
-            (point.threshold, point.realised_share),
+            (point.threshold, point.realized_share),
             xytext=(8, 4) if room else (-6, -5),
             textcoords="offset points",
             ha="left" if room else "right",

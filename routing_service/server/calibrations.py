@@ -277,7 +277,7 @@ def _to_message(point: CalibrationPoint) -> routing_service_pb2.CalibrationPoint
     return routing_service_pb2.CalibrationPoint(
         strong_share=point.strong_share,
         threshold=point.threshold,
-        realised_share=point.realised_share,
+        realized_share=point.realized_share,
         share_interval=_interval(point.share_interval),
         threshold_interval=_interval(point.threshold_interval),
         tied_share=point.tied_share,

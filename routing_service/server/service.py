@@ -156,6 +156,6 @@ def _router_info(name: str, router: Router, default: str) -> routing_service_pb2
         for percent in range(1, 100):
             point = point_from_table(table, percent / 100)
             info.calibration.points.add(
-                strong_share=point.strong_share, threshold=point.threshold, realised_share=point.realised_share
+                strong_share=point.strong_share, threshold=point.threshold, realized_share=point.realized_share
             )
     return info

@@ -36,7 +36,7 @@ async def test_thresholds_of_the_caller_s_own_prompts(serve_engine: Serve, inlin
     assert (answer.router, answer.router_revision, answer.sample_size, answer.resolution) == ("static", "r1", 1000, 0)
     assert [point.strong_share for point in answer.points] == [0.2, 1, 0, 0.2005]
     assert [point.threshold for point in answer.points] == pytest.approx([0.7995, 0, 1, 0.7995], abs=1e-9)
-    assert [point.realised_share for point in answer.points] == pytest.approx([0.2, 1, 0, 0.2])
+    assert [point.realized_share for point in answer.points] == pytest.approx([0.2, 1, 0, 0.2])
     assert [point.tied_share for point in answer.points] == pytest.approx([0, 0, 0, 0.001])
     first = answer.points[0]
     assert first.share_interval.low == pytest.approx(0.1764, abs=1e-4)
@@ -74,7 +74,7 @@ async def test_prompts_that_come_again_count_again(serve_engine: Serve) -> None:
         answer = await pb_grpc.RoutingServiceStub(channel).Calibrate(stream(*["0.5"] * 30, *["0.9"] * 10, shares=[0.3]))
     assert (answer.sample_size, router.scored) == (40, 40)
     point = answer.points[0]
-    assert (point.realised_share, point.tied_share) == (0.25, 0.75)
+    assert (point.realized_share, point.tied_share) == (0.25, 0.75)
 
 
 def test_the_shipped_router_calibrates_a_client_s_prompts(service: ServiceProcess) -> None:
@@ -83,7 +83,7 @@ def test_the_shipped_router_calibrates_a_client_s_prompts(service: ServiceProces
         made = client.calibrate((f"{words[n % 5]} number {n}?" for n in range(500)), strong_shares=[0.3, 0.6])
         assert (made.router, made.sample_size, made.resolution) == ("static", 500, 0)
         for point in made.points:
-            assert point.realised_share == pytest.approx(point.strong_share, abs=0.01)
+            assert point.realized_share == pytest.approx(point.strong_share, abs=0.01)
             assert point.share_interval is not None
             assert point.threshold_interval is not None
             assert point.threshold_interval.low <= point.threshold <= point.threshold_interval.high
@@ -91,7 +91,7 @@ def test_the_shipped_router_calibrates_a_client_s_prompts(service: ServiceProces
         assert chance.points[0].threshold == pytest.approx(0.7, abs=0.1)
         table = client.calibrate(strong_shares=[0.3])
         assert table.points[0].share_interval is not None
-        assert table.points[0].realised_share == pytest.approx(0.3, abs=0.01)
+        assert table.points[0].realized_share == pytest.approx(0.3, abs=0.01)
 
 
 async def test_a_long_stream_is_held_in_little_memory(serve_engine: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ async def test_a_long_stream_is_held_in_little_memory(serve_engine: Serve, monke
     assert answer.resolution == 2.0**-5
     threshold = answer.points[0].threshold
     assert threshold % answer.resolution == 0
-    assert answer.points[0].realised_share == np.mean(np.asarray(prompts, float) >= threshold)
+    assert answer.points[0].realized_share == np.mean(np.asarray(prompts, float) >= threshold)
 
 
 # --- wrong streams ------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def test_a_table_of_one_s_own_is_listed_and_in_force(start_service: StartService
         assert listed is not None
         assert (listed.source, listed.sample_size) == ("last week's traffic", 500)
         assert listed.threshold_for(0.5) == pytest.approx(0.25)
-        assert listed.points[49].realised_share == pytest.approx(0.5)
+        assert listed.points[49].realized_share == pytest.approx(0.5)
         assert served.policies[0].threshold == pytest.approx(0.4)
         assert client.decide("hello", strong_share=0.8).threshold == pytest.approx(0.1)
         assert client.decide("hello", policy="cheap").threshold == pytest.approx(0.4)

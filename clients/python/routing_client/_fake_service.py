@@ -179,8 +179,8 @@ class FakeService:
         for share in first.strong_shares:
             count = round(share * len(rates))
             threshold = rates[count - 1] if count else 1.0
-            realised = sum(rate >= threshold for rate in rates) / max(len(rates), 1)
-            response.points.add(strong_share=share, threshold=threshold, realised_share=realised)
+            realized = sum(rate >= threshold for rate in rates) / max(len(rates), 1)
+            response.points.add(strong_share=share, threshold=threshold, realized_share=realized)
         return response
 
 

@@ -209,20 +209,20 @@ def _from_table(router: RouterInfo, strong_shares: Sequence[float]) -> Calibrati
     for index, share in enumerate(strong_shares):
         if not 0.0 <= share <= 1.0:
             raise invalid(f"strong_shares[{index}]", "must be a number from 0 to 1", reason="STRONG_SHARE_OUT_OF_RANGE")
-    realised = {point.strong_share: point.realised_share for point in table.points}
-    points = tuple(_table_point(table, share, realised.get(share)) for share in strong_shares)
+    realized = {point.strong_share: point.realized_share for point in table.points}
+    points = tuple(_table_point(table, share, realized.get(share)) for share in strong_shares)
     return Calibration(router.name, router.revision, table.sample_size, points)
 
 
-def _table_point(table: CalibrationTable, share: float, realised: float | None) -> CalibrationPoint:
+def _table_point(table: CalibrationTable, share: float, realized: float | None) -> CalibrationPoint:
     threshold = table.threshold_for(share)
     if table.sample_size < 1:
-        return CalibrationPoint(share, threshold, realised)
+        return CalibrationPoint(share, threshold, realized)
     few, many = share_interval(share, table.sample_size)
     return CalibrationPoint(
         share,
         threshold,
-        realised,
-        ConfidenceInterval(*share_interval(share if realised is None else realised, table.sample_size)),
+        realized,
+        ConfidenceInterval(*share_interval(share if realized is None else realized, table.sample_size)),
         ConfidenceInterval(table.threshold_for(many), table.threshold_for(few)),
     )

@@ -95,7 +95,7 @@ def _points(points: Iterable[routing_service_pb2.CalibrationPoint]) -> tuple[typ
         types.CalibrationPoint(
             point.strong_share,
             point.threshold,
-            point.realised_share if point.HasField("realised_share") else None,
+            point.realized_share if point.HasField("realized_share") else None,
             _interval(point.share_interval) if point.HasField("share_interval") else None,
             _interval(point.threshold_interval) if point.HasField("threshold_interval") else None,
             point.tied_share if point.HasField("tied_share") else None,

@@ -158,7 +158,7 @@ class CalibrationPoint:
     """The wanted share of strong decisions, in 0..1."""
     threshold: float
     """The threshold, in 0..1."""
-    realised_share: float | None = None
+    realized_share: float | None = None
     """The share that the threshold gives on the sample, where it is known; as close to the wanted one as equal scores
     allow."""
     share_interval: ConfidenceInterval | None = None
@@ -167,7 +167,7 @@ class CalibrationPoint:
     """Where the threshold that gives the wanted share on traffic like the sample lies, in 0..1; None as above."""
     tied_share: float | None = None
     """The share of the sample with the one score that a threshold would have to divide to give exactly the wanted
-    share, 0 where that is realised; None where it is not known."""
+    share, 0 where that is realized; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class Calibration:
     """One for each wanted share, in the order asked."""
     resolution: float = 0.0
     """0 when every score was kept; else the power of two, at most 1/65536, of which the thresholds are multiples. Their
-    realised shares are exact either way."""
+    realized shares are exact either way."""
 
 
 @dataclass(frozen=True, slots=True)

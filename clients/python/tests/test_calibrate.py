@@ -32,7 +32,7 @@ def listing(*points: tuple[float, float]) -> ListRoutersResponse:
     table = CalibrationTable(
         source="sample",
         sample_size=9,
-        points=[CalibrationPoint(strong_share=s, threshold=t, realised_share=s) for s, t in points],
+        points=[CalibrationPoint(strong_share=s, threshold=t, realized_share=s) for s, t in points],
     )
     return ListRoutersResponse(
         routers=[
@@ -60,7 +60,7 @@ def test_calibrating_without_prompts_reads_the_table(scripted: Any, make_client:
     scripted.on("ListRouters", listing((0.2, 0.8), (0.6, 0.4)))
     made = make_client(scripted.target).calibrate(strong_shares=[0.2, 0.4, 0, 1, 0.1, 0.8])
     assert [point.threshold for point in made.points] == pytest.approx([0.8, 0.6, 1.0, 0.0, 0.9, 0.2])
-    assert [point.realised_share for point in made.points] == [0.2, None, None, None, None, None]
+    assert [point.realized_share for point in made.points] == [0.2, None, None, None, None, None]
     low, high = share_interval(0.2, 9)
     assert made.points[0].share_interval == ConfidenceInterval(low, high)
     for point in made.points:
@@ -102,7 +102,7 @@ def test_calibrating_on_prompts_streams_them(scripted: Any, make_client: Answer)
                 CalibrationPoint(
                     strong_share=0.5,
                     threshold=0.4,
-                    realised_share=0.3,
+                    realized_share=0.3,
                     share_interval={"low": 0.1, "high": 0.9},
                     threshold_interval={"low": 0.2, "high": 0.8},
                     tied_share=0.0,

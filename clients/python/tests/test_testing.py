@@ -150,7 +150,7 @@ def test_calibration(faked: MakeFaked) -> None:
     client, _ = faked(lambda text: int(text) / 10)
     made = client.calibrate([str(number) for number in range(10)], strong_shares=[0.3, 0, 1])
     assert [point.threshold for point in made.points] == [0.7, 1.0, 0.0]
-    assert [point.realised_share for point in made.points] == [0.3, 0.0, 1.0]
+    assert [point.realized_share for point in made.points] == [0.3, 0.0, 1.0]
     assert client.calibrate(strong_shares=[0.25]).points[0].threshold == 0.75
 
 

@@ -39,7 +39,7 @@ def test_the_same_scores_have_no_drift(distribution: Make) -> None:
     assert found.psi < 0.001
     assert found.reading is Reading.STABLE
     assert [point.changed for point in found.points] == [False, False]
-    assert [point.realised_share for point in found.points] == pytest.approx([0.2, 0.8], abs=1e-3)
+    assert [point.realized_share for point in found.points] == pytest.approx([0.2, 0.8], abs=1e-3)
 
 
 def test_a_shift_shows_in_psi_and_in_the_shares(distribution: Make) -> None:
@@ -48,7 +48,7 @@ def test_a_shift_shows_in_psi_and_in_the_shares(distribution: Make) -> None:
     assert found.reading is Reading.MAJOR
     (point,) = found.points
     assert point.changed
-    assert point.realised_share == pytest.approx(0.625, abs=0.03)
+    assert point.realized_share == pytest.approx(0.625, abs=0.03)
     assert point.share_interval.low < 0.625 < point.share_interval.high
 
 
@@ -106,7 +106,7 @@ def test_a_report_holds_together(distribution: Make, quantiles: list[float], sco
     assert all(part.low <= part.high for part in found.bins)
     assert found.sample_size == len(scores)
     (point,) = found.points
-    assert point.share_interval.low <= point.realised_share <= point.share_interval.high
+    assert point.share_interval.low <= point.realized_share <= point.share_interval.high
 
 
 def test_nothing_to_compare_is_an_error() -> None:

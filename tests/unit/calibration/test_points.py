@@ -36,13 +36,13 @@ def best_share(scores: list[float], share: float) -> float:
 @given(SCORES, SHARES)
 @example([0.0, 5e-324], 0.5)
 @example([1.0, 1.0, float(np.nextafter(1, 0))], 0.7)
-def test_the_realised_share_is_as_close_as_any_threshold_gets(
+def test_the_realized_share_is_as_close_as_any_threshold_gets(
     distribution: Make, scores: list[float], share: float
 ) -> None:
     point = point_from_scores(distribution(scores), share)
-    assert abs(point.realised_share - share) <= abs(best_share(scores, share) - share) + 2e-9
+    assert abs(point.realized_share - share) <= abs(best_share(scores, share) - share) + 2e-9
     assert 0.0 <= point.threshold <= 1.0
-    assert share_at(scores, point.threshold) == pytest.approx(point.realised_share, abs=1e-12)
+    assert share_at(scores, point.threshold) == pytest.approx(point.realized_share, abs=1e-12)
 
 
 @given(SCORES, SHARES, SHARES)
@@ -55,19 +55,19 @@ def test_a_larger_share_of_the_same_sample_never_has_a_higher_threshold(
 
 
 @given(SCORES, SHARES, st.integers(2, 12))
-def test_on_a_grid_the_realised_share_is_exact_and_misses_by_at_most_one_cell(
+def test_on_a_grid_the_realized_share_is_exact_and_misses_by_at_most_one_cell(
     distribution: Make, scores: list[float], share: float, cap: int
 ) -> None:
     held = distribution(scores, cap)
     point = point_from_scores(held, share)
-    assert share_at(scores, point.threshold) == pytest.approx(point.realised_share, abs=1e-12)
+    assert share_at(scores, point.threshold) == pytest.approx(point.realized_share, abs=1e-12)
     _, counts = held.counts()
     # Half the heaviest cell; a whole one where the wanted share is below that of scores of 1.
-    assert abs(point.realised_share - share) <= counts.max() / len(scores) + 2e-9
+    assert abs(point.realized_share - share) <= counts.max() / len(scores) + 2e-9
 
 
 @pytest.mark.parametrize(
-    ("scores", "share", "threshold", "realised", "tied"),
+    ("scores", "share", "threshold", "realized", "tied"),
     [
         ([0.1, 0.2, 0.3, 0.4], 0.5, 0.25, 0.5, 0.0),
         ([0.1, 0.2, 0.3, 0.4], 0.0, 1.0, 0.0, 0.0),
@@ -82,10 +82,10 @@ def test_on_a_grid_the_realised_share_is_exact_and_misses_by_at_most_one_cell(
     ],
 )
 def test_examples(
-    distribution: Make, scores: list[float], share: float, threshold: float, realised: float, tied: float
+    distribution: Make, scores: list[float], share: float, threshold: float, realized: float, tied: float
 ) -> None:
     point = point_from_scores(distribution(scores), share)
-    assert (point.threshold, point.realised_share, point.tied_share) == pytest.approx((threshold, realised, tied))
+    assert (point.threshold, point.realized_share, point.tied_share) == pytest.approx((threshold, realized, tied))
 
 
 def test_duplicate_prompts_weigh_as_often_as_they_come(distribution: Make) -> None:
@@ -93,13 +93,13 @@ def test_duplicate_prompts_weigh_as_often_as_they_come(distribution: Make) -> No
     thrice = point_from_scores(distribution([0.1, 0.2, 0.3, 0.4] * 3), 0.5)
     assert thrice.threshold == once.threshold
     mostly = point_from_scores(distribution([0.1, 0.2, 0.3, *[0.4] * 7]), 0.7)
-    assert (mostly.threshold, mostly.realised_share) == pytest.approx((0.35, 0.7))
+    assert (mostly.threshold, mostly.realized_share) == pytest.approx((0.35, 0.7))
 
 
 def test_a_threshold_lies_half_way_so_that_rounding_it_changes_nothing(distribution: Make) -> None:
     scores = (np.arange(1, 1000) / 1000).tolist()
     point = point_from_scores(distribution(scores), 0.3)
-    assert share_at(scores, round(point.threshold, 5)) == point.realised_share == pytest.approx(0.3, abs=1e-3)
+    assert share_at(scores, round(point.threshold, 5)) == point.realized_share == pytest.approx(0.3, abs=1e-3)
 
 
 def test_a_million_scores_miss_by_less_than_a_ten_thousandth() -> None:
@@ -108,7 +108,7 @@ def test_a_million_scores_miss_by_less_than_a_ten_thousandth() -> None:
     held.add(scores)
     point = point_from_scores(held, 0.2)
     assert held.resolution > 0
-    assert point.realised_share == np.mean(scores >= point.threshold) == pytest.approx(0.2, abs=1e-4)
+    assert point.realized_share == np.mean(scores >= point.threshold) == pytest.approx(0.2, abs=1e-4)
 
 
 def test_no_scores_are_an_error() -> None:
@@ -147,7 +147,7 @@ def test_intervals_hold_what_they_are_about(distribution: Make, scores: list[flo
     point = point_from_scores(distribution(scores), share)
     assert point.share_interval is not None
     assert point.threshold_interval is not None
-    assert 0 <= point.share_interval.low <= point.realised_share <= point.share_interval.high <= 1
+    assert 0 <= point.share_interval.low <= point.realized_share <= point.share_interval.high <= 1
     assert 0 <= point.threshold_interval.low <= point.threshold <= point.threshold_interval.high <= 1
 
 
@@ -181,7 +181,7 @@ def test_more_prompts_make_narrower_intervals(distribution: Make) -> None:
 
 def test_a_table_knows_how_sure_it_is() -> None:
     point = point_from_table(Calibration("a test", 100, (0.0, 1.0)), 0.2)
-    assert (point.threshold, point.realised_share) == pytest.approx((0.8, 0.2))
+    assert (point.threshold, point.realized_share) == pytest.approx((0.8, 0.2))
     assert point.share_interval == pytest.approx(wilson(0.2, 100))
     low, high = wilson(0.2, 100)
     assert point.threshold_interval == pytest.approx((1 - high, 1 - low))
@@ -193,7 +193,7 @@ def test_a_table_that_was_not_counted_has_no_interval() -> None:
     assert point.share_interval is point.threshold_interval is None
 
 
-def test_a_table_with_a_shared_score_says_what_it_realises() -> None:
+def test_a_table_with_a_shared_score_says_what_it_realizes() -> None:
     table = Calibration("a test", 100, (0.5, 0.5, 0.5, 0.5, 0.9))
-    assert point_from_table(table, 0.8).realised_share == 1.0
-    assert point_from_table(table, 0.3).realised_share == pytest.approx(0.25, abs=1e-4)
+    assert point_from_table(table, 0.8).realized_share == 1.0
+    assert point_from_table(table, 0.3).realized_share == pytest.approx(0.25, abs=1e-4)

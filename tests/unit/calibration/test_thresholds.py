@@ -105,9 +105,9 @@ def test_there_and_back_without_ties(quantiles: list[float], share: float) -> No
 
 @given(QUANTILES, SHARES)
 def test_no_other_threshold_comes_nearer_to_the_wanted_share(quantiles: list[float], share: float) -> None:
-    realised = share_for_threshold(quantiles, threshold_for_share(quantiles, share))
+    realized = share_for_threshold(quantiles, threshold_for_share(quantiles, share))
     others = [0.0, *quantiles, *(float(np.nextafter(q, 2)) for q in quantiles if q < 1), 1.0]
     best = min(abs(share_for_threshold(quantiles, other) - share) for other in others)
     # Just above a tie the table is read 1e-5 further on, or half-way to a quantile that is closer than that.
     slack = 1.0 / (len(quantiles) - 1)
-    assert abs(realised - share) <= best + slack
+    assert abs(realized - share) <= best + slack

@@ -53,7 +53,7 @@ def test_calibrate_as_json(run: Run, config: Path, static_artifact: Path) -> Non
             {
                 "strong_share": 0.2,
                 "threshold": threshold_for_share(quantiles, 0.2),
-                "realised_share": pytest.approx(0.2),
+                "realized_share": pytest.approx(0.2),
                 "share_interval": pytest.approx([low, high]),
                 "threshold_interval": [threshold_for_share(quantiles, high), threshold_for_share(quantiles, low)],
                 "tied_share": None,
@@ -75,7 +75,7 @@ def test_calibrate_on_prompts_of_one_s_own(
     answer = json.loads(ran.out)
     assert (answer["source"], answer["sample_size"]) == (str(path), 5)
     (point,) = answer["points"]
-    assert point["realised_share"] == pytest.approx(0.4)
+    assert point["realized_share"] == pytest.approx(0.4)
     assert np.mean(np.asarray(rates) >= point["threshold"]) == pytest.approx(0.4)
 
 
@@ -281,7 +281,7 @@ def test_a_random_router_can_be_calibrated(run: Run, tmp_path: Path) -> None:
         "--json",
     )
     (point,) = json.loads(ran.out)["points"]
-    assert point["realised_share"] == pytest.approx(0.3)
+    assert point["realized_share"] == pytest.approx(0.3)
     assert point["threshold"] == pytest.approx(0.7, abs=0.06)
 
 

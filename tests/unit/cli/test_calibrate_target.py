@@ -196,7 +196,7 @@ def test_scores_that_are_there_are_not_scored_again(run: Run, tmp_path: Path, co
         answer = json.loads(run(*arguments, "--json").out)
         assert answer["sample_size"] == 1000
         (point,) = answer["points"]
-        assert (point["threshold"], point["realised_share"]) == pytest.approx((0.7, 0.25), abs=2e-3)
+        assert (point["threshold"], point["realized_share"]) == pytest.approx((0.7, 0.25), abs=2e-3)
     ran = run(*arguments)
     assert "1,000 recent prompts against the table of static" in ran.out
     assert "25.0%   0.70000" in ran.out

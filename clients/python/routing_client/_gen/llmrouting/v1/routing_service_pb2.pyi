@@ -98,20 +98,20 @@ class CalibrateResponse(_message.Message):
     def __init__(self, router: _Optional[str] = ..., router_revision: _Optional[str] = ..., sample_size: _Optional[int] = ..., points: _Optional[_Iterable[_Union[CalibrationPoint, _Mapping]]] = ..., resolution: _Optional[float] = ...) -> None: ...
 
 class CalibrationPoint(_message.Message):
-    __slots__ = ("strong_share", "threshold", "realised_share", "share_interval", "threshold_interval", "tied_share")
+    __slots__ = ("strong_share", "threshold", "realized_share", "share_interval", "threshold_interval", "tied_share")
     STRONG_SHARE_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
-    REALISED_SHARE_FIELD_NUMBER: _ClassVar[int]
+    REALIZED_SHARE_FIELD_NUMBER: _ClassVar[int]
     SHARE_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     TIED_SHARE_FIELD_NUMBER: _ClassVar[int]
     strong_share: float
     threshold: float
-    realised_share: float
+    realized_share: float
     share_interval: ConfidenceInterval
     threshold_interval: ConfidenceInterval
     tied_share: float
-    def __init__(self, strong_share: _Optional[float] = ..., threshold: _Optional[float] = ..., realised_share: _Optional[float] = ..., share_interval: _Optional[_Union[ConfidenceInterval, _Mapping]] = ..., threshold_interval: _Optional[_Union[ConfidenceInterval, _Mapping]] = ..., tied_share: _Optional[float] = ...) -> None: ...
+    def __init__(self, strong_share: _Optional[float] = ..., threshold: _Optional[float] = ..., realized_share: _Optional[float] = ..., share_interval: _Optional[_Union[ConfidenceInterval, _Mapping]] = ..., threshold_interval: _Optional[_Union[ConfidenceInterval, _Mapping]] = ..., tied_share: _Optional[float] = ...) -> None: ...
 
 class ConfidenceInterval(_message.Message):
     __slots__ = ("low", "high")
