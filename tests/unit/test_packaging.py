@@ -92,6 +92,10 @@ def test_the_client_wheel_is_thin(tmp_path: Path) -> None:
     assert required == {"grpcio", "protobuf", "googleapis-common-protos"}
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"routing_client"}
     assert "routing_client/py.typed" in names
+    # The page, the echo and the proxy are the gateway's.
+    suffixes = {Path(name).suffix for name in names if ".dist-info/" not in name}
+    assert suffixes == {".py", ".pyi", ".typed"}
+    assert not [name for name in names if re.search("echo|proxy|page|gateway/", name)]
 
 
 def test_the_router_that_ships_is_small() -> None:

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from routing_client import Decision, DecisionRequest, InvalidRequestError, NotFoundError, RouterFailedError, _flows
-from routing_client._gen.llmrouting.v1.routing_service_pb2 import BatchDecideResponse, DecideResult
+from routing_client.proto import routing_service_pb2 as pb
 
 Answer = Callable[..., Any]
 
@@ -72,13 +72,13 @@ def test_one_string_is_no_batch(make_client: Answer) -> None:
 def test_bad_items_are_errors_in_their_place(scripted: Any, make_client: Answer, decided: Answer) -> None:
     def answer(request: Any, _context: Any) -> Any:
         results = [
-            DecideResult(error=status_pb2.Status(code=code_pb2.NOT_FOUND, message="no such router"))
+            pb.DecideResult(error=status_pb2.Status(code=code_pb2.NOT_FOUND, message="no such router"))
             if item.router
-            else DecideResult(decision=decided(model=item.prompt))
+            else pb.DecideResult(decision=decided(model=item.prompt))
             for item in request.requests
         ]
-        results[-1] = DecideResult()
-        return BatchDecideResponse(results=results)
+        results[-1] = pb.DecideResult()
+        return pb.BatchDecideResponse(results=results)
 
     scripted.on("BatchDecide", answer)
     items = ["a", 3, DecisionRequest("b", router="sttic"), [{"role": "robot"}], "c", "d"]
@@ -105,6 +105,6 @@ def test_a_batch_with_only_bad_items_asks_nobody(make_client: Answer) -> None:
 def test_an_answer_of_the_wrong_length_is_the_services_failure(
     scripted: Any, make_client: Answer, decided: Answer
 ) -> None:
-    scripted.on("BatchDecide", BatchDecideResponse(results=[DecideResult(decision=decided())]))
+    scripted.on("BatchDecide", pb.BatchDecideResponse(results=[pb.DecideResult(decision=decided())]))
     with pytest.raises(RouterFailedError, match="1 of 2"):
         make_client(scripted.target).decide_batch(["a", "b"])

@@ -15,31 +15,26 @@ from routing_client import (
     NotImplementedByServerError,
 )
 from routing_client import CalibrationPoint as Point
-from routing_client._gen.llmrouting.v1.routing_service_pb2 import (
-    CalibrateResponse,
-    CalibrationPoint,
-    CalibrationTable,
-    ListRoutersResponse,
-    PolicyInfo,
-    RouterInfo,
-)
 from routing_client._interpolate import share_interval
+from routing_client.proto import routing_service_pb2 as pb
 
 Answer = Callable[..., Any]
 
 
-def listing(*points: tuple[float, float]) -> ListRoutersResponse:
-    table = CalibrationTable(
+def listing(*points: tuple[float, float]) -> pb.ListRoutersResponse:
+    table = pb.CalibrationTable(
         source="sample",
         sample_size=9,
-        points=[CalibrationPoint(strong_share=s, threshold=t, realized_share=s) for s, t in points],
+        points=[pb.CalibrationPoint(strong_share=s, threshold=t, realized_share=s) for s, t in points],
     )
-    return ListRoutersResponse(
+    return pb.ListRoutersResponse(
         routers=[
-            RouterInfo(name="random", type="random", revision="r0"),
-            RouterInfo(name="static", type="static", revision="r1", is_default=True, calibration=table, max_tokens=512),
+            pb.RouterInfo(name="random", type="random", revision="r0"),
+            pb.RouterInfo(
+                name="static", type="static", revision="r1", is_default=True, calibration=table, max_tokens=512
+            ),
         ],
-        policies=[PolicyInfo(name="cheap", router="static", threshold=0.7)],
+        policies=[pb.PolicyInfo(name="cheap", router="static", threshold=0.7)],
     )
 
 
@@ -94,12 +89,12 @@ def test_what_cannot_be_calibrated_is_said(
 def test_calibrating_on_prompts_streams_them(scripted: Any, make_client: Answer) -> None:
     scripted.on(
         "Calibrate",
-        CalibrateResponse(
+        pb.CalibrateResponse(
             router="static",
             sample_size=3,
             resolution=0.25,
             points=[
-                CalibrationPoint(
+                pb.CalibrationPoint(
                     strong_share=0.5,
                     threshold=0.4,
                     realized_share=0.3,
@@ -107,7 +102,7 @@ def test_calibrating_on_prompts_streams_them(scripted: Any, make_client: Answer)
                     threshold_interval={"low": 0.2, "high": 0.8},
                     tied_share=0.0,
                 ),
-                CalibrationPoint(strong_share=0.6, threshold=0.3),
+                pb.CalibrationPoint(strong_share=0.6, threshold=0.3),
             ],
         ),
     )
@@ -136,7 +131,7 @@ def test_prompts_are_gathered_unless_they_come_slowly(
 ) -> None:
     clock = iter(range(10_000))
     monkeypatch.setattr("routing_client._prompt_stream.monotonic", lambda: next(clock) * seconds)
-    scripted.on("Calibrate", CalibrateResponse(sample_size=200))
+    scripted.on("Calibrate", pb.CalibrateResponse(sample_size=200))
     prompts = [*(str(number) for number in range(200)), "x" * 40_000, "y" * 40_000, "z" * 300_000]
     make_client(scripted.target).calibrate(iter(prompts), strong_shares=[0.5])
     sent = [list(message.prompts) for message in scripted.requests[0][1:]]
@@ -150,7 +145,7 @@ async def test_calibrating_takes_an_async_iterable(scripted: Any) -> None:
         yield "a"
         yield "b"
 
-    scripted.on("Calibrate", CalibrateResponse(sample_size=2))
+    scripted.on("Calibrate", pb.CalibrateResponse(sample_size=2))
     async with AsyncRoutingClient(scripted.target) as client:
         assert (await client.calibrate(prompts(), strong_shares=[0.5])).sample_size == 2
     assert [prompt for message in scripted.requests[0] for prompt in message.prompts] == ["a", "b"]
@@ -161,7 +156,7 @@ def test_an_error_of_the_callers_own_iterator_is_raised_as_it_is(scripted: Any, 
         yield "a"
         raise LookupError("my file is gone")
 
-    scripted.on("Calibrate", CalibrateResponse())
+    scripted.on("Calibrate", pb.CalibrateResponse())
     client = make_client(scripted.target)
     with pytest.raises(LookupError, match="my file"):
         client.calibrate(broken(), strong_shares=[0.5])

@@ -16,16 +16,14 @@ from routing_client import (
     Tier,
     Timing,
 )
-from routing_client._gen.llmrouting.v1.routing_service_pb2 import (
-    DecideResponse,
-)
 from routing_client.proto import decision_pb2, error_reason_pb2
+from routing_client.proto import routing_service_pb2 as pb
 
 Answer = Callable[..., Any]
 
 
 def test_a_decision_comes_back_whole(scripted: Any, make_client: Answer, decided: Answer) -> None:
-    scripted.on("Decide", lambda request, _: DecideResponse(decision=decided(request_id=request.request_id)))
+    scripted.on("Decide", lambda request, _: pb.DecideResponse(decision=decided(request_id=request.request_id)))
     decision = make_client(scripted.target).decide("hello", threshold=0.5, request_id="q")
     assert decision == Decision(
         model="big",
@@ -52,7 +50,7 @@ def test_a_fallback_has_no_numbers(scripted: Any, make_client: Answer) -> None:
         reason=decision_pb2.DECISION_REASON_FALLBACK,
         fallback_reason=error_reason_pb2.ERROR_REASON_ROUTER_FAILED,
     )
-    scripted.on("Decide", DecideResponse(decision=fallback))
+    scripted.on("Decide", pb.DecideResponse(decision=fallback))
     decision = make_client(scripted.target).decide("hello")
     assert (decision.reason, decision.fallback_reason) == (DecisionReason.FALLBACK, "ROUTER_FAILED")
     assert decision.strong_win_rate is decision.threshold is decision.prompt_tokens is decision.timing is None
@@ -64,7 +62,7 @@ def test_what_a_newer_server_sends_is_unknown_but_no_error(scripted: Any, make_c
         decision_pb2.Decision(model="big").SerializeToString()
         + bytes([3 << 3, 77, 8 << 3, 78, 9 << 3, 79, 0xD8, 0x3F, 1])
     )
-    scripted.on("Decide", DecideResponse(decision=newer))
+    scripted.on("Decide", pb.DecideResponse(decision=newer))
     decision = make_client(scripted.target).decide("hello")
     assert (decision.model, decision.tier, decision.reason) == ("big", Tier.UNKNOWN, DecisionReason.UNKNOWN)
     assert decision.fallback_reason == "UNKNOWN_79"
@@ -72,13 +70,13 @@ def test_what_a_newer_server_sends_is_unknown_but_no_error(scripted: Any, make_c
 
 
 def test_an_answer_without_a_decision_is_the_services_failure(scripted: Any, make_client: Answer) -> None:
-    scripted.on("Decide", DecideResponse())
+    scripted.on("Decide", pb.DecideResponse())
     with pytest.raises(RouterFailedError):
         make_client(scripted.target).decide("hello")
 
 
 def test_metadata_and_deadline_reach_the_server(scripted: Any, make_client: Answer, decided: Answer) -> None:
-    scripted.on("Decide", DecideResponse(decision=decided()))
+    scripted.on("Decide", pb.DecideResponse(decision=decided()))
     client = make_client(scripted.target, timeout=30, metadata={"authorization": "Bearer token"})
     client.decide("hello")
     client.decide("hello", timeout=90)
@@ -118,7 +116,7 @@ def test_senseless_arguments_are_refused_at_once(arguments: dict[str, Any], make
 
 
 def test_a_closed_client_says_so(scripted: Any, make_client: Answer, decided: Answer) -> None:
-    scripted.on("Decide", DecideResponse(decision=decided()))
+    scripted.on("Decide", pb.DecideResponse(decision=decided()))
     client = make_client(scripted.target)
     client.decide("hello")
     client.close()
@@ -128,7 +126,7 @@ def test_a_closed_client_says_so(scripted: Any, make_client: Answer, decided: An
 
 
 def test_context_managers_close(scripted: Any, decided: Answer) -> None:
-    scripted.on("Decide", DecideResponse(decision=decided()))
+    scripted.on("Decide", pb.DecideResponse(decision=decided()))
     with RoutingClient(scripted.target) as client:
         client.decide("hello")
     with pytest.raises(RuntimeError, match="closed"):
@@ -136,7 +134,7 @@ def test_context_managers_close(scripted: Any, decided: Answer) -> None:
 
 
 async def test_async_context_manager_closes(scripted: Any, decided: Answer) -> None:
-    scripted.on("Decide", DecideResponse(decision=decided()))
+    scripted.on("Decide", pb.DecideResponse(decision=decided()))
     async with AsyncRoutingClient(scripted.target) as client:
         assert (await client.decide("hello")).is_strong
     with pytest.raises(RuntimeError, match="closed"):
@@ -144,7 +142,7 @@ async def test_async_context_manager_closes(scripted: Any, decided: Answer) -> N
 
 
 def test_an_async_client_says_when_it_is_in_another_loop(scripted: Any, decided: Answer) -> None:
-    scripted.on("Decide", DecideResponse(decision=decided()))
+    scripted.on("Decide", pb.DecideResponse(decision=decided()))
     client = AsyncRoutingClient(scripted.target)
     with asyncio.Runner() as first:
         first.run(client.decide("hello"))
@@ -176,7 +174,7 @@ def test_threads_share_a_client(scripted: Any, echo_batch: Answer) -> None:
 def test_another_process_gets_a_channel_of_its_own(
     scripted: Any, decided: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted.on("Decide", DecideResponse(decision=decided()))
+    scripted.on("Decide", pb.DecideResponse(decision=decided()))
     with RoutingClient(scripted.target) as client:
         client.decide("hello")
         parents = client._channel

@@ -27,7 +27,7 @@ from routing_client import (
     Tier,
     UnavailableError,
 )
-from routing_client._gen.llmrouting.v1.routing_service_pb2 import BatchDecideResponse, DecideResponse, DecideResult
+from routing_client.proto import routing_service_pb2 as pb
 from routing_client.testing import fake_server
 
 Answer = Callable[..., Any]
@@ -83,7 +83,7 @@ def babbling() -> Iterator[str]:
 
 
 def test_a_retry_succeeds_without_the_callers_help(scripted: Any, make_client: Answer, decided: Answer) -> None:
-    scripted.on("Decide", UNAVAILABLE, UNAVAILABLE, DecideResponse(decision=decided()))
+    scripted.on("Decide", UNAVAILABLE, UNAVAILABLE, pb.DecideResponse(decision=decided()))
     assert make_client(scripted.target, timeout=10).decide("hello").model == "big"
     assert scripted.attempts["Decide"] == 3
 
@@ -286,8 +286,12 @@ def test_an_items_own_outage_is_covered_too(scripted: Any, make_client: Answer, 
     wrong = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message="empty")
     scripted.on(
         "BatchDecide",
-        BatchDecideResponse(
-            results=[DecideResult(error=overloaded), DecideResult(error=wrong), DecideResult(decision=decided())]
+        pb.BatchDecideResponse(
+            results=[
+                pb.DecideResult(error=overloaded),
+                pb.DecideResult(error=wrong),
+                pb.DecideResult(decision=decided()),
+            ]
         ),
     )
     raised = make_client(scripted.target).decide_batch(["a", "b", "c"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import re
 import subprocess
 import sys
@@ -137,13 +138,31 @@ except MissingExtraError as error:
 
 
 def test_the_modules_beside_the_client_say_what_they_offer() -> None:
-    from routing_client import controller, costs, dispatch, endpoints, model_names, openai
+    from routing_client import controller, costs, dispatch, endpoints, flow, model_names, openai
 
-    for module in (controller, costs, dispatch, endpoints, model_names, openai):
+    for module in (controller, costs, dispatch, endpoints, flow, model_names, openai):
         for name in module.__all__:
             value = getattr(module, name)
             if isinstance(value, type | FunctionType):
                 assert value.__doc__, name
+
+
+def test_the_generated_code_has_a_public_name() -> None:
+    """All of it, so that nobody has to reach into `_gen`, and its imports name no other place."""
+    from routing_client import proto
+
+    assert proto.__all__ == sorted(proto.__all__)
+    folder = Path(routing_client.__file__).parent / "_gen" / "llmrouting" / "v1"
+    made = {path.stem for path in folder.glob("*_pb2*.py")}
+    assert made == set(proto.__all__)
+    for name in made:
+        assert getattr(proto, name).__name__ == f"routing_client._gen.llmrouting.v1.{name}"
+
+
+def test_the_gateways_old_place_says_where_it_went() -> None:
+    sys.modules.pop("routing_client.gateway", None)
+    with pytest.raises(ImportError, match=r"pip install routing-gateway .*\./gateway.*import routing_gateway"):
+        importlib.import_module("routing_client.gateway")
 
 
 def test_the_readmes_examples_work(monkeypatch: pytest.MonkeyPatch) -> None:
