@@ -6,10 +6,10 @@
         --strong-model gpt-4.1 --weak-model gpt-4.1-mini
 
     client = OpenAI(base_url="http://127.0.0.1:6060/v1")
-    client.chat.completions.create(model="router-static-0.5", messages=[...])
+    client.chat.completions.create(model="router-static-50pct", messages=[...])
 
 The decision service decides; the gateway puts the chosen model's name into the request, which it leaves as it came
-otherwise, and passes the answer on as it arrives. Needs the extra `gateway`.
+otherwise, and passes the answer on as it arrives.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["GatewayConfig", "create_app"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported at first use, so that `routing-gateway --help` and a missing extra are answered at once.
+    # Imported at first use, so that `routing-gateway --help` is answered at once.
     if name == "create_app":
         from routing_gateway.app import create_app
 

@@ -25,7 +25,11 @@ from routing_gateway.config import GatewayConfig
 from routing_gateway.echo import Counters, RunningEcho, serve_echo
 from routing_gateway.server import GatewayServer, uvicorn_config
 
+from tests.support.cli import config, run
+
 from .scripted import ScriptedUpstream
+
+__all__ = ["config", "run"]  # the service's command line, for `chat`
 
 LIMIT_S = 30.0
 
@@ -144,7 +148,7 @@ def fake() -> FakeService:
 
 
 @pytest.fixture
-def service(fake: FakeService) -> Iterator[str]:
+def fake_address(fake: FakeService) -> Iterator[str]:
     with fake_server(fake) as address:
         yield address
 
@@ -168,13 +172,13 @@ MakeGateway = Callable[..., Gateway]
 
 
 @pytest.fixture
-def make_gateway(service: str, echo: RunningEcho) -> Iterator[MakeGateway]:
+def make_gateway(fake_address: str, echo: RunningEcho) -> Iterator[MakeGateway]:
     """Makes gateways in front of the echo. Arguments are those of `Endpoints` and, by its names, `GatewayConfig`."""
     with ExitStack() as stack:
 
         def make(limits: dict[str, Any] | None = None, **changes: Any) -> Gateway:
             endpoint = Endpoint(echo.base_url)
-            fields = {"models": {"big": endpoint, "small": endpoint}, "default": endpoint, "service": service}
+            fields = {"models": {"big": endpoint, "small": endpoint}, "default": endpoint, "service": fake_address}
             config = GatewayConfig(Endpoints(**{**fields, **changes}), **(limits or {}))
             return stack.enter_context(serve_gateway(config))
 

@@ -19,9 +19,6 @@ import pytest
 
 from tests.support.cli import Run, complaint
 
-for _module in ("aiohttp", "starlette", "uvicorn"):
-    pytest.importorskip(_module, reason="the package routing-gateway is not installed")
-
 SECRET = "a secret prompt"
 
 
@@ -267,15 +264,6 @@ def test_endpoints_that_are_wrong_are_told(run: Run, tmp_path: Path, text: str) 
 @pytest.mark.parametrize("port", ["x", "-1", "65536"])
 def test_a_port_that_is_none_is_wrong_usage(run: Run, port: str) -> None:
     assert "no port from 0 to 65535" in complaint(run("chat", f"--port={port}"), code=2)
-
-
-def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("routing_gateway")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    err = complaint(run("chat", "--no-browser"))
-    assert "uvicorn, which is not installed" in err
-    assert "pip install 'routing-client[gateway]'" in err
 
 
 def test_help_has_an_example(run: Run) -> None:

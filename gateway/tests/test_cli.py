@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,10 @@ def test_a_taken_port(run: Run) -> None:
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
 
 
+def test_the_version(run: Run) -> None:
+    assert run("--version") == Done(0, f"routing-gateway {version('routing-gateway')}\n", "")
+
+
 def test_with_nothing_all_goes_to_openai_with_the_callers_key() -> None:
     made = config()
     assert made.service == "127.0.0.1:50051"
@@ -188,9 +193,9 @@ def test_a_model_that_litellm_calls_is_refused(run: Run, tmp_path: Path) -> None
 
 
 def test_requests_in_flight_finish_after_sigterm(
-    start_gateway: StartGateway, service: str, echo: RunningEcho, eventually: Callable[..., None]
+    start_gateway: StartGateway, fake_address: str, echo: RunningEcho, eventually: Callable[..., None]
 ) -> None:
-    gateway = start_gateway("--service", service, "--base-url", echo.base_url)
+    gateway = start_gateway("--service", fake_address, "--base-url", echo.base_url)
     messages = [{"role": "user", "content": "slow"}]
     with gateway.connect({"model": "big#pace=0.05", "stream": True, "messages": messages}) as connection:
         answer = http.client.HTTPResponse(connection)
@@ -202,8 +207,8 @@ def test_requests_in_flight_finish_after_sigterm(
     assert gateway.process.wait(LIMIT_S) == 0
 
 
-def test_what_does_not_finish_is_cut_off(start_gateway: StartGateway, service: str, echo: RunningEcho) -> None:
-    gateway = start_gateway("--service", service, "--base-url", echo.base_url, "--shutdown-timeout", "1")
+def test_what_does_not_finish_is_cut_off(start_gateway: StartGateway, fake_address: str, echo: RunningEcho) -> None:
+    gateway = start_gateway("--service", fake_address, "--base-url", echo.base_url, "--shutdown-timeout", "1")
     messages = [{"role": "user", "content": "x"}]
     with gateway.connect({"model": "big#endless,pace=0.01", "stream": True, "messages": messages}) as connection:
         assert connection.recv(100)
@@ -212,12 +217,12 @@ def test_what_does_not_finish_is_cut_off(start_gateway: StartGateway, service: s
     assert "Traceback" not in gateway.log.read_text()
 
 
-def test_ipv6(start_gateway: StartGateway, service: str, echo: RunningEcho) -> None:
+def test_ipv6(start_gateway: StartGateway, fake_address: str, echo: RunningEcho) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("not here: there is no IPv6 loopback")
-    gateway = start_gateway("--service", service, "--base-url", echo.base_url, "--host", "::1")
+    gateway = start_gateway("--service", fake_address, "--base-url", echo.base_url, "--host", "::1")
     assert gateway.address.startswith("[::1]:")
     assert json.loads(gateway.request("GET", "/v1/models").body)["object"] == "list"
 

@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-from routing_client import gateway
+import routing_gateway
 from routing_client.endpoints import load_endpoints
 from routing_gateway.app import ROUTING_HEADERS
 from routing_gateway.cli import gateway as cli
 from routing_gateway.config import GatewayConfig
 
-SOURCE = Path(gateway.__file__).parent
-DOCS = (Path(__file__).resolve().parents[4] / "docs" / "gateway.md").read_text(encoding="utf-8")
+SOURCE = Path(routing_gateway.__file__).parent
+DOCS = (Path(__file__).resolve().parents[2] / "docs" / "gateway.md").read_text(encoding="utf-8")
 
 
 def test_the_configuration_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

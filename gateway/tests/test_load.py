@@ -36,9 +36,9 @@ def many_files() -> Iterator[None]:
 
 
 @pytest.fixture
-def process(start_gateway: StartGateway, service: str, echo: RunningEcho) -> GatewayProcess:
+def process(start_gateway: StartGateway, fake_address: str, echo: RunningEcho) -> GatewayProcess:
     return start_gateway(
-        "--service", service, "--base-url", echo.base_url, "--strong-model", "big", "--weak-model", "small"
+        "--service", fake_address, "--base-url", echo.base_url, "--strong-model", "big", "--weak-model", "small"
     )
 
 
@@ -77,9 +77,9 @@ def test_a_thousand_idle_streams(process: GatewayProcess, echo: RunningEcho, eve
 
 
 def test_a_caller_that_reads_a_byte_a_second(
-    start_gateway: StartGateway, service: str, scripted: ScriptedUpstream, eventually: Eventually
+    start_gateway: StartGateway, fake_address: str, scripted: ScriptedUpstream, eventually: Eventually
 ) -> None:
-    gateway = start_gateway("--service", service, "--base-url", scripted.base_url)
+    gateway = start_gateway("--service", fake_address, "--base-url", scripted.base_url)
     piece = b"10000\r\n" + b"x" * (1 << 16) + b"\r\n"
     sent = [0]
 

@@ -25,8 +25,17 @@ def body(model: str, **fields: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": PROMPT}], **fields}
 
 
-def test_the_commands_log(start_gateway: StartGateway, service: str, echo: RunningEcho) -> None:
-    arguments = ("--service", service, "--base-url", echo.base_url, "--api-key-env", "OWN_KEY", "--log-level", "debug")
+def test_the_commands_log(start_gateway: StartGateway, fake_address: str, echo: RunningEcho) -> None:
+    arguments = (
+        "--service",
+        fake_address,
+        "--base-url",
+        echo.base_url,
+        "--api-key-env",
+        "OWN_KEY",
+        "--log-level",
+        "debug",
+    )
     gateway = start_gateway(
         *arguments, "--strong-model", "big", "--weak-model", "small", environment={"OWN_KEY": OWN_KEY}
     )

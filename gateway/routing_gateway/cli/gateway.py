@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _OPENAI = "https://api.openai.com/v1"
 _EXAMPLE = (
     "Example: routing-gateway --service 127.0.0.1:50051 --strong-model gpt-4.1 --weak-model gpt-4.1-mini, and then "
-    "OpenAI(base_url='http://127.0.0.1:6060/v1') with model='router-static-0.5'"
+    "OpenAI(base_url='http://127.0.0.1:6060/v1') with model='router-static-50pct'"
 )
 
 
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "service decides.",
         epilog=_EXAMPLE,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('routing-gateway')}")
     where = parser.add_argument_group("models")
     where.add_argument("--config", type=Path, metavar="F", help="YAML with models, their servers, keys and prices")
     where.add_argument("--service", metavar="HOST:PORT", help="the decision service (default 127.0.0.1:50051)")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from routing_gateway.echo import RunningEcho
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 SCREENSHOTS = Path(os.environ.get("ROUTING_SCREENSHOTS") or ROOT / ".screenshots")
 START_S = 30.0
 

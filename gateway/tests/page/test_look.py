@@ -14,7 +14,7 @@ pytest.importorskip("starlette", reason="the extra `gateway` is not installed")
 from playwright.sync_api import Page, expect
 
 Stand = Any
-PAGE = Path(__file__).resolve().parents[2] / "routing_client" / "gateway" / "page"
+PAGE = Path(__file__).resolve().parents[2] / "routing_gateway" / "page"
 LONG = "a" * 200 + "\n```\n" + "long line of code " * 30 + "\n```\n" + "hard " * 40
 PHONE = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2}
 # The contrast of each text with what is behind it, by WCAG's formula; backgrounds that shine through are mixed.
@@ -213,7 +213,7 @@ def test_the_wheel_holds_the_page(tmp_path: Path) -> None:
     import zipfile
 
     builder = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed").WheelBuilder
-    (path,) = builder(str(PAGE.parents[2])).build(directory=str(tmp_path), versions=["standard"])
+    (path,) = builder(str(PAGE.parents[1])).build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(path) as wheel:
         names = set(wheel.namelist())
-    assert {f"routing_client/gateway/page/{path.name}" for path in PAGE.iterdir() if path.is_file()} <= names
+    assert {f"routing_gateway/page/{path.name}" for path in PAGE.iterdir() if path.is_file()} <= names
