@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 from routing_service.cli.commands import ELSEWHERE, Command, installed, load_command
-from routing_service.errors import UsageError
+from routing_service.errors import UsageError, nearest, unknown_name
 
 
 class Parser(argparse.ArgumentParser):
@@ -16,6 +16,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}; see `{self.prog} --help`\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is left over. argparse asks the command's parser first, so its own help page is named."""
+        options, extra = super().parse_known_args(args, namespace)
+        if extra:
+            self.error(f"unrecognized arguments: {' '.join(extra)}{self._meant(extra)}")
+        return options, extra
+
+    def _meant(self, extra: list[str]) -> str:
+        flag = next((argument.partition("=")[0] for argument in extra if argument.startswith("--")), None)
+        meant = None if flag is None else nearest(flag, self._option_string_actions)
+        return "" if meant is None else f"; did you mean {meant}?"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -39,9 +51,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     names = list(installed())
     if asked in names or asked in ELSEWHERE:
         _add(commands, load_command(asked), asked)
-    else:
+    elif asked is None:
         for name in names:
             _add_for_help(commands, name)
+    else:
+        parser.error(unknown_name("command", asked, [*names, *ELSEWHERE]))
     return parser.parse_args(arguments)
 
 
@@ -49,7 +63,7 @@ def _add(commands: Any, command: Command, name: str) -> None:
     example = getattr(command, "example", None)
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
-        help=command.summary,
+        help=_plain(command.summary),
         description=command.summary,
         epilog=None if example is None else f"Example: {example}",
     )
@@ -60,6 +74,12 @@ def _add(commands: Any, command: Command, name: str) -> None:
 def _add_for_help(commands: Any, name: str) -> None:
     """A command whose package is broken is listed with the reason, and harms no other."""
     try:
-        commands.add_parser(name, help=load_command(name).summary)
+        shown = load_command(name).summary
     except UsageError as error:
-        commands.add_parser(name, help=str(error).replace("%", "%%"))
+        shown = str(error)
+    commands.add_parser(name, help=_plain(shown))
+
+
+def _plain(text: str) -> str:
+    """A help text in which argparse finds nothing to fill in."""
+    return text.replace("%", "%%")

@@ -92,3 +92,15 @@ def test_an_installed_benchmark_is_evaluated_with_an_installed_router(installed:
     failed = subprocess.run(command, capture_output=True, text=True)
     assert (failed.returncode, failed.stdout) == (1, "")
     assert "tickets needs --data DIR" in failed.stderr
+
+
+def test_an_installed_command_runs(installed: Path) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "routing_service", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+    assert "how-long    Say how long a prompt is." in run("--help")[1]
+    assert run("how-long", "four") == (0, "4\n", "")
+    problem = "routing-service: error: 4 characters are more than 3; shorten the prompt\n"
+    assert run("how-long", "four", "--at-most", "3") == (1, "", problem)
