@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.support.services", "tests.support.static_artifact"]
+pytest_plugins = ["tests.support.disks", "tests.support.services", "tests.support.static_artifact"]
 
 ROOT = Path(__file__).resolve().parent
 # A skip whose reason begins so is right even in CI: what it needs cannot be had there.

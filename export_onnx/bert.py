@@ -21,7 +21,7 @@ from export_onnx.text_artifact import TextExport, add_prompts_argument, load_sou
 from export_onnx.tokenizer import TOKENIZER_FILES, SourceTokenizer
 from routing_service.artifacts.manifest import Manifest
 from routing_service.artifacts.sessions import SessionConfig
-from routing_service.artifacts.writing import write_artifact
+from routing_service.artifacts.writing import new_artifact
 from routing_service.errors import UsageError, unknown_name
 from routing_service.routers.bert import GRAPH, TOKENIZER, BertRouter, BertSettings, SequenceClassifier
 
@@ -65,9 +65,9 @@ def make_artifact(export: TextExport, chosen_label: str | None = None) -> Manife
     max_tokens = min(tokenizer.limit or model.max_tokens, model.max_tokens)
     settings = BertSettings(model.pad_id, tokenizer.side, model.labels, strong)
 
-    def build(folder: Path) -> Manifest:
-        weights = tqdm(expected_tensors(model), desc="weights", unit=" tensors", disable=None)
-        with weights:
+    with new_artifact(export.output, BertRouter) as draft:
+        folder = draft.folder
+        with tqdm(expected_tensors(model), desc="weights", unit=" tensors", disable=None) as weights:
 
             def load(name: str) -> Any:
                 weights.update()
@@ -82,18 +82,18 @@ def make_artifact(export: TextExport, chosen_label: str | None = None) -> Manife
         # Longer than any model of these reads, so that the proof covers the cut.
         long_prompt = "The quick brown fox jumps over the lazy dog. " * (max_tokens // 8 + 1)
         tokenizer.check(exported.tokenizer, export.proof_prompts(long_prompt))
-        return export.manifest(
-            folder,
-            [*files, TOKENIZER],
-            max_tokens=max_tokens,
-            options=asdict(settings),
-            score=exported.score,
-            source=lambda prompts: source_win_rates(checkpoint, model, tokenizer, max_tokens, strong, prompts),
-            more_prompts=(long_prompt,),
-            sources=TOKENIZER_FILES,
+        return draft.write_manifest(
+            export.manifest(
+                folder,
+                [*files, TOKENIZER],
+                max_tokens=max_tokens,
+                options=asdict(settings),
+                score=exported.score,
+                source=lambda prompts: source_win_rates(checkpoint, model, tokenizer, max_tokens, strong, prompts),
+                more_prompts=(long_prompt,),
+                sources=TOKENIZER_FILES,
+            )
         )
-
-    return write_artifact(export.output, build, BertRouter)
 
 
 def strong_label(names: Sequence[str], chosen: str | None, where: Path) -> int | None:

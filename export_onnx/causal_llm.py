@@ -24,7 +24,7 @@ from export_onnx.tokenizer import TOKENIZER_FILES, SourceTokenizer
 from routing_service.artifacts.manifest import Manifest
 from routing_service.artifacts.sessions import SessionConfig
 from routing_service.artifacts.tokenizing import Side
-from routing_service.artifacts.writing import write_artifact
+from routing_service.artifacts.writing import new_artifact
 from routing_service.errors import ArtifactError, UsageError
 from routing_service.routers.causal_llm import (
     CLASSIFIER_TEMPLATE,
@@ -102,9 +102,9 @@ def make_artifact(export: TextExport) -> Manifest:
     max_tokens = min(tokenizer.limit or model.positions, model.positions - (MAX_NEW_TOKENS - 1))
     settings = CausalLLMSettings(ratings, SCORE_THRESHOLD, stops, MAX_NEW_TOKENS, TRUNCATION_SIDE)
 
-    def build(folder: Path) -> Manifest:
-        weights = tqdm(expected_tensors(model), desc="weights", unit=" tensors", disable=None)
-        with weights:
+    with new_artifact(export.output, CausalLLMRouter) as draft:
+        folder = draft.folder
+        with tqdm(expected_tensors(model), desc="weights", unit=" tensors", disable=None) as weights:
 
             def load(name: str) -> Any:
                 weights.update()
@@ -118,19 +118,19 @@ def make_artifact(export: TextExport) -> Manifest:
             exported = RatingLLM(folder, max_tokens, settings, SessionConfig(threads=0))
         texts = [template.render(prompt) for prompt in export.proof_prompts()]
         tokenizer.check(exported.tokenizer, texts)
-        return export.manifest(
-            folder,
-            [*files, TOKENIZER, SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE],
-            max_tokens=max_tokens,
-            options=asdict(settings),
-            score=exported.score,
-            source=lambda prompts: source_win_rates(
-                load_source(AutoModelForCausalLM, checkpoint), tokenizer, template, settings, max_tokens, prompts
-            ),
-            sources=(*TOKENIZER_FILES, GENERATION_CONFIG, SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE),
+        return draft.write_manifest(
+            export.manifest(
+                folder,
+                [*files, TOKENIZER, SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE],
+                max_tokens=max_tokens,
+                options=asdict(settings),
+                score=exported.score,
+                source=lambda prompts: source_win_rates(
+                    load_source(AutoModelForCausalLM, checkpoint), tokenizer, template, settings, max_tokens, prompts
+                ),
+                sources=(*TOKENIZER_FILES, GENERATION_CONFIG, SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE),
+            )
         )
-
-    return write_artifact(export.output, build, CausalLLMRouter)
 
 
 def rating_ids(tokenizer: SourceTokenizer, rows: int, where: Path) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ from export_onnx.text_artifact import LIBRARIES, step
 from export_onnx.tokenizer import SourceTokenizer
 from routing_service.artifacts.manifest import Manifest, SelfTest, file_entry
 from routing_service.artifacts.sessions import SessionConfig
-from routing_service.artifacts.writing import write_artifact
+from routing_service.artifacts.writing import new_artifact
 from routing_service.embedders.onnx import (
     ARTIFACT_TYPE,
     GRAPH,
@@ -102,7 +102,8 @@ def run(options: argparse.Namespace) -> str:
         checkpoint.source.rpartition("/")[2], model.hidden, model.pad_id, tokenizer.side, texts[:SELF_TEST_TEXTS]
     )
 
-    def build(folder: Path) -> Manifest:
+    with new_artifact(Path(options.output), OnnxEmbedder) as draft:
+        folder = draft.folder
         with tqdm(encoder_tensors(model), desc="weights", unit=" tensors", disable=None) as weights:
 
             def load(name: str) -> Vectors:
@@ -117,25 +118,25 @@ def run(options: argparse.Namespace) -> str:
             vectors = encoder.embed(texts).vectors
             parity = prove_vectors(source_vectors(checkpoint, tokenizer, recipe, max_tokens, texts), vectors, precision)
         np.save(folder / SELF_TEST, vectors[:SELF_TEST_TEXTS])
-        return Manifest(
-            type=ARTIFACT_TYPE,
-            models={"strong": "", "weak": ""},  # an encoder knows no models
-            max_tokens=max_tokens,
-            files={name: file_entry(folder / name) for name in (*files, TOKENIZER, SELF_TEST)},
-            license="NOASSERTION",  # SPDX for not known: no file of a checkpoint says
-            self_test=SelfTest(SELF_TEST_TOLERANCES[precision], ()),
-            options={**asdict(settings), "self_test_texts": list(settings.self_test_texts)},
-            provenance={
-                **checkpoint.provenance(MODULES, LIMITS, "tokenizer.json", "tokenizer_config.json"),
-                "pooling": recipe.pooling,
-                "normalize": recipe.normalize,
-                "precision": precision,
-                "parity": asdict(parity),
-                "libraries": {name: version(name) for name in LIBRARIES},
-            },
+        manifest = draft.write_manifest(
+            Manifest(
+                type=ARTIFACT_TYPE,
+                models={"strong": "", "weak": ""},  # an encoder knows no models
+                max_tokens=max_tokens,
+                files={name: file_entry(folder / name) for name in (*files, TOKENIZER, SELF_TEST)},
+                license="NOASSERTION",  # SPDX for not known: no file of a checkpoint says
+                self_test=SelfTest(SELF_TEST_TOLERANCES[precision], ()),
+                options={**asdict(settings), "self_test_texts": list(settings.self_test_texts)},
+                provenance={
+                    **checkpoint.provenance(MODULES, LIMITS, "tokenizer.json", "tokenizer_config.json"),
+                    "pooling": recipe.pooling,
+                    "normalize": recipe.normalize,
+                    "precision": precision,
+                    "parity": asdict(parity),
+                    "libraries": {name: version(name) for name in LIBRARIES},
+                },
+            )
         )
-
-    manifest = write_artifact(Path(options.output), build, OnnxEmbedder)
     return _report(options.output, manifest, model, time.perf_counter() - start)
 
 

@@ -27,7 +27,7 @@ from export_onnx.quantize import Precision, fits_float16, precision_of
 from routing_service.artifacts.loading import Artifact
 from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.artifacts.sessions import SessionConfig, open_session
-from routing_service.artifacts.writing import write_artifact
+from routing_service.artifacts.writing import new_artifact
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
 from routing_service.errors import UsageError, unknown_name
 from routing_service.routers.base import RESEARCH_PAIR, ModelPair
@@ -81,34 +81,32 @@ def run(options: argparse.Namespace) -> str:
     sample = None if options.embeddings is None else read_embeddings(options.embeddings, weights.dimension)
     embedding_model = str(options.embedding_model or checkpoint.config.get("embedding_model") or EMBEDDING_MODEL)
     proof = proof_vectors(weights, sample)
-    parity: Parity
-
-    def build(folder: Path) -> Manifest:
-        nonlocal parity
+    with new_artifact(Path(options.output), _serve_once) as draft:
+        folder = draft.folder
         files = write_graph(folder / GRAPH, weights.directions(), precision)
         session = open_session(folder / GRAPH, SessionConfig())
         parity = _prove(weights, session, proof, rows, precision)
         np.save(folder / SELF_TEST, proof[:SELF_TEST_VECTORS])
         recorded = exported_win_rates(session, proof[:SELF_TEST_VECTORS], *rows).tolist()
         vectors = tuple(SelfTestVector(f"row {row} of {SELF_TEST}", rate) for row, rate in enumerate(recorded))
-        return Manifest(
-            type="mf",
-            models=pair._asdict(),
-            max_tokens=0,  # it reads vectors; tokens are the embedder's matter
-            files={name: file_entry(folder / name) for name in (*files, SELF_TEST)},
-            license="NOASSERTION",  # SPDX for not known: no file of a checkpoint says
-            self_test=SelfTest(SELF_TEST_TOLERANCE, vectors),
-            calibration=None if sample is None else _calibration(exported_win_rates(session, sample, *rows)),
-            options={"model_ids": ids, "dimension": weights.dimension, "embedding_model": embedding_model},
-            provenance={
-                **checkpoint.provenance(),
-                "precision": precision,
-                "parity": parity.as_dict(),
-                "libraries": {name: version(name) for name in ("numpy", "onnx", "onnxruntime", "safetensors")},
-            },
+        manifest = draft.write_manifest(
+            Manifest(
+                type="mf",
+                models=pair._asdict(),
+                max_tokens=0,  # it reads vectors; tokens are the embedder's matter
+                files={name: file_entry(folder / name) for name in (*files, SELF_TEST)},
+                license="NOASSERTION",  # SPDX for not known: no file of a checkpoint says
+                self_test=SelfTest(SELF_TEST_TOLERANCE, vectors),
+                calibration=None if sample is None else _calibration(exported_win_rates(session, sample, *rows)),
+                options={"model_ids": ids, "dimension": weights.dimension, "embedding_model": embedding_model},
+                provenance={
+                    **checkpoint.provenance(),
+                    "precision": precision,
+                    "parity": parity.as_dict(),
+                    "libraries": {name: version(name) for name in ("numpy", "onnx", "onnxruntime", "safetensors")},
+                },
+            )
         )
-
-    manifest = write_artifact(Path(options.output), build, _serve_once)
     size = sum(entry.bytes for entry in manifest.files.values())
     return (
         f"{options.output}: mf, {precision}, {len(ids)} models, embeddings of length {weights.dimension} by "

@@ -25,7 +25,7 @@ from export_onnx.tables import find_tables
 from export_onnx.tiers import compute_tiers
 from routing_service.artifacts.manifest import Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.artifacts.sessions import SessionConfig, open_session
-from routing_service.artifacts.writing import write_artifact
+from routing_service.artifacts.writing import new_artifact
 from routing_service.errors import UsageError, unknown_name
 from routing_service.routers.base import RESEARCH_PAIR, ModelPair
 from routing_service.routers.bradley_terry import routellm_ratings
@@ -125,10 +125,8 @@ def run(options: argparse.Namespace) -> str:
         model2tier=ranking.model2tier,
         embedding_model=options.embedding_model,
     )
-    parity: Parity
-
-    def build(folder: Path) -> Manifest:
-        nonlocal parity
+    with new_artifact(Path(options.output), lambda artifact: TierRanker.open(artifact, SessionConfig())) as draft:
+        folder = draft.folder
         names = write_graph(folder / GRAPH, unit_vectors(embeddings[ranking.order]), precision)
         np.save(folder / OUTCOMES, ranking.outcomes)
         np.save(folder / SELF_TEST, queries[:SELF_TEST_VECTORS])
@@ -136,28 +134,28 @@ def run(options: argparse.Namespace) -> str:
         exported = ranker.win_rates(queries, pair)
         parity = _prove(source_win_rates(battles, ranking.model2tier, embeddings, queries, pair), exported, precision)
         recorded = exported[:SELF_TEST_VECTORS].tolist()
-        return Manifest(
-            type="sw_ranking",
-            models=pair._asdict(),
-            max_tokens=MAX_TOKENS,
-            files={name: file_entry(folder / name) for name in (*names, OUTCOMES, SELF_TEST)},
-            license=options.license,
-            self_test=SelfTest(
-                SELF_TEST_TOLERANCE,
-                tuple(SelfTestVector(f"row {row} of {SELF_TEST}", rate) for row, rate in enumerate(recorded)),
-            ),
-            options=asdict(settings),
-            provenance={
-                "battles": [file.provenance() for file in battle_files],
-                "embeddings": [file.provenance() for file in embedding_files],
-                "short_prompts_left_out": battles.dropped,
-                "precision": precision,
-                "parity": parity.as_dict(),
-                "libraries": {name: version(name) for name in ("numpy", "onnx", "onnxruntime")},
-            },
+        manifest = draft.write_manifest(
+            Manifest(
+                type="sw_ranking",
+                models=pair._asdict(),
+                max_tokens=MAX_TOKENS,
+                files={name: file_entry(folder / name) for name in (*names, OUTCOMES, SELF_TEST)},
+                license=options.license,
+                self_test=SelfTest(
+                    SELF_TEST_TOLERANCE,
+                    tuple(SelfTestVector(f"row {row} of {SELF_TEST}", rate) for row, rate in enumerate(recorded)),
+                ),
+                options=asdict(settings),
+                provenance={
+                    "battles": [file.provenance() for file in battle_files],
+                    "embeddings": [file.provenance() for file in embedding_files],
+                    "short_prompts_left_out": battles.dropped,
+                    "precision": precision,
+                    "parity": parity.as_dict(),
+                    "libraries": {name: version(name) for name in ("numpy", "onnx", "onnxruntime")},
+                },
+            )
         )
-
-    manifest = write_artifact(Path(options.output), build, lambda artifact: TierRanker.open(artifact, SessionConfig()))
     size = sum(entry.bytes for entry in manifest.files.values())
     return (
         f"{options.output}: sw_ranking, {precision}, {len(battles):,} battles of {len(battles.models)} models in "

@@ -1,24 +1,34 @@
-"""Writing a file so that a failure leaves the old one intact."""
+"""Writing files so that a failure leaves the old ones as they were."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from routing_service.errors import UsageError
+from routing_service.scratch import SEVERAL, replacing, scratch_folder, sync_folder
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[IO[str]]:
-    """A UTF-8 text file that takes its name only when it is whole and on disk; gzipped when the name ends in `.gz`.
+    """As `writing_bytes`, for text in UTF-8; gzipped when the name ends in `.gz`."""
+    with writing_bytes(path) as raw:
+        # Without a time and a name in its header, the same text is the same file.
+        packed: Any = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
+        with io.TextIOWrapper(packed, encoding="utf-8") as file:
+            yield file
 
-    Of a symbolic link the target is replaced. What is no file, e.g. `/dev/stdout`, is written to as text comes.
+
+@contextmanager
+def writing_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name only when it is whole and on disk.
+
+    Of a symbolic link the target is replaced. What is no file, e.g. `/dev/stdout`, is written to as the content comes.
 
     Raises:
         UsageError: it cannot be written, e.g. the folder is missing or the disk full. Any other error is the caller's.
@@ -26,8 +36,39 @@ def writing(path: Path) -> Iterator[IO[str]]:
     with _told(path):
         in_place = path.exists() and not (path.is_file() or path.is_dir())
         opened = _in_place(path) if in_place else _replacement(path, path.resolve())
-    with opened as handle, _text(handle, path) as file:
+    with opened as handle, io.BufferedWriter(_Output(handle, path)) as file:
         yield file
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write `files`, contents by name, into `folder`, which is made if it is missing. See `replacing`.
+
+    Raises:
+        UsageError: they cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder) as fresh:
+            for name, content in files.items():
+                (fresh / name).write_bytes(content)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make `folder` if need be and see that it can be written to: better said before long work than after.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file, and results need a folder; name another one")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(folder, SEVERAL):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 @contextmanager
@@ -42,28 +83,16 @@ def _in_place(path: Path) -> Iterator[int]:
 
 @contextmanager
 def _replacement(path: Path, target: Path) -> Iterator[int]:
-    with _told(path):
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    try:
+    with ExitStack() as stack:
+        with _told(path):
+            fresh = stack.enter_context(scratch_folder(target.parent, target.name)) / target.name
+            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            stack.callback(os.close, handle)
         yield handle
         with _told(path):
             os.fsync(handle)
-            os.fchmod(handle, 0o666 & ~_umask())
-            Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _text(handle: int, path: Path) -> Iterator[IO[str]]:
-    with io.BufferedWriter(_Output(handle, path)) as buffered:
-        # Without a time and a name in its header, the same text is the same file.
-        packed = gzip.GzipFile("", "wb", fileobj=buffered, mtime=0) if path.suffix == ".gz" else buffered
-        with io.TextIOWrapper(packed, encoding="utf-8") as file:
-            yield file
+            fresh.replace(target)
+            sync_folder(target.parent)
 
 
 class _Output(io.FileIO):
@@ -88,7 +117,5 @@ def _told(path: Path) -> Iterator[None]:
         raise UsageError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _unwritable(folder: Path, error: OSError) -> UsageError:
+    return UsageError(f"{folder}: cannot be written: {error.strerror}; what was there is untouched")

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.manifest import MANIFEST_NAME, Manifest
 from routing_service.errors import UsageError
+from routing_service.scratch import abandoned, leftovers, put_folder, scratch_folder
+
+_NEW, _OLD = "new", "old"
+
+
+@dataclass(slots=True)
+class Draft:
+    """An artifact that is being made: its files go into `folder`, and `write_manifest` is called last."""
+
+    folder: Path
+    manifest: Manifest | None = None
+
+    def write_manifest(self, manifest: Manifest) -> Manifest:
+        """Write what describes the files of the folder, and give it back."""
+        (self.folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+        self.manifest = manifest
+        return manifest
 
 
 def check_output(output: Path) -> None:
@@ -22,41 +39,50 @@ def check_output(output: Path) -> None:
         raise UsageError(f"{output} exists and is no artifact; name an empty or new folder")
 
 
-def write_artifact(
-    output: Path, build: Callable[[Path], Manifest], check: Callable[[Artifact], object] | None = None
-) -> Manifest:
-    """Make an artifact in `output`, replacing the artifact that is there.
+@contextmanager
+def new_artifact(output: Path, check: Callable[[Artifact], object] | None = None) -> Iterator[Draft]:
+    """Make an artifact in `output`; in the end it replaces the one that is there.
+
+        with new_artifact(output, StaticRouter) as draft:
+            (draft.folder / "model.onnx").write_bytes(graph)
+            draft.write_manifest(Manifest(…))
+
+    An exception, in the context or of the checks, keeps the old artifact and leaves nothing of the new one.
 
     Args:
-        output: the artifact's folder. It may exist if it is empty or holds an artifact.
-        build: writes the files into the folder that it is given and returns the manifest that describes them.
-        check: given the finished artifact before it takes its place, e.g. to load it as the server would; an exception
-            keeps the old one.
+        output: the artifact's folder. It may exist if it is empty or holds an artifact; of a link the target is
+            replaced.
+        check: given the finished artifact before it takes its place, e.g. to load it as the server would.
 
     Raises:
         UsageError: `output` holds something else, or cannot be written.
+        ArtifactError: the new artifact is not what its manifest says.
     """
-    check_output(output)
+    place = output.resolve()
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+        _recover(place)
+        check_output(output)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(place.parent, place.name) as scratch:
+            draft = Draft(scratch / _NEW)
+            draft.folder.mkdir()
+            yield draft
+            if draft.manifest is None:
+                raise RuntimeError(f"{output}: no manifest was written")
+            artifact = open_artifact(draft.folder, draft.manifest.type)
+            if check is not None:
+                check(artifact)
+            put_folder(draft.folder, place, scratch / _OLD)
     except OSError as error:
-        raise UsageError(f"{output}: cannot be written: {error.strerror}; choose another place") from error
-    try:
-        fresh = scratch / "new"
-        fresh.mkdir()
-        manifest = build(fresh)
-        (fresh / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
-        artifact = open_artifact(fresh, manifest.type)
-        if check is not None:
-            check(artifact)
-        if output.exists():
-            output.rename(scratch / "old")
-        fresh.rename(output)
-    except OSError as error:
-        if (scratch / "old").exists() and not output.exists():
-            (scratch / "old").rename(output)
-        raise UsageError(f"{output}: cannot be written: {error.strerror}; the old artifact is untouched") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return manifest
+        raise UsageError(
+            f"{output}: cannot be written: {error.strerror or error}; what was there is untouched. Choose another "
+            "place, or make room"
+        ) from error
+
+
+def _recover(place: Path) -> None:
+    """Put back the artifact that a process left aside which was killed as it replaced it."""
+    for scratch in leftovers(place.parent, place.name):
+        with abandoned(scratch) as dead:
+            if dead and (scratch / _OLD).is_dir() and not place.exists():
+                (scratch / _OLD).rename(place)

@@ -15,7 +15,7 @@ from routing_service.calibration.points import CalibrationPoint
 from routing_service.calibration.thresholds import share_for_threshold
 from routing_service.errors import UsageError
 from routing_service.extras import pip_install
-from routing_service.files import writing
+from routing_service.files import writing_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,8 +67,8 @@ def plot_calibration(path: Path, router: str, table: Calibration, points: Sequen
         image = io.BytesIO()
         kind = path.suffix.lower().removeprefix(".")
         figure.savefig(image, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
-    with writing(path) as file:
-        file.buffer.write(image.getvalue())  # type: ignore[attr-defined] # a text file has one, which IO does not say
+    with writing_bytes(path) as file:
+        file.write(image.getvalue())
 
 
 def _range(table: Calibration, points: Sequence[CalibrationPoint]) -> tuple[float, float]:

@@ -1,3 +1,5 @@
+"""Files are written whole or not at all, one or several together."""
+
 from __future__ import annotations
 
 import gzip
@@ -8,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from routing_service.errors import UsageError
-from routing_service.files import writing
+from routing_service.files import prepare_folder, write_files, writing, writing_bytes
+from tests.support.disks import FullDisk, contents, run_until_killed
 
 
 def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -144,3 +147,63 @@ def test_a_name_that_ends_in_gz_is_compressed_to_the_same_bytes_each_time(tmp_pa
     packed = (tmp_path / "one.gz").read_bytes()
     assert gzip.decompress(packed) == "prémier\n".encode() * 1000
     assert packed == (tmp_path / "other.gz").read_bytes()
+
+
+def test_bytes_are_written_as_they_are(tmp_path: Path) -> None:
+    with writing_bytes(tmp_path / "out.gz") as file:
+        file.write(b"\xff\0")
+    assert contents(tmp_path) == {"out.gz": b"\xff\0"}
+
+
+def test_a_killed_process_keeps_the_old_file_and_the_next_clears_up(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("old")
+    script = """
+from routing_service.files import writing
+with writing(Path(sys.argv[1])) as file:
+    file.write("half")
+    file.flush()
+    die()
+"""
+    run_until_killed(script, path)
+    assert path.read_text() == "old"
+    assert len(contents(tmp_path)) == 2
+    with writing(path) as file:
+        file.write("new")
+    assert contents(tmp_path) == {"out": b"new"}
+
+
+def test_several_files_are_written_and_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "out"
+    prepare_folder(folder)
+    write_files(folder, {"a": b"1", "b": b"2"})
+    write_files(folder, {"a": b"3"})
+    assert contents(folder) == {"a": b"3", "b": b"2"}
+    assert (folder / "a").stat().st_mode & 0o044
+
+
+def test_a_full_disk_leaves_every_old_file(tmp_path: Path, full_disk: FullDisk) -> None:
+    write_files(tmp_path / "out", {"a": b"old a", "b": b"old b"})
+    # The first file still fits, the second does not.
+    with (
+        full_disk(after=1),
+        pytest.raises(UsageError, match="out: cannot be written: No space left on device; what was there"),
+    ):
+        write_files(tmp_path / "out", {"a": b"new a", "b": b"new b"})
+    assert contents(tmp_path / "out") == {"a": b"old a", "b": b"old b"}
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"file/out: cannot be written: Not a directory"):
+        prepare_folder(tmp_path / "file" / "out")
+    with pytest.raises(UsageError, match="file: is a file, and results need a folder"):
+        prepare_folder(tmp_path / "file")
+
+
+def test_a_folder_in_one_file_s_place_leaves_every_old_file(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a": b"old"})
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UsageError, match="what was there is untouched"):
+        write_files(tmp_path, {"a": b"new", "b": b"new"})
+    assert (tmp_path / "a").read_bytes() == b"old"

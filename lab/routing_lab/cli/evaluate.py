@@ -72,10 +72,10 @@ def run(options: argparse.Namespace) -> None:
     from routing_lab.evals.benchmarks import take_split
     from routing_lab.evals.cache import default_cache_folder
     from routing_lab.evals.evaluation import Settings, evaluate
-    from routing_lab.evals.output import prepare_folder, write_files
     from routing_lab.evals.registry import load_benchmark
     from routing_lab.evals.routers import with_unconfigured
     from routing_lab.evals.summary import summary
+    from routing_service.files import prepare_folder, write_files
 
     config = load_config(options.config)
     names = list(dict.fromkeys(options.routers or [config.default_router]))

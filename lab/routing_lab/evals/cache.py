@@ -21,8 +21,8 @@ import numpy as np
 import structlog
 
 from routing_lab.evals.metrics import Float64
-from routing_lab.evals.output import write_files
 from routing_service.errors import UsageError
+from routing_service.files import write_files
 
 log = structlog.get_logger(__name__)
 

@@ -1,8 +1,8 @@
 """The folder in which a training keeps what it has done so far, so that an interrupted one goes on where it was.
 
 `run.json` says what the training was asked to do; a checkpoint is a safetensors file of arrays, with a state as JSON in
-its header. Each file takes its name only when it is whole, and nothing in either is ever unpickled. Until then it is in
-the folder `unfinished`, which is emptied by the next training; the file `lock` keeps out a second one at the same time.
+its header. Each file takes its name only when it is whole (see `routing_service.scratch`). Nothing is ever unpickled.
+The file `lock` keeps out a second training at the same time.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from routing_service.errors import UsageError
+from routing_service.scratch import clear_leftovers, leftovers, replacing, scratch_folder
 
 RUN, CHECKPOINT = "run.json", "checkpoint.safetensors"
-LOCK, UNFINISHED = "lock", "unfinished"
+LOCK = "lock"
 STATE = "state"
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -57,7 +57,7 @@ class Work:
             folder.mkdir(parents=True, exist_ok=True)
             # Let go of by `discard`, and when this object or the process ends.
             self._unlock = weakref.finalize(self, os.close, _locked(folder / LOCK))
-            shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+            clear_leftovers(folder)
         if restart:
             self._delete_files()
         if (folder / RUN).is_file():
@@ -105,19 +105,11 @@ class Work:
         """
         from safetensors import SafetensorError
 
-        fresh = self.folder / UNFINISHED / name
-        try:
-            with _told(self.folder):
-                fresh.parent.mkdir(exist_ok=True)
-                try:
-                    yield fresh
-                    with fresh.open("rb") as file:
-                        os.fsync(file.fileno())
-                except SafetensorError as error:  # what it says of a full disk
-                    raise OSError(None, str(error)) from error
-                fresh.replace(self.folder / name)
-        finally:
-            shutil.rmtree(fresh.parent, ignore_errors=True)
+        with _told(self.folder), replacing(self.folder) as fresh:
+            try:
+                yield fresh / name
+            except SafetensorError as error:  # what it says of a full disk
+                raise OSError(None, str(error)) from error
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -126,13 +118,10 @@ class Work:
         Raises:
             UsageError: it cannot be made.
         """
-        folder = self.folder / UNFINISHED / "scratch"
-        with _told(self.folder):
-            folder.mkdir(parents=True)
-        try:
+        with ExitStack() as stack:
+            with _told(self.folder):
+                folder = stack.enter_context(scratch_folder(self.folder, "scratch"))
             yield folder
-        finally:
-            shutil.rmtree(folder.parent, ignore_errors=True)
 
     def discard(self) -> None:
         """Delete the folder and its own files; anything else in it is left."""
@@ -174,7 +163,7 @@ def _told(folder: Path) -> Iterator[None]:
 
 def _is_empty(folder: Path) -> bool:
     """Whether nothing is in a folder but what a training leaves that was killed as it began."""
-    return folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK, UNFINISHED}
+    return folder.is_dir() and {*folder.iterdir()} <= {folder / LOCK, *leftovers(folder)}
 
 
 def _locked(path: Path) -> int:

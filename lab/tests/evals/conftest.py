@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,23 +59,3 @@ routers:
   luck: {{type: random, seed: 1}}
 """
     return parse_config(text, "a test", tmp_path)
-
-
-@pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractContextManager[None]]:
-    """`with full_disk(after=n)`: all but the first n files find no room when they are to be on disk."""
-
-    @contextmanager
-    def full(after: int = 0) -> Iterator[None]:
-        synced = []
-
-        def fsync(handle: int) -> None:
-            synced.append(handle)
-            if len(synced) > after:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "fsync", fsync)
-            yield
-
-    return full

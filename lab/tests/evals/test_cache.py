@@ -13,6 +13,8 @@ import pytest
 import structlog
 from routing_lab.evals.cache import CacheKey, WinRateCache, default_cache_folder
 
+from tests.support.disks import FullDisk
+
 KEY = CacheKey({"type": "static", "revision": "r1", "prompts": "abc"})
 RATES = np.array([0.25, np.nan, 1.0])
 
@@ -90,7 +92,7 @@ def test_what_is_damaged_is_warned_of_and_not_used(cache: WinRateCache, content:
     assert cache.load(KEY, 3) is not None
 
 
-def test_a_full_disk_is_warned_of_and_leaves_the_old_file(cache: WinRateCache, full_disk: Any) -> None:
+def test_a_full_disk_is_warned_of_and_leaves_the_old_file(cache: WinRateCache, full_disk: FullDisk) -> None:
     cache.save(KEY, RATES)
     with full_disk(), structlog.testing.capture_logs() as logs:
         assert not cache.save(KEY, np.zeros(3))

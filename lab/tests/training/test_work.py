@@ -107,7 +107,8 @@ def test_two_processes_are_not_at_one_work(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_training_left_half_written_is_cleared_away(tmp_path: Path) -> None:
-    for killed in ("lock", "unfinished/run.json", "unfinished/checkpoint.safetensors", "unfinished/.tmp123"):
+    left = ".files.abcdefgh.unfinished"
+    for killed in ("lock", f"{left}/run.json", f"{left}/.tmp123", ".scratch.abcdefgh.unfinished/mf/model.safetensors"):
         (tmp_path / "w" / killed).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "w" / killed).touch()
     work = Work(tmp_path / "w", ASKED)

@@ -22,7 +22,7 @@ from routing_lab.training.self_test import SELF_TEST_PROMPTS
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.manifest import MANIFEST_NAME, Manifest, SelfTest, file_entry
 from routing_service.artifacts.sessions import SessionConfig
-from routing_service.artifacts.writing import write_artifact
+from routing_service.artifacts.writing import new_artifact
 from routing_service.embedders.onnx import (
     ARTIFACT_TYPE,
     GRAPH,
@@ -49,23 +49,29 @@ def write_word_vector_encoder(source: Embeddings, folder: Path) -> Artifact:
     dimension = source.vectors.shape[1]
     settings = EncoderSettings(source.provenance["name"], dimension, 0, "right", SELF_TEST_PROMPTS)
 
-    def build(fresh: Path) -> Manifest:
+    with new_artifact(folder, OnnxEmbedder) as draft:
+        fresh = draft.folder
         files = _write_graph(fresh / GRAPH, source.vectors)
         (fresh / TOKENIZER).write_bytes(_plain_tokenizer(source.tokenizer))
         encoder = SentenceEncoder(fresh / GRAPH, fresh / TOKENIZER, MAX_TOKENS, settings, SessionConfig())
         np.save(fresh / SELF_TEST, encoder.embed(SELF_TEST_PROMPTS).vectors)
-        return Manifest(
-            type=ARTIFACT_TYPE,
-            models={"strong": "", "weak": ""},  # an encoder knows no models
-            max_tokens=MAX_TOKENS,
-            files={name: file_entry(fresh / name) for name in (*files, TOKENIZER, SELF_TEST)},
-            license=source.provenance.get("license", "NOASSERTION"),
-            self_test=SelfTest(SELF_TEST_TOLERANCE, ()),
-            options={**asdict(settings), "self_test_texts": list(SELF_TEST_PROMPTS)},
-            provenance={"word_vectors": source.provenance, "pooling": "mean", "normalize": True, "precision": "fp16"},
+        draft.write_manifest(
+            Manifest(
+                type=ARTIFACT_TYPE,
+                models={"strong": "", "weak": ""},  # an encoder knows no models
+                max_tokens=MAX_TOKENS,
+                files={name: file_entry(fresh / name) for name in (*files, TOKENIZER, SELF_TEST)},
+                license=source.provenance.get("license", "NOASSERTION"),
+                self_test=SelfTest(SELF_TEST_TOLERANCE, ()),
+                options={**asdict(settings), "self_test_texts": list(SELF_TEST_PROMPTS)},
+                provenance={
+                    "word_vectors": source.provenance,
+                    "pooling": "mean",
+                    "normalize": True,
+                    "precision": "fp16",
+                },
+            )
         )
-
-    write_artifact(folder, build, OnnxEmbedder)
     return open_artifact(folder, ARTIFACT_TYPE)
 
 

@@ -42,7 +42,7 @@ from routing_lab.training.work import Work, work_folder
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.artifacts.sessions import SessionConfig, open_session
-from routing_service.artifacts.writing import check_output, write_artifact
+from routing_service.artifacts.writing import check_output, new_artifact
 from routing_service.embedders.onnx import ARTIFACT_TYPE
 from routing_service.routers.mf import ENCODER, GRAPH, SELF_TEST, MatrixFactorizationRouter, bundled_embedder
 
@@ -173,11 +173,10 @@ def train(
             )
         measured = battles.arrays.take(battles.calibrating())
         slope = best_slope(logit_differences(fitted.parameters.directions(), vectors, measured), measured)
-        manifest = write_artifact(
-            request.output,
-            lambda folder: _build(folder, request, battles, encoder, vectors, fitted, slope),
-            _serve_once,
-        )
+        with new_artifact(request.output, _serve_once) as draft:
+            manifest = draft.write_manifest(
+                _build(draft.folder, request, battles, encoder, vectors, fitted, slope),
+            )
     work.discard()
     return MatrixFactorizationReport(request.output, manifest, len(battles.rows), resumed)
 

@@ -33,7 +33,7 @@ from routing_lab.training.static.features import features, graph_columns, piece_
 from routing_lab.training.static.graph import build_graph
 from routing_lab.training.static.trees import tree_attributes
 from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
-from routing_service.artifacts.writing import check_output, write_artifact
+from routing_service.artifacts.writing import check_output, new_artifact
 from routing_service.routers.static import PAD_ID, StaticRouter
 from routing_service.routers.static_text import StaticTextEncoder, pad_ids
 
@@ -121,32 +121,31 @@ def train(
     examples = split.rows
     check_examples(examples, preferences.files, named.pair)
     source = load_embeddings(embeddings)
-    intervals: dict[str, list[float | None]] = {}
-
-    def build(folder: Path) -> Manifest:
+    with new_artifact(output, StaticRouter) as draft:
+        folder = draft.folder
         (folder / TOKENIZER_NAME).write_bytes(source.tokenizer)
         encoder = StaticTextEncoder(folder / TOKENIZER_NAME, MAX_TOKENS)
         metrics, calibration, scores = _fit_into(folder, examples, source, encoder, seed, progress)
-        # Not in the manifest: the artifact that ships, which holds no benchmark's intervals, must come out as it is.
-        targets = np.array([example.target for example in examples])
-        intervals.update(apgr_intervals([example.source for example in examples], targets, scores, seed))
-        return Manifest(
-            type="static",
-            models=named.pair._asdict(),
-            max_tokens=MAX_TOKENS,
-            files={name: file_entry(folder / name) for name in (MODEL_NAME, TOKENIZER_NAME)},
-            license=LICENSE,
-            self_test=_self_test(folder, encoder),
-            calibration=calibration,
-            provenance={
-                "command": _command(data, named, seed, report_on, overlap),
-                **_provenance(preferences, source, seed),
-                **split.provenance(),
-            },
-            metrics=metrics,
+        manifest = draft.write_manifest(
+            Manifest(
+                type="static",
+                models=named.pair._asdict(),
+                max_tokens=MAX_TOKENS,
+                files={name: file_entry(folder / name) for name in (MODEL_NAME, TOKENIZER_NAME)},
+                license=LICENSE,
+                self_test=_self_test(folder, encoder),
+                calibration=calibration,
+                provenance={
+                    "command": _command(data, named, seed, report_on, overlap),
+                    **_provenance(preferences, source, seed),
+                    **split.provenance(),
+                },
+                metrics=metrics,
+            )
         )
-
-    manifest = write_artifact(output, build, StaticRouter)
+    # Not in the manifest: the artifact that ships, which holds no benchmark's intervals, must come out as it is.
+    targets = np.array([example.target for example in examples])
+    intervals = apgr_intervals([example.source for example in examples], targets, scores, seed)
     return TrainingReport(output, manifest.revision, len(examples), manifest.metrics, intervals, split.benchmarks)
 
 
