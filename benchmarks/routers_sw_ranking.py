@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     print(f"{'':16} {' '.join(f'{head:>{width}}' for head, width in HEADS.items())}")
     for variant, row in figures.items():
         export = exports.get(VARIANTS[variant][0]) if variant in VARIANTS else None
-        cells = (row["ms"], row["times_faster"], row["batch_ms"], row["largest_difference"])
+        cells = (row["ms"], row["times_faster"], row["batch_ms"], row["max_difference"])
         formats = ("8.2f", "7.1f", "20.2f", "8.1e")
         text = " ".join(_cell(cell, form) for cell, form in zip(cells, formats, strict=True))
         print(f"{variant:16} {text} {row['rss_mb']:7.0f} {row['anonymous_mb']:7.0f} {_cell(export, '9.1f')}")
@@ -193,7 +193,7 @@ def _measure(folder: Path, peer_python: str | None, rounds: int) -> dict[str, An
             "ms": milliseconds[variant],
             "times_faster": milliseconds[PEER] / milliseconds[variant] if PEER in workers else None,
             "batch_ms": 1e3 * batch[variant] / QUERIES if variant in batch else None,
-            "largest_difference": _largest_difference(answers[PEER], answers[variant]) if PEER in workers else None,
+            "max_difference": _max_difference(answers[PEER], answers[variant]) if PEER in workers else None,
             "rss_mb": memory[variant][0],
             "anonymous_mb": memory[variant][1],
         }
@@ -201,7 +201,7 @@ def _measure(folder: Path, peer_python: str | None, rounds: int) -> dict[str, An
     }
 
 
-def _largest_difference(source: list[dict[str, float]], ours: list[dict[str, float]]) -> float:
+def _max_difference(source: list[dict[str, float]], ours: list[dict[str, float]]) -> float:
     pairs = zip(source, ours, strict=True)
     return max(abs(one["strong_win_rate"] - other["strong_win_rate"]) for one, other in pairs)
 

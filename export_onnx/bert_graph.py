@@ -58,7 +58,7 @@ def _win_rate(graph: GraphWriter, probabilities: str, labels: int, strong_label:
     axes = graph.constant("label_axis", [-1])
     wanted = graph.constant("wanted_labels", [labels - 2, labels - 1] if strong_label is None else [strong_label])
     rate = graph.op("ReduceSum", graph.op("Gather", probabilities, wanted, axis=-1), axes, keepdims=0)
-    zero, one = graph.constant("least_rate", 0, np.float32), graph.constant("most_rate", 1, np.float32)
+    zero, one = graph.constant("min_rate", 0, np.float32), graph.constant("max_rate", 1, np.float32)
     if strong_label is None:
         rate = graph.op("Sub", one, rate)
     graph.op("Clip", rate, zero, one, name="strong_win_rate")  # a sum may end a rounding beyond

@@ -216,6 +216,6 @@ class _DecoderWriter:
         high = graph.constant("high_ratings", list(range(score_threshold - 1, count)))
         chosen = graph.op("Gather", graph.softmax_float32(ratings), high, axis=-1)
         weak = graph.op("ReduceSum", chosen, graph.constant("last_axis", [-1]), keepdims=0)
-        zero, one = graph.constant("least_rate", 0, np.float32), graph.constant("most_rate", 1, np.float32)
+        zero, one = graph.constant("min_rate", 0, np.float32), graph.constant("max_rate", 1, np.float32)
         rate = graph.op("Sub", one, weak)
         graph.op("Clip", rate, zero, one, name="strong_win_rate")  # a sum may end a rounding beyond

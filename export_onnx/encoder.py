@@ -50,7 +50,7 @@ MODULES, LIMITS, PROMPTS = "modules.json", "sentence_bert_config.json", "config_
 # Heads that an encoder's checkpoint may have and an embedding does not need.
 UNUSED_TENSORS = (*IGNORED_TENSORS, r"(.*\.)?pooler\..*", r"cls\..*", r"lm_head\..*", r"embeddings\.position_ids")
 # The least cosine between a vector of the source model and the artifact's, by precision.
-LEAST_COSINE: Mapping[Precision, float] = {"fp32": 0.99999, "fp16": 0.999, "int8": 0.95}
+MIN_COSINE: Mapping[Precision, float] = {"fp32": 0.99999, "fp16": 0.999, "int8": 0.95}
 # Other processors sum in another order, and round int8 at other places; a vector's numbers are about 0.05.
 SELF_TEST_TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3, "int8": 2e-2}
 SELF_TEST_TEXTS = 8
@@ -75,7 +75,7 @@ class VectorParity:
     prompts: int
     max_difference: float
     mean_difference: float
-    least_cosine: float
+    min_cosine: float
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -200,7 +200,7 @@ def source_vectors(
 
 
 def prove_vectors(source: Vectors, exported: Vectors, precision: Precision) -> VectorParity:
-    """Compare vectors, both float32 of shape (prompts, dimension), against `LEAST_COSINE`.
+    """Compare vectors, both float32 of shape (prompts, dimension), against `MIN_COSINE`.
 
     Raises:
         UsageError: they differ too much; no artifact must be written.
@@ -215,10 +215,10 @@ def prove_vectors(source: Vectors, exported: Vectors, precision: Precision) -> V
     parity = VectorParity(
         precision, len(source), float(difference.max()), float(difference.mean()), float(cosines.min())
     )
-    if parity.least_cosine < LEAST_COSINE[precision]:
+    if parity.min_cosine < MIN_COSINE[precision]:
         raise UsageError(
             f"the {precision} export's vectors differ from the source model's: the least cosine is "
-            f"{parity.least_cosine:.6f} (at least {LEAST_COSINE[precision]} is asked for); nothing was written"
+            f"{parity.min_cosine:.6f} (at least {MIN_COSINE[precision]} is asked for); nothing was written"
         )
     return parity
 
@@ -230,7 +230,7 @@ def _report(output: Path, manifest: Manifest, model: Classifier, seconds: float)
         f"{output}: encoder, {parity.precision}, vectors of length {model.hidden}, {manifest.max_tokens:,} tokens, "
         f"revision {manifest.revision}, {seconds:.1f} s\nfiles: {sizes}\n"
         f"parity over {parity.prompts:,} texts: {parity.max_difference:.2g} at most, least cosine "
-        f"{parity.least_cosine:.6f}"
+        f"{parity.min_cosine:.6f}"
     )
 
 

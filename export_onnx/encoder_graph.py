@@ -65,7 +65,7 @@ def write_graph(
     )
     if normalize:
         length = graph.op("ReduceL2", pooled, graph.constant("hidden_axis", [-1]), keepdims=1)
-        pooled = graph.op("Div", pooled, graph.op("Max", length, graph.constant("least_length", 1e-12, np.float32)))
+        pooled = graph.op("Div", pooled, graph.op("Max", length, graph.constant("min_length", 1e-12, np.float32)))
     graph.op("Identity", pooled, name="embedding")
     ids_type = (TensorProto.INT64, ("texts", "tokens"))
     return graph.finish({ids: ids_type, mask: ids_type}, {"embedding": (TensorProto.FLOAT, ("texts", model.hidden))})

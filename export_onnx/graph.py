@@ -22,7 +22,7 @@ OPSET, IR_VERSION = 20, 10
 # ONNX Runtime's own operators: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 FUSED = "com.microsoft"
 # A protobuf message holds less than 2 GiB; beyond this the weights stay in a file of their own.
-LARGEST_INLINE = 1_900_000_000
+MAX_INLINE_BYTES = 1_900_000_000
 # Weights below this many bytes are always part of the graph.
 SMALL = 1024
 
@@ -35,13 +35,13 @@ class GraphWriter:
     Args:
         path: the graph's file. Nothing but this and its `.data` is written.
         precision: what `linear` and `weight` store weights as.
-        largest_inline: with more bytes of weights than this, they go to the `.data` file.
+        max_inline_bytes: with more bytes of weights than this, they go to the `.data` file.
     """
 
-    def __init__(self, path: Path, precision: Precision, largest_inline: int = LARGEST_INLINE) -> None:
+    def __init__(self, path: Path, precision: Precision, max_inline_bytes: int = MAX_INLINE_BYTES) -> None:
         self.path, self.precision = path, precision
         self.data_path = path.with_name(path.name + ".data")
-        self._largest_inline = largest_inline
+        self._max_inline_bytes = max_inline_bytes
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, TensorProto] = {}
         self.data_path.unlink(missing_ok=True)
@@ -139,7 +139,7 @@ class GraphWriter:
         Returns:
             The names of the files written.
         """
-        external = self._data_bytes > self._largest_inline
+        external = self._data_bytes > self._max_inline_bytes
         if not external and self._data_bytes:
             self._inline_data()
             self.data_path.unlink()

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 Precision = Literal["fp32", "fp16", "int8"]
 QUANTIZED: tuple[str, ...] = ("int8", "fp16")
-_LARGEST_INT8 = 127
-_LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
+_MAX_INT8 = 127
+_MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 def add_quantize_argument(parser: argparse.ArgumentParser) -> None:
@@ -39,18 +39,18 @@ def quantize_columns(weight: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int8], np
     Returns:
         int8 of shape (K, N) in -127..127, and float32 scales of shape (N,) with `weight ≈ int8 * scales`.
     """
-    scales = np.maximum(np.abs(weight).max(axis=0) / _LARGEST_INT8, np.finfo(np.float32).tiny).astype(np.float32)
-    quantized = np.clip(np.rint(weight / scales), -_LARGEST_INT8, _LARGEST_INT8).astype(np.int8)
+    scales = np.maximum(np.abs(weight).max(axis=0) / _MAX_INT8, np.finfo(np.float32).tiny).astype(np.float32)
+    quantized = np.clip(np.rint(weight / scales), -_MAX_INT8, _MAX_INT8).astype(np.int8)
     return quantized, scales
 
 
 def quantize_rows(table: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Quantize a table of shape (N, K) row by row: int8 of the same shape, and scales of shape (N, 1)."""
-    scales = np.maximum(np.abs(table).max(axis=1, keepdims=True) / _LARGEST_INT8, np.finfo(np.float32).tiny)
-    quantized = np.clip(np.rint(table / scales), -_LARGEST_INT8, _LARGEST_INT8).astype(np.int8)
+    scales = np.maximum(np.abs(table).max(axis=1, keepdims=True) / _MAX_INT8, np.finfo(np.float32).tiny)
+    quantized = np.clip(np.rint(table / scales), -_MAX_INT8, _MAX_INT8).astype(np.int8)
     return quantized, scales.astype(np.float32)
 
 
 def fits_float16(weight: npt.NDArray[Any]) -> bool:
     """Whether no value of a weight would become infinite as float16."""
-    return bool(np.abs(weight).max(initial=0.0) <= _LARGEST_FLOAT16)
+    return bool(np.abs(weight).max(initial=0.0) <= _MAX_FLOAT16)

@@ -32,7 +32,7 @@ def write_graph(path: Path, rows: npt.NDArray[np.float32], precision: Precision)
         The names of the files written.
     """
     battles, dimension = rows.shape
-    graph = GraphWriter(path, precision, largest_inline=0)
+    graph = GraphWriter(path, precision, max_inline_bytes=0)
     inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {QUERIES: (TensorProto.FLOAT, ("queries", dimension))}
     if precision == "fp32":
         graph.constant(ROWS, rows, np.float32)

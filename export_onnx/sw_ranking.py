@@ -38,7 +38,7 @@ EMBEDDING_MODEL = "text-embedding-3-small"
 # For people: what that model reads. The embedder at run time knows its own limit.
 MAX_TOKENS = 8191
 NUM_TIERS = 10
-MOST_TIERS = 64
+MAX_TIERS = 64
 # Tighter than other exports' tolerance: a compressed matrix must give the same decisions.
 COMPRESSED_TOLERANCE = 2e-3
 SELF_TEST_VECTORS = 8
@@ -108,8 +108,8 @@ def run(options: argparse.Namespace) -> str:
         UsageError: a file or an option is wrong, or the artifact's win rates are not those of the battles.
     """
     start = time.perf_counter()
-    if not 1 <= options.num_tiers <= MOST_TIERS:
-        raise UsageError(f"--num-tiers must be from 1 to {MOST_TIERS}, not {options.num_tiers}")
+    if not 1 <= options.num_tiers <= MAX_TIERS:
+        raise UsageError(f"--num-tiers must be from 1 to {MAX_TIERS}, not {options.num_tiers}")
     battle_files = find_tables("--battles", options.battles)
     embedding_files = find_tables("--embeddings", options.embeddings)
     battles = read_battles(battle_files, options.ignore_columns)

@@ -20,9 +20,9 @@ CHARACTERS_PER_TOKEN = 8
 SPARE_TOKENS = 64
 # A batch is run in parts whose rows are of like length: none is padded to more than this multiple of its own length
 # (or by more than a few tokens), and a part has at most so many tokens.
-LARGEST_PADDING = 1.25
+MAX_PADDING_RATIO = 1.25
 FREE_PADDING = 8
-PART_TOKENS = 8192
+MAX_BUCKET_TOKENS = 8192
 
 
 class Tokens(NamedTuple):
@@ -73,14 +73,14 @@ class TruncatingTokenizer:
         return Tokens(self._tokenizer.post_process(encoding).ids, truncated)
 
 
-def parts_of_like_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+def length_buckets(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Split a batch into parts to run together; gives the indices of each part, longest rows first."""
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     part: list[int] = []
     for index in order:
         longest = lengths[part[0]] if part else 0
-        allowed = max(LARGEST_PADDING * lengths[index], lengths[index] + FREE_PADDING)
-        if part and (longest > allowed or longest * (len(part) + 1) > PART_TOKENS):
+        allowed = max(MAX_PADDING_RATIO * lengths[index], lengths[index] + FREE_PADDING)
+        if part and (longest > allowed or longest * (len(part) + 1) > MAX_BUCKET_TOKENS):
             yield part
             part = []
         part.append(index)

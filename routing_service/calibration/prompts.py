@@ -21,7 +21,7 @@ PROMPT_KEY = "prompt"
 # The path that stands for standard input.
 STDIN = Path("-")
 # A longer name of a column is more likely the first prompt of a file without names, which errors must not quote.
-LONGEST_NAME = 20
+MAX_NAME_LENGTH = 20
 
 
 def read_prompts(path: Path) -> Iterator[str]:
@@ -200,5 +200,5 @@ def _missing(row: dict[str, Any]) -> str:
         return f"{PROMPT_KEY!r} is not text; write the prompt as a string"
     guess = nearest(PROMPT_KEY, row)
     hint = f"; is {guess!r} meant to be it?" if guess else "."
-    names = ", ".join(repr(name) if len(name) <= LONGEST_NAME else "…" for name in row)
+    names = ", ".join(repr(name) if len(name) <= MAX_NAME_LENGTH else "…" for name in row)
     return f"has no {PROMPT_KEY!r}, only {names or 'nothing'}{hint} Name the prompts {PROMPT_KEY!r}."

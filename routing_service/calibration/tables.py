@@ -16,7 +16,7 @@ from routing_service.files import writing
 SCHEMA_VERSION = 1
 # As many levels as the tables of artifacts have: a share is read off to within 0.1 %.
 TABLE_LEVELS = 1001
-_MOST_LEVELS = 100_001
+_MAX_LEVELS = 100_001
 _FIELDS = ("schema_version", "router_type", "router_revision", "models", "source", "sample_size", "quantiles")
 
 
@@ -116,7 +116,7 @@ def _checked(raw: Any) -> SavedTable:
         isinstance(quantiles, list) and all(type(value) in (int, float) for value in quantiles),
         "'quantiles' must be a list of numbers",
     )
-    _require(len(quantiles) <= _MOST_LEVELS, f"'quantiles' has more than {_MOST_LEVELS:,} scores")
+    _require(len(quantiles) <= _MAX_LEVELS, f"'quantiles' has more than {_MAX_LEVELS:,} scores")
     calibration = Calibration(raw["source"], size, tuple(quantiles))
     return SavedTable(raw["router_type"], raw["router_revision"], _models(raw["models"]), calibration)
 

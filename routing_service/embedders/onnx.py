@@ -12,7 +12,7 @@ import numpy as np
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.sessions import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
-from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, padded, parts_of_like_length
+from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, length_buckets, padded
 from routing_service.artifacts.vectors import read_vectors
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
 from routing_service.errors import ArtifactError
@@ -88,7 +88,7 @@ class SentenceEncoder:
         encoded = [self.tokenizer.encode(text) for text in texts]
         lengths = [len(tokens.ids) for tokens in encoded]
         vectors = np.empty((len(texts), self._dimension), np.float32)
-        for part in parts_of_like_length(lengths):
+        for part in length_buckets(lengths):
             ids, mask = padded([encoded[index].ids for index in part], self._pad_id, "right")
             vectors[part] = self._session.run((OUTPUT,), {"input_ids": ids, "attention_mask": mask})[0]
         return Embeddings(vectors, lengths, [tokens.truncated for tokens in encoded])

@@ -14,7 +14,7 @@ from routing_service.errors import DecisionError
 from routing_service.routers.base import ModelPair
 
 # Longer prompts are scored each time: digesting them takes as long as the fastest router does.
-LONGEST_CACHED_PROMPT = 32_768
+MAX_CACHED_PROMPT_LENGTH = 32_768
 
 
 class ScoreCache:
@@ -29,7 +29,7 @@ class ScoreCache:
 
     def key(self, router: str, models: ModelPair, text: str) -> Hashable | None:
         """What a score is kept under; None when it is not kept."""
-        if not self._capacity or len(text) > LONGEST_CACHED_PROMPT:
+        if not self._capacity or len(text) > MAX_CACHED_PROMPT_LENGTH:
             return None
         return router, models, blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 

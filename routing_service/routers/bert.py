@@ -16,7 +16,7 @@ import numpy as np
 from routing_service.artifacts.loading import Artifact, open_artifact, self_test
 from routing_service.artifacts.sessions import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
-from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, padded, parts_of_like_length
+from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, length_buckets, padded
 from routing_service.errors import ArtifactError
 from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
 
@@ -90,7 +90,7 @@ class SequenceClassifier:
         tokenized = perf_counter_ns()
         lengths = [len(tokens.ids) for tokens in encoded]
         rates = np.empty(len(texts), np.float32)
-        for part in parts_of_like_length(lengths):
+        for part in length_buckets(lengths):
             ids, mask = padded([encoded[index].ids for index in part], self._pad_id, "right")
             rates[part] = self._session.run((OUTPUT,), {"input_ids": ids, "attention_mask": mask})[0]
         done = perf_counter_ns()

@@ -35,7 +35,7 @@ MAX_ITERATIONS = 100
 RIDGE = 1e-8
 NEWTON_ITERATIONS = 60
 NEWTON_TOLERANCE = 1e-9
-LONGEST_NEWTON_STEP = 2.0
+MAX_NEWTON_STEP = 2.0
 
 
 def routellm_ratings(wins: Matrix) -> Matrix:
@@ -93,7 +93,7 @@ def newton_ratings(wins: Matrix) -> Matrix:
         gradient = (won - expected - RIDGE * logits)[:, free]
         step = np.linalg.solve(hessian[:, free, free], gradient[:, :, np.newaxis])[:, :, 0]
         longest = np.abs(step).max(axis=1, keepdims=True)
-        step *= np.minimum(1.0, LONGEST_NEWTON_STEP / np.maximum(longest, LONGEST_NEWTON_STEP))
+        step *= np.minimum(1.0, MAX_NEWTON_STEP / np.maximum(longest, MAX_NEWTON_STEP))
         logits[:, free] += step
         if longest.max(initial=0.0) < NEWTON_TOLERANCE:
             break

@@ -21,7 +21,7 @@ import onnxruntime as ort
 from routing_service.artifacts.loading import Artifact, open_artifact, self_test
 from routing_service.artifacts.sessions import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
-from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, padded, parts_of_like_length
+from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, length_buckets, padded
 from routing_service.errors import ArtifactError
 from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
 from routing_service.routers.causal_llm_prompt import PromptTemplate
@@ -110,7 +110,7 @@ class RatingLLM:
         tokenized = perf_counter_ns()
         lengths = [len(tokens.ids) for tokens in encoded]
         rates = np.empty(len(texts), np.float32)
-        for part in parts_of_like_length(lengths):
+        for part in length_buckets(lengths):
             rates[part] = self._rate([encoded[index].ids for index in part])
         done = perf_counter_ns()
         return Scores(

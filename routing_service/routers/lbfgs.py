@@ -30,7 +30,7 @@ VALUE_TOLERANCE = 64 * EPSILON  # scikit-learn's `ftol`
 SUFFICIENT_DECREASE = 1e-3
 CURVATURE = 0.9
 INTERVAL_TOLERANCE = 0.1
-LONGEST_STEP = 1e10
+MAX_STEP = 1e10
 WIDTH_SHRINK = 0.66  # an interval that shrinks less than this in two steps is bisected
 EXTRAPOLATION = (1.1, 4.0)
 
@@ -55,7 +55,7 @@ def minimize(objective: Objective, start: Vector, *, gradient_tolerance: float, 
         if np.abs(gradient).max() <= gradient_tolerance:
             break
         direction = -_apply_inverse_hessian(gradient, steps, changes)
-        first = 1.0 if iteration else min(1.0 / math.sqrt(direction @ direction), LONGEST_STEP)
+        first = 1.0 if iteration else min(1.0 / math.sqrt(direction @ direction), MAX_STEP)
         found = _search(objective, point, value, gradient, direction, first)
         if found is None:
             if not steps:
@@ -125,7 +125,7 @@ def _search(
     best, other = start, start  # the ends of the interval; `best` has the lowest value met
     bracketed, first_stage = False, True
     required = SUFFICIENT_DECREASE * start.slope
-    width, last_width = LONGEST_STEP, 2 * LONGEST_STEP
+    width, last_width = MAX_STEP, 2 * MAX_STEP
     low, high = 0.0, first + EXTRAPOLATION[1] * first
     step = first
     for _ in range(MAX_EVALUATIONS):
@@ -137,7 +137,7 @@ def _search(
         if first_stage and decreased and trial.slope >= 0:
             first_stage = False
         exhausted = bracketed and (not low < step < high or high - low <= INTERVAL_TOLERANCE * high)
-        unbounded = step == LONGEST_STEP and decreased and trial.slope <= required
+        unbounded = step == MAX_STEP and decreased and trial.slope <= required
         if exhausted or unbounded or (decreased and abs(trial.slope) <= -CURVATURE * start.slope):
             return _Accepted(step, point, value, gradient)
         # Until a step decreases the function enough, an interval for the tilted function has a minimiser that does.
@@ -150,7 +150,7 @@ def _search(
             low, high = sorted((best.step, other.step))
         else:
             low, high = (step + factor * (step - best.step) for factor in EXTRAPOLATION)
-        step = min(max(step, 0.0), LONGEST_STEP)
+        step = min(max(step, 0.0), MAX_STEP)
         if bracketed and (not low < step < high or high - low <= INTERVAL_TOLERANCE * high):
             step = best.step
     return None

@@ -25,7 +25,7 @@ from routing_service.errors import ArtifactError
 CHARACTERS_PER_TOKEN = 8
 # The table of words is emptied when it is full: bounded memory, whatever the traffic.
 WORD_TABLE_SIZE = 32_768
-LONGEST_TABLED_WORD = 48
+MAX_TABLED_WORD_LENGTH = 48
 
 # Pieces that BERT's normalizer and pre-tokenizer treat independently of their neighbours: one Chinese character, a run
 # of letters, digits, control characters and all else beyond ASCII (which the tokenizer may split further), or one ASCII
@@ -58,7 +58,7 @@ class _WordTable(dict[str, tuple[int, ...]]):
 
     def __missing__(self, word: str) -> tuple[int, ...]:
         ids = tuple(self._tokenizer.encode(word, add_special_tokens=False).ids)
-        if len(word) <= LONGEST_TABLED_WORD:
+        if len(word) <= MAX_TABLED_WORD_LENGTH:
             if len(self) >= WORD_TABLE_SIZE:
                 self.clear()
             self[word] = ids

@@ -89,7 +89,7 @@ class Calibrations:
                     check_prompt(prompt, self._limits, f"prompts[{place}]")
                 batch.append(prompt)
                 characters += len(prompt)
-                if len(batch) >= settings.most_prompts or characters > settings.most_characters:
+                if len(batch) >= settings.max_prompts or characters > settings.max_characters:
                     clock.reschedule(None)
                     scores.add(await self._score(engine, settings.plan, batch, scores.size))
                     batch, characters = [], 0
@@ -187,8 +187,8 @@ class _Settings:
         )
 
         inline = self.plan.router.inline
-        self.most_prompts = _INLINE_PROMPTS if inline else SCORING_BATCH
-        self.most_characters = _INLINE_CHARACTERS if inline else BATCH_CHARACTERS
+        self.max_prompts = _INLINE_PROMPTS if inline else SCORING_BATCH
+        self.max_characters = _INLINE_CHARACTERS if inline else BATCH_CHARACTERS
 
     def check_unchanged(self, later: routing_service_pb2.CalibrateRequest, index: int) -> None:
         """Refuse a message that contradicts the first; `index` is that of its first prompt."""

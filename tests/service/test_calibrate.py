@@ -42,7 +42,7 @@ async def test_thresholds_of_the_caller_s_own_prompts(serve_engine: Serve, inlin
     assert first.share_interval.low == pytest.approx(0.1764, abs=1e-4)
     assert first.share_interval.high == pytest.approx(0.2259, abs=1e-4)
     assert first.threshold_interval.low < 0.7995 < first.threshold_interval.high
-    assert router.largest_batch <= 64
+    assert router.max_batch <= 64
 
 
 async def test_the_first_message_may_carry_a_prompt_and_others_repeat_its_settings(serve_engine: Serve) -> None:
@@ -65,7 +65,7 @@ async def test_how_prompts_are_spread_over_messages_makes_no_difference(
     async with serve_engine(engine_of(router)) as channel:
         answer = await pb_grpc.RoutingServiceStub(channel).Calibrate(iter(messages))
     assert (answer.sample_size, answer.points[0].threshold) == (200, pytest.approx(0.7475))
-    assert router.largest_batch <= (32 if inline else 64)
+    assert router.max_batch <= (32 if inline else 64)
 
 
 async def test_prompts_that_come_again_count_again(serve_engine: Serve) -> None:

@@ -7,7 +7,7 @@ import { Typing } from "./typing.js";
 import { find } from "./view.js";
 
 const FIRST_WAIT_MS = 2000;
-const LONGEST_WAIT_MS = 30000;
+const MAX_WAIT_MS = 30000;
 
 const settings = new Settings();
 const announce = (text) => (find("status").textContent = text);
@@ -36,7 +36,7 @@ async function load() {
     find("banner").hidden = false;
     setHealth("down", "Not ready");
     timer = setTimeout(load, wait);
-    wait = Math.min(wait * 2, LONGEST_WAIT_MS);
+    wait = Math.min(wait * 2, MAX_WAIT_MS);
   }
 }
 

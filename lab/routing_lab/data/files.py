@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from routing_lab.data.routellm_folders import BENCHMARKS, LONGEST_FIELD, benchmark_folders
+from routing_lab.data.routellm_folders import BENCHMARKS, MAX_FIELD_LENGTH, benchmark_folders
 from routing_service.errors import UsageError
 from routing_service.extras import pip_install
 
@@ -115,7 +115,7 @@ def read_raw_rows(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
     try:
         with _open(path) as stream:
             if plain.endswith(".csv"):
-                csv.field_size_limit(LONGEST_FIELD)
+                csv.field_size_limit(MAX_FIELD_LENGTH)
                 reader = csv.DictReader(stream, strict=True)  # an open quote must not swallow the rest
                 for record in reader:
                     number = reader.line_num

@@ -20,7 +20,7 @@ from routing_lab.data.examples import question_stem
 
 # A sequence that more distinct known prompts than this hold, and a twentieth of them, is a template's.
 TEMPLATE_PROMPTS = 20
-FEWEST_TEMPLATE_PROMPTS = 2
+MIN_TEMPLATE_PROMPTS = 2
 # A prompt is another's near-duplicate when it holds this share of the other's sequences, and at least so many of them:
 # a known question inside a longer text may be reworded; a short text inside a known question hardly.
 KNOWN_SHARE, ASKED_SHARE, NEAR_LEAST = 0.7, 0.9, 6
@@ -70,7 +70,7 @@ class OverlapIndex:
         sequences, self._owners = sequences[first], owners[first]
         values, starts, counts = np.unique(sequences, return_index=True, return_counts=True)
         distinct = sum(map(bool, rows))
-        telling = counts <= max(FEWEST_TEMPLATE_PROMPTS, min(TEMPLATE_PROMPTS, distinct // 20))
+        telling = counts <= max(MIN_TEMPLATE_PROMPTS, min(TEMPLATE_PROMPTS, distinct // 20))
         self._values, self._starts, self._counts = values[telling], starts[telling], counts[telling]
         self._sizes = np.bincount(self._owners[np.repeat(telling, counts)], minlength=len(known))
 

@@ -30,7 +30,7 @@ from routing_service.errors import UsageError
 from routing_service.routers.base import ModelPair
 
 # With fewer prompts, held-out ones could not tell a router from a coin.
-FEWEST_PROMPTS = 200
+MIN_PROMPTS = 200
 
 Names = str | Sequence[str]
 """A model, or several that stand for one side of the pair; the first is what decisions will name."""
@@ -100,12 +100,12 @@ def check_examples(examples: Sequence[Example], files: Sequence[DataFile], pair:
         UsageError: there are too few prompts, or they all ended alike.
     """
     prompts = len({example.prompt for example in examples})
-    if prompts < FEWEST_PROMPTS:
+    if prompts < MIN_PROMPTS:
         distinct = f" over {prompts} different prompts" if prompts < len(examples) else ""
         without = sum(file.without_pair for file in files)
         others = f"; {without} more rows have no outcome for {pair.strong!r} and {pair.weak!r}" if without else ""
         raise UsageError(
-            f"--data has {len(examples)} usable rows{distinct}{others}. At least {FEWEST_PROMPTS} different prompts "
+            f"--data has {len(examples)} usable rows{distinct}{others}. At least {MIN_PROMPTS} different prompts "
             "are needed: add rows, or name the models that the rows score with --strong-model and --weak-model."
         )
     if len({example.target for example in examples}) == 1:

@@ -17,9 +17,9 @@ JUDGEMENTS = "judgements.jsonl"
 # How a response's cell says whether the model answered right.
 RIGHT = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 # Responses may be pages long; the csv module's own limit is 128 KiB a field.
-LONGEST_FIELD = 1 << 24
+MAX_FIELD_LENGTH = 1 << 24
 # A longer name of a column in an error is cut: it may be a prompt, where a file lacks its header.
-LONGEST_NAME = 20
+MAX_NAME_LENGTH = 20
 
 
 def csv_rows(file: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
@@ -28,7 +28,7 @@ def csv_rows(file: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
     Raises:
         UsageError: it cannot be read, names a column twice, or has a row longer than its header; says where.
     """
-    csv.field_size_limit(LONGEST_FIELD)
+    csv.field_size_limit(MAX_FIELD_LENGTH)
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)  # an open quote must not swallow the rest
@@ -121,4 +121,4 @@ def names(record: Mapping[str, Any]) -> str:
 
 def short(name: str) -> str:
     """A name in quotes, cut where it is so long that it may be a prompt."""
-    return repr(name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…")
+    return repr(name if len(name) <= MAX_NAME_LENGTH else name[:MAX_NAME_LENGTH] + "…")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from routing_lab.data.examples import in_dev_half
 from routing_lab.data.routellm_files import (
-    LONGEST_FIELD,
+    MAX_FIELD_LENGTH,
     PROMPT,
     QUESTIONS,
     RIGHT,
@@ -28,7 +28,7 @@ from routing_service.errors import UsageError
 
 __all__ = [
     "BENCHMARKS",
-    "LONGEST_FIELD",
+    "MAX_FIELD_LENGTH",
     "MT_BENCH",
     "BenchmarkRow",
     "BenchmarkScores",

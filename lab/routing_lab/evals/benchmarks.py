@@ -19,7 +19,7 @@ from routing_service.errors import UsageError, nearest, unknown_name
 
 Split = Literal["all", "dev", "audit"]
 # Names longer than this in an error are cut: a column's name may be a prompt where a file lacks its header.
-LONGEST_NAME = 80
+MAX_NAME_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def _find_model(data: BenchmarkData, model: str, side: str) -> str:
     if found:
         names = ", ".join(map(repr, found))
         raise UsageError(f"{data.title}: {model!r} may be any of {names}; name one with --{side}-model")
-    known = [name[:LONGEST_NAME] for name in data.scores]
+    known = [name[:MAX_NAME_LENGTH] for name in data.scores]
     guess = nearest(model, known)
     hint = f" Did you mean {guess!r}?" if guess else ""
     names = ", ".join(map(repr, known)) or "none"

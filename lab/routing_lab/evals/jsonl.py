@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from routing_lab.evals.benchmarks import LONGEST_NAME, Benchmark, BenchmarkData
+from routing_lab.evals.benchmarks import MAX_NAME_LENGTH, Benchmark, BenchmarkData
 from routing_service.calibration.prompts import PROMPT_KEY, read_rows
 from routing_service.errors import UsageError
 
 SCORES_KEY = "scores"
 SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 # Sums over prompts and differences of larger ones could overflow.
-LARGEST_SCORE = 1e100
+MAX_SCORE = 1e100
 EXAMPLE = '{"prompt": "…", "scores": {"gpt-4": 1, "mixtral": 0}}'
 
 
@@ -73,10 +73,10 @@ class JsonLinesBenchmark(Benchmark):
         for model, value in scores.items():
             if value is None:
                 continue
-            if not isinstance(value, int | float) or not abs(value) <= LARGEST_SCORE:  # NaN fails every comparison
+            if not isinstance(value, int | float) or not abs(value) <= MAX_SCORE:  # NaN fails every comparison
                 raise UsageError(
-                    f"{self.path}:{line}: the score of {model[:LONGEST_NAME]!r} is no finite number of at most "
-                    f"{LARGEST_SCORE:g}; write one, or leave the model out of the row"
+                    f"{self.path}:{line}: the score of {model[:MAX_NAME_LENGTH]!r} is no finite number of at most "
+                    f"{MAX_SCORE:g}; write one, or leave the model out of the row"
                 )
             found[model] = float(value)
         return found

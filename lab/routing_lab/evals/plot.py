@@ -27,15 +27,15 @@ GREY, BLACK = "#6E6E6E", "#222222"
 PANELS_A_ROW = 3
 # Inches.
 PANEL_WIDTH, LONE_WIDTH, PANEL_HEIGHT, LEGEND_LINE, LEGEND_MARGIN = 3.5, 5.4, 3.3, 0.18, 0.12
-MOST_LEGEND_COLUMNS = 5
+MAX_LEGEND_COLUMNS = 5
 # Longer names are cut in the middle: in the legend, and over a panel.
-LONGEST_NAME, LONGEST_TITLE = 34, 28
+MAX_NAME_LENGTH, MAX_TITLE_LENGTH = 34, 28
 # A marker every so many hundredths, each router starting elsewhere, so that none hides another.
 MARK_EVERY, MARK_SHIFT = 20, 3
 # More bands than these are drawn fainter, or they hide the lines.
-MOST_BANDS = 3
+MAX_BANDS = 3
 # More routers than these would fill the panel with figures.
-MOST_FIGURES = 5
+MAX_LEGEND_FIGURES = 5
 RANDOM, OPTIMAL = "random, on average", "optimal (knows both scores)"
 STYLE: Any = {
     "font.size": 9,
@@ -111,7 +111,7 @@ def _apgr(router: RouterResult) -> str:
     interval = router.exact.intervals.apgr
     span = "" if math.isnan(interval.low) else f" [{interval.low:.2f}, {interval.high:.2f}]"
     mark = ", in-sample" if router.sample.exposure is Exposure.IN_SAMPLE else ""
-    return f"{_cut(router.name, LONGEST_NAME)} {router.exact.apgr:.3f}{span}{mark}"
+    return f"{_cut(router.name, MAX_NAME_LENGTH)} {router.exact.apgr:.3f}{span}{mark}"
 
 
 def _draw(axes: Axes, result: BenchmarkResult) -> None:
@@ -122,7 +122,7 @@ def _draw(axes: Axes, result: BenchmarkResult) -> None:
         axes.annotate(f"{name}\n{level:.2f}", (1.02, level), xycoords=where, va="center", fontsize=7.5, color=BLACK)
     axes.plot(percent, result.optimal.quality, color=BLACK, linestyle=(0, (1, 2)), linewidth=1.1, label=OPTIMAL)
     axes.plot(percent, result.random.quality, color=GREY, linestyle=(0, (4, 3)), linewidth=1.1, label=RANDOM)
-    alpha = 0.18 if len(result.routers) <= MOST_BANDS else 0.12
+    alpha = 0.18 if len(result.routers) <= MAX_BANDS else 0.12
     for place, router in enumerate(result.routers):
         colour, intervals = _look(place)["color"], router.exact.intervals
         axes.fill_between(percent, intervals.band_low, intervals.band_high, color=colour, alpha=alpha, linewidth=0)
@@ -135,12 +135,14 @@ def _draw(axes: Axes, result: BenchmarkResult) -> None:
             markeredgecolor="white",
             markeredgewidth=0.5,
             markevery=((MARK_EVERY // 2 + place * MARK_SHIFT) % MARK_EVERY, MARK_EVERY),
-            label=_cut(router.name, LONGEST_NAME),
+            label=_cut(router.name, MAX_NAME_LENGTH),
         )
-    if len(result.routers) <= MOST_FIGURES:
+    if len(result.routers) <= MAX_LEGEND_FIGURES:
         _write_apgr(axes, result)
     half = f", {data.split} half" if data.split != "all" and not data.held_out else ""
-    axes.set_title(f"{_cut(data.title, LONGEST_TITLE)}{half} ({len(data.prompts):,} prompts)", fontsize=9.5, loc="left")
+    axes.set_title(
+        f"{_cut(data.title, MAX_TITLE_LENGTH)}{half} ({len(data.prompts):,} prompts)", fontsize=9.5, loc="left"
+    )
     axes.set_xlabel("calls to the strong model (%)")
     axes.set_ylabel(data.unit)
     axes.set_xlim(0, 100)
@@ -164,7 +166,7 @@ def _cut(name: str, length: int) -> str:
 def _add_legend(figure: Figure, handles: list[Any], labels: list[str]) -> int:
     """Under the panels, in as many columns as are no wider than the figure. Gives its number of lines."""
     options: dict[str, Any] = {"frameon": False, "handlelength": 2.6, "columnspacing": 1.2, "fontsize": 8.5}
-    for columns in range(min(MOST_LEGEND_COLUMNS, len(labels)), 0, -1):
+    for columns in range(min(MAX_LEGEND_COLUMNS, len(labels)), 0, -1):
         legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, **options)
         if legend.get_window_extent().width <= figure.bbox.width:
             break

@@ -15,7 +15,7 @@ from routing_lab.evals.evaluation import BenchmarkResult, Reference, RouterResul
 from routing_lab.evals.provenance import Exposure
 
 # Resamples of fewer prompts repeat too few different ones for a percentile interval to cover what it says.
-FEWEST_PROMPTS = 30
+MIN_PROMPTS = 30
 
 
 def document(results: Sequence[BenchmarkResult], settings: Settings) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def notes(router: RouterResult, result: BenchmarkResult) -> list[str]:
         found.append(
             f"{router.name}: the prompts are too few to tell the models apart, so that APGR and CPT have no bounds"
         )
-    if len(result.paired.data.prompts) < FEWEST_PROMPTS:
+    if len(result.paired.data.prompts) < MIN_PROMPTS:
         found.append(
             f"prompts: {len(result.paired.data.prompts)}, too few for resampling, so that intervals are narrower than "
             "they should be"

@@ -36,7 +36,7 @@ from routing_service.errors import UsageError
 MMLU_SUBJECTS = 57
 FULL_MARKS = 100.0
 # A judge's grades. FastChat, whose format it is, writes -1 where it could not read one.
-LEAST_GRADE, MOST_GRADE = 0, 10
+MIN_GRADE, MAX_GRADE = 0, 10
 HOW_TO_GET = (
     "name the folder routellm/evals of a copy of RouteLLM: "
     "git clone --depth 1 https://github.com/lm-sys/RouteLLM && … --data RouteLLM/routellm/evals"
@@ -173,9 +173,9 @@ def _grades(judgements: Path) -> dict[str, dict[int | str, dict[Any, float]]]:
     for line, judgement in json_lines(judgements):
         model, question = text_field(judgement, "model", judgements, line), _question_id(judgement, judgements, line)
         score, turn = (field(judgement, key, judgements, line) for key in ("score", "turn"))
-        if isinstance(score, bool) or not isinstance(score, int | float) or not LEAST_GRADE <= score <= MOST_GRADE:
+        if isinstance(score, bool) or not isinstance(score, int | float) or not MIN_GRADE <= score <= MAX_GRADE:
             raise UsageError(
-                f"{judgements}:{line}: 'score' is no number from {LEAST_GRADE} to {MOST_GRADE}; give the judge's grade"
+                f"{judgements}:{line}: 'score' is no number from {MIN_GRADE} to {MAX_GRADE}; give the judge's grade"
             )
         if not isinstance(turn, int):
             raise UsageError(f"{judgements}:{line}: 'turn' is no whole number; number a question's turns from 1")

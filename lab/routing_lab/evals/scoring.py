@@ -27,7 +27,7 @@ from routing_service.routers.base import ModelPair, Router
 # Prompts in one piece of work: of a router that takes microseconds so many that they are worth sending to another
 # process; of any other one batch, or less where there are few prompts, for it may take seconds for each.
 CHUNK = 8 * SCORING_BATCH
-SMALLEST_PIECE = 8
+MIN_PIECE = 8
 SAVE_SECONDS = 1.0
 
 Step = Callable[[int], object]
@@ -151,7 +151,7 @@ def _scored(loaded: LoadedRouter, prompts: Sequence[str], todo: list[int], how: 
 
 def _piece_size(router: Router, prompts: int, processes: int) -> int:
     """How many prompts to score between two looks at what is done: an interruption loses no more, in each process."""
-    least, most = (SCORING_BATCH, CHUNK) if router.inline else (SMALLEST_PIECE, SCORING_BATCH)
+    least, most = (SCORING_BATCH, CHUNK) if router.inline else (MIN_PIECE, SCORING_BATCH)
     # Several for each process, or the last would be waited for.
     return most if processes == 1 else max(least, min(most, prompts // (4 * processes)))
 

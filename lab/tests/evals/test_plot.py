@@ -49,7 +49,7 @@ def test_a_legend_of_long_names_stays_inside_and_leaves_room(
     assert all(axes.get_window_extent().height > PANEL_INCHES * figure.dpi for axes in figure.axes)
     names = [text.get_text() for text in legend.get_texts() if "…" in text.get_text()]
     assert [name[:10] for name in names] == [f"{place} a router"[:10] for place in range(7)]
-    assert all(len(name) <= plot.LONGEST_NAME and name.endswith("far too long") for name in names)
+    assert all(len(name) <= plot.MAX_NAME_LENGTH and name.endswith("far too long") for name in names)
 
 
 def test_no_two_of_many_routers_look_alike() -> None:

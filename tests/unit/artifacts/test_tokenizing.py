@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from routing_service.artifacts import tokenizing
-from routing_service.artifacts.tokenizing import SIDES, Side, TruncatingTokenizer, padded, parts_of_like_length
+from routing_service.artifacts.tokenizing import SIDES, Side, TruncatingTokenizer, length_buckets, padded
 from routing_service.errors import ArtifactError
 
 SPECIALS = ["<s>", "</s>", "<unk>"]
@@ -83,11 +83,11 @@ def test_what_is_no_tokenizer_is_refused(path: Path, tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(1, 9000), max_size=200))
 def test_parts_hold_every_row_once_and_little_padding(lengths: list[int]) -> None:
-    parts = list(parts_of_like_length(lengths))
+    parts = list(length_buckets(lengths))
     assert sorted(index for part in parts for index in part) == list(range(len(lengths)))
     for part in parts:
         longest = max(lengths[index] for index in part)
-        assert len(part) == 1 or longest * len(part) <= tokenizing.PART_TOKENS
+        assert len(part) == 1 or longest * len(part) <= tokenizing.MAX_BUCKET_TOKENS
         for index in part:
             assert longest <= max(1.25 * lengths[index], lengths[index] + tokenizing.FREE_PADDING)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from routing_service.config import Config, FallbackConfig
-from routing_service.engine.cache import LONGEST_CACHED_PROMPT, ScoreCache
+from routing_service.engine.cache import MAX_CACHED_PROMPT_LENGTH, ScoreCache
 from routing_service.engine.engine import Engine
 from routing_service.engine.policies import Planner
 from routing_service.engine.scoring import Scored
@@ -96,7 +96,7 @@ def test_keys_tell_router_models_and_prompt_apart_and_hold_no_prompt() -> None:
     assert keys[0] == cache.key(*asked[0])
     assert all("text" not in repr(key) for key in keys)
     assert cache.key("r", PAIR, "lone \ud800 surrogate") is not None
-    assert cache.key("r", PAIR, "x" * (LONGEST_CACHED_PROMPT + 1)) is None
+    assert cache.key("r", PAIR, "x" * (MAX_CACHED_PROMPT_LENGTH + 1)) is None
 
 
 def test_an_error_is_never_put() -> None:

@@ -83,7 +83,7 @@ def test_smaller_precisions_stay_close(checkpoint: Path, tmp_path: Path, quantiz
     export(checkpoint, tmp_path / "artifact", quantize)
     small = OnnxEmbedder(open_artifact(tmp_path / "artifact", "encoder"))
     cosines = (small.embed(TEXTS).vectors * embedder.embed(TEXTS).vectors).sum(axis=1)
-    assert cosines.min() > encoder.LEAST_COSINE[quantize]  # type: ignore[index] # one of its keys, as text
+    assert cosines.min() > encoder.MIN_COSINE[quantize]  # type: ignore[index] # one of its keys, as text
 
 
 @pytest.mark.parametrize("quantize", [None, "int8"])
@@ -113,7 +113,7 @@ def test_the_manifest_says_where_it_comes_from(folder: Path) -> None:
     manifest = read_manifest(folder)
     assert manifest.provenance["checkpoint"] == "checkpoint"
     assert manifest.provenance["pooling"] == "mean"
-    assert manifest.provenance["parity"]["least_cosine"] > 0.99999
+    assert manifest.provenance["parity"]["min_cosine"] > 0.99999
     assert set(manifest.provenance["checkpoint_sha256"]) >= {"config.json", "model.safetensors", "modules.json"}
     assert str(folder.parent) not in (folder / "manifest.json").read_text()
 

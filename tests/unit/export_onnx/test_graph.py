@@ -28,8 +28,8 @@ FLOATS = hnp.arrays(
 )
 
 
-def write(path: Path, precision: Precision, largest_inline: int = 10**9) -> list[str]:
-    graph = GraphWriter(path, precision, largest_inline)
+def write(path: Path, precision: Precision, max_inline_bytes: int = 10**9) -> list[str]:
+    graph = GraphWriter(path, precision, max_inline_bytes)
     narrow = graph.cast("x", graph.float_type)
     graph.cast(graph.linear(narrow, "w", WEIGHT), TensorProto.FLOAT, name="y")
     return graph.finish({"x": (TensorProto.FLOAT, ("rows", 16))}, {"y": (TensorProto.FLOAT, ("rows", 24))})
@@ -65,7 +65,7 @@ def test_a_row_of_zeros_stays_zero_in_int8(tmp_path: Path) -> None:
 
 
 def test_large_weights_go_to_a_file_of_their_own(tmp_path: Path) -> None:
-    assert write(tmp_path / "g.onnx", "fp32", largest_inline=100) == ["g.onnx", "g.onnx.data"]
+    assert write(tmp_path / "g.onnx", "fp32", max_inline_bytes=100) == ["g.onnx", "g.onnx.data"]
     assert (tmp_path / "g.onnx.data").stat().st_size == WEIGHT.nbytes
     write(tmp_path / "inline.onnx", "fp32")
     assert not (tmp_path / "inline.onnx.data").exists()

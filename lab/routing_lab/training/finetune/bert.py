@@ -35,7 +35,7 @@ from routing_lab.training.finetune.state import load_weights, trained_weights
 from routing_service.errors import UsageError
 
 LABELS = {Ties.WEAK: ("strong wins", "tie", "weak wins"), Ties.HALF: ("strong wins", "weak wins")}
-FEWEST_TOKENS = 8
+MIN_PROMPT_TOKENS = 8
 MAX_TOKENS = 512
 
 
@@ -56,8 +56,8 @@ def train(asked: Request) -> FinetuneReport:
     sizes = read_classifier(base.config, len(LABELS[asked.ties]), base.folder / CONFIG)
     tokenizer = SourceTokenizer(base, sizes.vocabulary)
     max_tokens = min(asked.max_tokens, tokenizer.limit or sizes.max_tokens, sizes.max_tokens)
-    if max_tokens < FEWEST_TOKENS:
-        raise UsageError(f"--max-tokens {max_tokens} leaves no room for a prompt; give {FEWEST_TOKENS} or more")
+    if max_tokens < MIN_PROMPT_TOKENS:
+        raise UsageError(f"--max-tokens {max_tokens} leaves no room for a prompt; give {MIN_PROMPT_TOKENS} or more")
     data = asked.read_data()
     work = asked.open_work("bert", base, data)
     training, validation = (_rows(part, tokenizer, max_tokens, asked.ties) for part in (data.train, data.validation))

@@ -53,7 +53,7 @@ DEFAULT_TEMPLATES = {
     ),
 }
 # Tokens that must be left for the prompt itself.
-FEWEST_TOKENS = 8
+MIN_PROMPT_TOKENS = 8
 MAX_TOKENS, LORA_RANK = 2048, 16
 
 
@@ -141,10 +141,10 @@ def _max_tokens(asked: Request, sizes: Decoder, tokenizer: SourceTokenizer, temp
     """How many tokens of the whole text are read: the tokens after the first need positions too, all but the last."""
     most = min(asked.max_tokens, tokenizer.limit or sizes.positions, sizes.positions - (MAX_NEW_TOKENS - 1))
     used = len(tokenizer.source(template.render(""))["input_ids"])
-    if most < used + FEWEST_TOKENS:
+    if most < used + MIN_PROMPT_TOKENS:
         raise UsageError(
             f"--max-tokens: {most} tokens leave no room for a prompt, as the templates alone take {used}; give "
-            f"{used + FEWEST_TOKENS} or more, or shorter templates"
+            f"{used + MIN_PROMPT_TOKENS} or more, or shorter templates"
         )
     return most
 

@@ -14,7 +14,7 @@ from routing_lab.data.splits import Overlap, Split, held_out, keep_apart
 from routing_service.errors import UsageError
 
 # With fewer prompts, validation could not tell a router from a coin.
-FEWEST_VALIDATION = 20
+MIN_VALIDATION_PROMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,10 @@ def read_data(
         [example for example, out in zip(split.rows, validates, strict=True) if out == side] for side in (False, True)
     )
     asked = len({example.prompt for example in validation})
-    if asked < FEWEST_VALIDATION or len({example.target for example in validation}) == 1 or not train:
+    if asked < MIN_VALIDATION_PROMPTS or len({example.target for example in validation}) == 1 or not train:
         raise UsageError(
             f"a validation share of {validation_share:g} leaves {len(train)} rows to learn from and {len(validation)} "
-            f"rows over {asked} prompts to validate on; at least {FEWEST_VALIDATION} prompts, with more than one "
+            f"rows over {asked} prompts to validate on; at least {MIN_VALIDATION_PROMPTS} prompts, with more than one "
             "outcome, are needed: change --validation-share, or add prompts"
         )
     return TrainingData(train, validation, preferences.files, split)

@@ -20,9 +20,9 @@ from routing_service.errors import UsageError, unknown_name
 from routing_service.routers.base import ModelPair
 
 # With fewer, validation could not tell a router from a coin.
-FEWEST_BATTLES, FEWEST_VALIDATION = 200, 20
+MIN_BATTLES, MIN_VALIDATION_PROMPTS = 200, 20
 # With fewer validation battles between the pair itself, the temperature is that of all of them.
-FEWEST_OF_PAIR = 100
+MIN_PAIR_BATTLES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class BattleSet:
         """
         calibrates = np.array([source_of(row.source).calibrates for row in self.rows])
         of_pair = self.held_out & (self.pair_signs() != 0) & calibrates
-        return of_pair if of_pair.sum() >= FEWEST_OF_PAIR else self.held_out
+        return of_pair if of_pair.sum() >= MIN_PAIR_BATTLES else self.held_out
 
     def provenance(self) -> dict[str, Any]:
         """For the manifest."""
@@ -104,10 +104,10 @@ def read_battle_set(
     rows, validates = [rows[number] for number in kept], validates[kept]
     validation = [rows[number] for number in np.flatnonzero(validates)]
     asked = len({row.prompt for row in validation})
-    if asked < FEWEST_VALIDATION or len({_of_pair(row)[1] for row in validation}) == 1:
+    if asked < MIN_VALIDATION_PROMPTS or len({_of_pair(row)[1] for row in validation}) == 1:
         raise UsageError(
             f"a validation share of {validation_share:g} leaves {len(validation)} battles over {asked} prompts to "
-            f"validate on; at least {FEWEST_VALIDATION} prompts, with more than one outcome, are needed: raise "
+            f"validate on; at least {MIN_VALIDATION_PROMPTS} prompts, with more than one outcome, are needed: raise "
             "--validation-share, or add prompts"
         )
     prompts = list(dict.fromkeys(row.prompt for row in rows))
@@ -137,11 +137,11 @@ def _of_pair(row: Battle) -> tuple[tuple[str, str], float]:
 
 
 def _check(rows: Sequence[Battle], without_pair: int, ties: int) -> None:
-    if len(rows) < FEWEST_BATTLES:
+    if len(rows) < MIN_BATTLES:
         others = f"; {without_pair} more rows score one model only" if without_pair else ""
         others += f"; {ties} ties were dropped" if ties else ""
         raise UsageError(
-            f"--data has {len(rows)} usable battles{others}. At least {FEWEST_BATTLES} are needed: add rows that score "
+            f"--data has {len(rows)} usable battles{others}. At least {MIN_BATTLES} are needed: add rows that score "
             "two or more models"
         )
     if {row.outcome for row in rows} == {0.5}:

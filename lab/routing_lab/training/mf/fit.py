@@ -21,7 +21,7 @@ from routing_lab.training.work import Work
 from routing_service.errors import UsageError
 
 # Log-odds are divided by the temperature; beyond these it says that the scores say nothing, or are infinitely sure.
-LEAST_SLOPE, LARGEST_SLOPE = 1e-3, 1e3
+MIN_SLOPE, MAX_SLOPE = 1e-3, 1e3
 NEWTON_STEPS = 50
 
 
@@ -110,7 +110,7 @@ def epochs_done(work: Work) -> int:
 def best_slope(logits: npt.NDArray[np.float64], battles: Battles) -> float:
     """The factor of log-odds, one over the temperature, that makes their cross-entropy lowest.
 
-    Where the log-odds say nothing, or the reverse of what happens, it is `LEAST_SLOPE`.
+    Where the log-odds say nothing, or the reverse of what happens, it is `MIN_SLOPE`.
     """
     slope, weights = 1.0, battles.weights / battles.weights.sum()
     for _ in range(NEWTON_STEPS):
@@ -119,7 +119,7 @@ def best_slope(logits: npt.NDArray[np.float64], battles: Battles) -> float:
         curvature = float(weights @ (rates * (1 - rates) * logits**2))
         # The loss is convex, but far out so flat that a whole Newton step would leap.
         change = np.clip(gradient / max(curvature, 1e-12), -slope, 0.5 * slope)
-        slope = float(np.clip(slope - change, LEAST_SLOPE, LARGEST_SLOPE))
+        slope = float(np.clip(slope - change, MIN_SLOPE, MAX_SLOPE))
         if abs(change) < 1e-10:
             break
     return slope

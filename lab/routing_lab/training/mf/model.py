@@ -16,7 +16,7 @@ import numpy.typing as npt
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
-LEAST_NORM = np.float32(1e-12)
+MIN_NORM = np.float32(1e-12)
 # Adam (arXiv 1412.6980): decay of the gradients' mean and uncentred variance, and what keeps the divisor off 0.
 BETA_MEAN, BETA_VARIANCE, EPSILON = 0.9, 0.999, 1e-8
 
@@ -103,7 +103,7 @@ class Adam:
 
 def normalised(vectors: Float32) -> tuple[Float32, Float32]:
     """Rows divided by their norms, and the norms, of shape (rows, 1)."""
-    norms = np.maximum(np.sqrt(np.square(vectors).sum(1, keepdims=True)), LEAST_NORM)
+    norms = np.maximum(np.sqrt(np.square(vectors).sum(1, keepdims=True)), MIN_NORM)
     return vectors / norms, norms
 
 

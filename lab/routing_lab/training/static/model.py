@@ -100,8 +100,8 @@ def fit(data: TrainingSet, seed: int) -> Any:
     import lightgbm
 
     # Leaves of a small data set must be small, or there is no split at all.
-    smallest_leaf = max(5, min(TREE_PARAMETERS["min_data_in_leaf"], len(data.targets) // 25))
-    parameters = TREE_PARAMETERS | {"min_data_in_leaf": smallest_leaf, "seed": seed}
+    min_leaf_rows = max(5, min(TREE_PARAMETERS["min_data_in_leaf"], len(data.targets) // 25))
+    parameters = TREE_PARAMETERS | {"min_data_in_leaf": min_leaf_rows, "seed": seed}
     dataset = lightgbm.Dataset(data.features, data.targets, weight=data.weights)
     return lightgbm.train(parameters, dataset, ROUNDS)
 

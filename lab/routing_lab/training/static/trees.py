@@ -14,7 +14,7 @@ import numpy as np
 
 # Sums of multiples of 2**-18 are exact in float32 below 2**24 / 2**18 = 64; log-odds stay far below.
 LEAF_STEP = 2.0**-18
-LARGEST_EXACT_SUM = 2.0**24 * LEAF_STEP
+MAX_EXACT_SUM = 2.0**24 * LEAF_STEP
 NODE_COLUMNS = ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")
 TARGET_COLUMNS = ("treeids", "nodeids", "ids", "weights")
 
@@ -39,8 +39,8 @@ def tree_attributes(
     largest = abs(base)
     for number, tree in enumerate(model["tree_info"]):
         largest += _append_tree(columns, number, tree["tree_structure"], slope, columns_read)
-    if largest >= LARGEST_EXACT_SUM:
-        raise ValueError(f"leaf values may add up to {largest:.0f}; sums are exact below {LARGEST_EXACT_SUM:.0f} only")
+    if largest >= MAX_EXACT_SUM:
+        raise ValueError(f"leaf values may add up to {largest:.0f}; sums are exact below {MAX_EXACT_SUM:.0f} only")
     return {**columns, "base_values": [base], "n_targets": 1}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from routing_lab.training.mf.fit import LEAST_SLOPE, best_slope
+from routing_lab.training.mf.fit import MIN_SLOPE, best_slope
 from routing_lab.training.mf.model import (
     Adam,
     Battles,
@@ -124,7 +124,7 @@ def test_the_best_slope_recovers_the_temperature(slope: float, seed: int) -> Non
 def test_log_odds_that_say_the_reverse_are_trusted_least() -> None:
     _, _, battles = chance()
     logits = np.where(battles.outcomes > 0.5, -1.0, 1.0)
-    assert best_slope(logits, battles) == LEAST_SLOPE
+    assert best_slope(logits, battles) == MIN_SLOPE
     assert best_slope(np.zeros(BATTLES), battles) > 0
 
 
