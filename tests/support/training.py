@@ -17,7 +17,7 @@ PIECES = ["[PAD]", "[UNK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), *E
 WritePreferences = Callable[..., Path]
 WriteBattles = Callable[..., Path]
 
-RECIPE = Recipe(hidden=8, epochs=6, patience=6, batch=32, learning_rate=0.02)
+RECIPE = Recipe(hidden=8, epochs=6, patience=6, batch_size=32, learning_rate=0.02)
 
 
 @contextmanager

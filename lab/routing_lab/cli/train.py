@@ -77,7 +77,7 @@ def _add_mf(types: Any) -> None:
     )
     recipe.add_argument("--learning-rate", type=_amount, metavar="R", help="of Adam (default 0.001)")
     recipe.add_argument("--weight-decay", type=_amount, metavar="D", help="of Adam (default 0.00001)")
-    recipe.add_argument("--batch", type=count, metavar="N", help="battles in a step (default 64)")
+    recipe.add_argument("--batch-size", type=count, metavar="N", help="battles in a step (default 64)")
     recipe.add_argument("--epochs", type=count, metavar="N", help="at most so many (default 60)")
     recipe.add_argument(
         "--patience", type=count, metavar="N", help="stop after so many without improvement (default 8)"

@@ -29,7 +29,7 @@ _RECIPE = (
     "batch_tokens",
     "warmup_share",
     "weight_decay",
-    "largest_gradient",
+    "max_grad_norm",
 )
 
 
@@ -112,7 +112,7 @@ def _add_model_options(parser: argparse.ArgumentParser, kinds: str, tokens: str,
     recipe.add_argument("--learning-rate", type=_amount, metavar="R", help="of AdamW, at its highest")
     recipe.add_argument("--warmup-share", type=_share, metavar="S", help="rise to it in this share of all updates")
     recipe.add_argument("--weight-decay", type=_amount, metavar="D", help="of AdamW")
-    recipe.add_argument("--largest-gradient", type=_amount, metavar="G", help="clip the gradient's norm to this")
+    recipe.add_argument("--max-grad-norm", type=_amount, metavar="G", help="clip the gradient's norm to this")
     recipe.add_argument("--batch-size", type=count, metavar="N", help="rows in an update")
     recipe.add_argument(
         "--batch-tokens", type=count, metavar="N", help="tokens run at once, padding included: less takes less memory"

@@ -17,12 +17,12 @@ POOL_BATCHES = 32
 class Rows:
     """What is trained or evaluated on.
 
-    `ids` are the token ids of each prompt; `chances`, (rows, classes), what it is to be told; `weights`, (rows,), how
-    much it counts.
+    `ids` are the token ids of each prompt; `soft_labels`, (rows, classes), the probabilities that the model is to give;
+    `weights`, (rows,), how much the row counts.
     """
 
     ids: Sequence[Sequence[int]]
-    chances: Float32
+    soft_labels: Float32
     weights: Float32
 
     def __len__(self) -> int:
@@ -46,8 +46,8 @@ def epoch_batches(lengths: Sequence[int], size: int, seed: int, epoch: int) -> l
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
-def parts_within(rows: Sequence[int], lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Split rows so that each part, padded to its longest, has at most `tokens` tokens, or a single row; longest first.
+def micro_batches(rows: Sequence[int], lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Split rows into parts of at most `tokens` tokens each, padding included, or of a single row; longest first.
 
     What fits into memory is a matter of tokens; what is learnt from at once, of rows.
     """

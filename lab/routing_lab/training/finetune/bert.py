@@ -1,8 +1,8 @@
 """`routing-service train bert`: a BERT-like encoder fine-tuned on preference data, and its artifact.
 
 RouteLLM's classifier has three labels, win, tie and loss of the strong model, and its win rate is one minus the last
-two. Preferences are soft here: a row's target becomes chances of the labels (see `finetune_labels`), and the loss is
-the cross-entropy to them.
+two. Preferences are soft here: a row's target becomes probabilities of the labels (see `labels`), and the loss is the
+cross-entropy to them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from export_onnx.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from export_onnx.tokenizer import SourceTokenizer
 from routing_lab.data.examples import Example
 from routing_lab.training.finetune.batches import Rows
-from routing_lab.training.finetune.labels import Ties, outcome_chances
+from routing_lab.training.finetune.labels import Ties, outcome_probabilities
 from routing_lab.training.finetune.loop import Objective, Recipe, fit
 from routing_lab.training.finetune.lora import add_adapters, merged
 from routing_lab.training.finetune.report import FinetuneReport
@@ -27,9 +27,9 @@ from routing_lab.training.finetune.request import (
     Request,
     checkpoint_folder,
     describe_export,
-    keep_fewer_activations,
+    enable_gradient_checkpointing,
     load_pretrained,
-    on_device,
+    move_to_device,
 )
 from routing_lab.training.finetune.state import load_weights, trained_weights
 from routing_service.errors import UsageError
@@ -62,9 +62,9 @@ def train(asked: Request) -> FinetuneReport:
     work = asked.open_work("bert", base, data)
     training, validation = (_rows(part, tokenizer, max_tokens, asked.ties) for part in (data.train, data.validation))
     model = load_classifier(base, sizes, asked)
-    on_device(model)
+    move_to_device(model)
     resumed = work.resumed
-    objective = Objective(log_chances, sizes.pad_id, "right")
+    objective = Objective(log_probs, sizes.pad_id, "right")
     best = fit(model, training, validation, objective, asked.recipe, work, seed=asked.seed, finish=asked.finish)
     with checkpoint_folder(asked, work) as folder:
         merged_classifier(model, base, sizes, asked).save_pretrained(str(folder))
@@ -99,7 +99,7 @@ def load_classifier(base: Checkpoint, sizes: Classifier, asked: Request) -> Any:
         problem_type="single_label_classification",
     )
     if asked.gradient_checkpointing:
-        keep_fewer_activations(model)
+        enable_gradient_checkpointing(model)
     if not asked.lora_rank:
         return model
     layers = f"{sizes.family.prefix}{sizes.family.layer}."
@@ -116,7 +116,7 @@ def merged_classifier(model: Any, base: Checkpoint, sizes: Classifier, asked: Re
     return merged(exact)
 
 
-def log_chances(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def log_probs(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Log-probabilities of the labels, (rows, labels), of right-padded `ids` and their `mask`, (rows, tokens)."""
     logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits
     return logits.float().log_softmax(-1)
@@ -125,6 +125,6 @@ def log_chances(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tens
 def _rows(examples: Sequence[Example], tokenizer: SourceTokenizer, max_tokens: int, ties: Ties) -> Rows:
     return Rows(
         [tokenizer.encode(example.prompt, max_tokens, tokenizer.side) for example in examples],
-        outcome_chances([example.target for example in examples], ties).astype(np.float32),
+        outcome_probabilities([example.target for example in examples], ties).astype(np.float32),
         np.array([example.weight for example in examples], np.float32),
     )

@@ -2,8 +2,8 @@
 
 RouteLLM's recipe (arXiv 2406.18665, its "causal LLM classifier"): the ratings are tokens of their own, the
 prompt stands in two templates, and the model learns to say the rating as its next token. Preferences are soft here: a
-row's target becomes the chances of the ratings (see `finetune_labels`), and the loss is the cross-entropy to them over
-the whole vocabulary, so that a rating is what comes next.
+row's target becomes the probabilities of the ratings (see `labels`), and the loss is the cross-entropy to them over the
+whole vocabulary, so that a rating is what comes next.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from export_onnx.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from export_onnx.tokenizer import SourceTokenizer
 from routing_lab.data.examples import Example
 from routing_lab.training.finetune.batches import Rows
-from routing_lab.training.finetune.labels import rating_chances
+from routing_lab.training.finetune.labels import rating_probabilities
 from routing_lab.training.finetune.loop import Objective, Recipe, device_of, fit, mixed_precision
 from routing_lab.training.finetune.rating_model import (
     add_rating_tokens,
@@ -37,7 +37,7 @@ from routing_lab.training.finetune.rating_model import (
     merged_model,
 )
 from routing_lab.training.finetune.report import FinetuneReport
-from routing_lab.training.finetune.request import Request, checkpoint_folder, describe_export, on_device
+from routing_lab.training.finetune.request import Request, checkpoint_folder, describe_export, move_to_device
 from routing_service.errors import ArtifactError, UsageError
 from routing_service.routers.causal_llm import CLASSIFIER_TEMPLATE, SYSTEM_TEMPLATE, CausalLLMSettings
 from routing_service.routers.causal_llm_prompt import PromptTemplate
@@ -91,8 +91,8 @@ def train(asked: Request, templates: Sequence[Path | None] = (None, None)) -> Fi
         _rows(part, tokenizer, template, max_tokens, asked) for part in (data.train, data.validation)
     )
     rated = load_rating_model(base, tokenizer, asked)
-    on_device(rated.model)
-    objective = Objective(rated.log_chances, 0, "left")
+    move_to_device(rated.model)
+    objective = Objective(rated.log_probs, 0, "left")
     best = fit(rated.model, training, validation, objective, asked.recipe, work, seed=asked.seed, finish=asked.finish)
     settings = CausalLLMSettings(rated.ids, SCORE_THRESHOLD, stops, MAX_NEW_TOKENS, TRUNCATION_SIDE)
     # By the model where it was trained: a large graph on a CPU would take hours, and the parity proof binds the two.
@@ -159,6 +159,6 @@ def _rows(
     texts = (template.render(example.prompt) for example in examples)
     return Rows(
         [tokenizer.encode(text, max_tokens, TRUNCATION_SIDE) for text in texts],
-        rating_chances([example.target for example in examples], asked.ties).astype(np.float32),
+        rating_probabilities([example.target for example in examples], asked.ties).astype(np.float32),
         np.array([example.weight for example in examples], np.float32),
     )

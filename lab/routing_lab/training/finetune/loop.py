@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from routing_lab.training.finetune.batches import Rows, epoch_batches, parts_within
+from routing_lab.training.finetune.batches import Rows, epoch_batches, micro_batches
 from routing_lab.training.finetune.state import FinetuneWork, RunState
 from routing_service.artifacts.tokenizing import Side, padded
 from routing_service.errors import UsageError
@@ -36,18 +36,18 @@ class Recipe:
     batch_tokens: int = 8192
     warmup_share: float = 0.06
     weight_decay: float = 0.01
-    largest_gradient: float = 1.0
+    max_grad_norm: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
     """What a model is asked, and how its rows are padded.
 
-    `log_chances(model, ids, mask)` gives the log-probabilities of the classes, (rows, classes), from int64 `ids` and
+    `log_probs(model, ids, mask)` gives the log-probabilities of the classes, (rows, classes), from int64 `ids` and
     `mask`, both (rows, tokens).
     """
 
-    log_chances: Callable[[Any, torch.Tensor, torch.Tensor], torch.Tensor]
+    log_probs: Callable[[Any, torch.Tensor, torch.Tensor], torch.Tensor]
     pad_id: int
     pad_side: Side
 
@@ -89,7 +89,7 @@ def fit(
             if now != epoch:
                 epoch, batches = now, epoch_batches(train.lengths, recipe.batch_size, seed, now)
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * rate_factor(progress.step, total, recipe.warmup_share)
+                group["lr"] = recipe.learning_rate * learning_rate_factor(progress.step, total, recipe.warmup_share)
             loss, weight = _update(model, optimizer, train, batches[at], objective, recipe)
             if not math.isfinite(loss):
                 raise _diverged(progress, recipe, work)
@@ -118,12 +118,12 @@ def evaluate(model: Any, rows: Rows, objective: Objective, recipe: Recipe) -> fl
     model.eval()
     total = 0.0
     with torch.inference_mode():
-        for part in parts_within(range(len(rows)), rows.lengths, recipe.batch_tokens):
+        for part in micro_batches(range(len(rows)), rows.lengths, recipe.batch_tokens):
             total += float(_losses(model, rows, part, objective).sum())
     return total / float(rows.weights.sum(dtype=np.float64))
 
 
-def rate_factor(step: int, total: int, warmup_share: float) -> float:
+def learning_rate_factor(step: int, total: int, warmup_share: float) -> float:
     """What the learning rate is multiplied with at an update: up from 0 to 1 over the warm-up, down to 0 at the end."""
     warmup = math.ceil(total * warmup_share)
     return (step + 1) / (warmup + 1) if step < warmup else (total - step) / max(total - warmup, 1)
@@ -146,12 +146,12 @@ def _update(
     model.train()
     weight = float(rows.weights[list(batch)].sum(dtype=np.float64))
     total = 0.0
-    for part in parts_within(batch, rows.lengths, recipe.batch_tokens):
+    for part in micro_batches(batch, rows.lengths, recipe.batch_tokens):
         loss: Any = _losses(model, rows, part, objective).sum()
         (loss / weight).backward()
         total += float(loss.detach())
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    norm = float(torch.nn.utils.clip_grad_norm_(trained, recipe.largest_gradient))
+    norm = float(torch.nn.utils.clip_grad_norm_(trained, recipe.max_grad_norm))
     if not math.isfinite(total) or not math.isfinite(norm):
         return float("nan"), weight
     optimizer.step()
@@ -163,11 +163,11 @@ def _losses(model: Any, rows: Rows, part: Sequence[int], objective: Objective) -
     """The weighted cross-entropy of each row of a part, (rows,)."""
     device = device_of(model)
     ids, mask = padded([rows.ids[row] for row in part], objective.pad_id, objective.pad_side)
-    chances, weights = (torch.from_numpy(values[list(part)]).to(device) for values in (rows.chances, rows.weights))
+    labels, weights = (torch.from_numpy(values[list(part)]).to(device) for values in (rows.soft_labels, rows.weights))
     with mixed_precision(device):
-        logs = objective.log_chances(model, torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
-    # A class that has no chance adds nothing, even where its logarithm is minus infinity.
-    return -(torch.where(chances > 0, logs.float(), 0.0) * chances).sum(-1) * weights
+        log_probs = objective.log_probs(model, torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+    # A class of probability 0 adds nothing, even where its log-probability is minus infinity.
+    return -(torch.where(labels > 0, log_probs.float(), 0.0) * labels).sum(-1) * weights
 
 
 def _evaluated(model: Any, loss: float, progress: RunState, work: FinetuneWork) -> None:

@@ -11,7 +11,7 @@ from export_onnx.causal_llm import RATINGS, rating_ids
 from export_onnx.checkpoint import Checkpoint
 from export_onnx.tokenizer import SourceTokenizer
 from routing_lab.training.finetune.lora import add_adapters, merged
-from routing_lab.training.finetune.request import Request, keep_fewer_activations, load_pretrained
+from routing_lab.training.finetune.request import Request, enable_gradient_checkpointing, load_pretrained
 from routing_lab.training.finetune.state import load_weights, trained_weights
 
 _LAYERS = "model.layers."
@@ -30,7 +30,7 @@ class RatingModel:
     ids: tuple[int, ...]
     hook: Any = None
 
-    def log_chances(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def log_probs(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Log-probabilities, among all tokens, that each rating comes next: (rows, ratings).
 
         `ids` and `mask` are (rows, tokens), padded on the left, so that what comes next does so in the last column.
@@ -69,7 +69,7 @@ def load_rating_model(base: Checkpoint, tokenizer: SourceTokenizer, asked: Reque
     ids = rating_ids(tokenizer, tokens, base.folder)
     _resize(model, tokens)
     if asked.gradient_checkpointing:
-        keep_fewer_activations(model)
+        enable_gradient_checkpointing(model)
     if not asked.lora_rank:
         return RatingModel(model, ids)
     head = model.get_output_embeddings()

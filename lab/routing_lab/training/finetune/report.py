@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from routing_lab.data.examples import Example
 from routing_lab.evals import curves, metrics
-from routing_lab.training.finetune.labels import Float64, Ties, win_chances
+from routing_lab.training.finetune.labels import Float64, Ties, win_probabilities
 from routing_lab.training.finetune.state import RunState
 from routing_lab.training.report import (
     QUANTILE_LEVELS,
@@ -96,7 +96,7 @@ def validation_metrics(examples: Sequence[Example], win_rates: npt.ArrayLike, ti
     """
     scores = np.asarray(win_rates, np.float64)
     targets = np.array([example.target for example in examples])
-    wanted = win_chances(targets, ties)
+    wanted = win_probabilities(targets, ties)
     prompts = np.unique([example.prompt for example in examples], return_inverse=True)[1]
     everyone = np.ones(len(examples))
     # A target is half the gap in score plus one half, so a target and its complement have the models' gap.

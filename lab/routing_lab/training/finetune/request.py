@@ -192,14 +192,14 @@ def load_pretrained(kind: Any, base: Checkpoint, *, may_be_new: Sequence[str] = 
     return model
 
 
-def keep_fewer_activations(model: Any) -> None:
+def enable_gradient_checkpointing(model: Any) -> None:
     """Make a model compute its activations a second time on the way back, rather than keep them."""
     # transformers 5 has renamed it, and warns of the older name.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
 
 
-def on_device(model: Any) -> None:
+def move_to_device(model: Any) -> None:
     """Move a model to the GPU if there is one, there with the weights that are not trained in bfloat16."""
     if not torch.cuda.is_available():
         return

@@ -37,7 +37,7 @@ class Recipe:
     noise: float = 0.05
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
-    batch: int = 64
+    batch_size: int = 64
     epochs: int = 60
     patience: int = 8
 
@@ -135,8 +135,8 @@ def _run_epoch(
 ) -> None:
     order = np.flatnonzero(rng.random(len(training)) < training.weights / training.weights.max())
     rng.shuffle(order)
-    for start in range(0, len(order), recipe.batch):
-        part = training.take(order[start : start + recipe.batch])
+    for start in range(0, len(order), recipe.batch_size):
+        part = training.take(order[start : start + recipe.batch_size])
         vectors = embeddings[part.prompts]
         noise = rng.standard_normal(vectors.shape, dtype=np.float32)
         vectors = vectors + np.float32(recipe.noise) * noise

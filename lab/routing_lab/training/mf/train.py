@@ -1,11 +1,11 @@
 """`routing-service train mf`: battles between models in, a matrix factorization router's artifact folder out.
 
-The model, its loss and its noise are RouteLLM's (see `mf_model`). What differs is said here:
+The model, its loss and its noise are RouteLLM's (see `model`). What differs is said here:
 
 - Embeddings are computed on this machine, by the encoder that goes into the artifact: static word vectors, or an
   encoder of the caller's. RouteLLM asks OpenAI for them.
 - The models are those of the data, and any two of them can be asked about.
-- Learning rate, noise and stopping are another recipe (see `mf_fit`).
+- Learning rate, noise and stopping are another recipe (see `fit`).
 - A tie is a target of one half, and a difference in score a target in between. RouteLLM drops ties, as `drop_ties`
   does; the win rate then is the chance to win given that there is a winner.
 - After training, log-odds are divided by one temperature, the best on the validation battles of the pair. A win rate
@@ -89,7 +89,7 @@ class Request:
     restart: bool = False
 
     def read(self) -> BattleSet:
-        """The battles, as `mf_data.read_battle_set` gives them."""
+        """The battles, as `data.read_battle_set` gives them."""
         return read_battle_set(
             self.data,
             sides(self.strong_model, self.weak_model),

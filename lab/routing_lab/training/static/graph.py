@@ -5,7 +5,7 @@
     byte_counts (B, 256) int64 --Cast float--> counts --+-------------------------------> shares --+
                                                         +------------------------------------------+
 
-Sums are of integers, shares are single divisions, and leaf values add up exactly (see `gbm_onnx`), so a prompt's score
+Sums are of integers, shares are single divisions, and leaf values add up exactly (see `trees`), so a prompt's score
 does not depend on its neighbours in the batch nor on padding. Padding is id -1, which ONNX reads as the last row, all
 zeros.
 
@@ -28,9 +28,9 @@ def build_graph(table: Float32, trees: dict[str, Any]) -> bytes:
     """The serialised model.
 
     Args:
-        table: one row a word piece, (pieces, columns), from `static_model.component_table`. The zero row for padding is
+        table: one row a word piece, (pieces, columns), from `model.component_table`. The zero row for padding is
             added.
-        trees: from `gbm_onnx.tree_attributes`; their features are those of `static_features.graph_columns`.
+        trees: from `trees.tree_attributes`; their features are those of `features.graph_columns`.
     """
     from onnx import TensorProto, checker, helper, numpy_helper
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from routing_lab.training.finetune.batches import epoch_batches, parts_within
+from routing_lab.training.finetune.batches import epoch_batches, micro_batches
 
 lengths = st.lists(st.integers(1, 200), min_size=1, max_size=200)
 
@@ -21,7 +21,7 @@ def test_an_epoch_has_every_row_once(values: list[int], size: int, seed: int, ep
 
 @given(lengths, st.integers(1, 1000))
 def test_parts_hold_every_row_once_within_the_tokens(values: list[int], tokens: int) -> None:
-    parts = list(parts_within(range(len(values)), values, tokens))
+    parts = list(micro_batches(range(len(values)), values, tokens))
     assert sorted(row for part in parts for row in part) == list(range(len(values)))
     for part in parts:
         assert len(part) == 1 or len(part) * max(values[row] for row in part) <= tokens

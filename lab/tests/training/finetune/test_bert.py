@@ -19,7 +19,7 @@ pytest.importorskip("onnx", reason="the extra `finetune` is not installed")
 import torch
 from routing_lab.training.finetune import bert
 from routing_lab.training.finetune import loop as finetune_loop
-from routing_lab.training.finetune.bert import log_chances, train
+from routing_lab.training.finetune.bert import log_probs, train
 from routing_lab.training.finetune.labels import Ties
 from routing_lab.training.finetune.lora import merged
 from routing_lab.training.finetune.report import FinetuneReport
@@ -210,11 +210,11 @@ def test_adapters_merge_into_the_very_model_that_was_trained(tmp_path: Path, dat
     ids = torch.randint(5, VOCABULARY, (6, 20))
     mask = torch.ones_like(ids)
     with torch.inference_mode():
-        before = log_chances(model.eval(), ids, mask)
+        before = log_probs(model.eval(), ids, mask)
         again = bert.merged_classifier(model, base, sizes, asked).eval()
         assert not any("lora" in name for name, _ in again.named_parameters())
-        torch.testing.assert_close(log_chances(again, ids, mask), before, rtol=0, atol=1e-5)
-        torch.testing.assert_close(log_chances(merged(model).eval(), ids, mask), before, rtol=0, atol=1e-5)
+        torch.testing.assert_close(log_probs(again, ids, mask), before, rtol=0, atol=1e-5)
+        torch.testing.assert_close(log_probs(merged(model).eval(), ids, mask), before, rtol=0, atol=1e-5)
 
 
 def test_adapters_learn_and_only_they_are_kept(tmp_path: Path, data: Path, encoder: Path) -> None:

@@ -163,9 +163,9 @@ def test_adapters_and_rating_rows_merge_into_the_very_model_that_was_trained(tmp
     ids = torch.randint(5, VOCABULARY, (6, 20))
     mask = torch.ones_like(ids)
     with torch.inference_mode():
-        before = rated.log_chances(rated.model.eval(), ids, mask)
+        before = rated.log_probs(rated.model.eval(), ids, mask)
         model = merged_model(rated, base, tokenizer, asked).eval()
-        torch.testing.assert_close(rated.log_chances(model, ids, mask), before, rtol=0, atol=1e-5)
+        torch.testing.assert_close(rated.log_probs(model, ids, mask), before, rtol=0, atol=1e-5)
     assert {name for name, _ in model.named_parameters() if "lora" in name or "rating" in name} == set()
 
 
@@ -177,8 +177,8 @@ def test_padding_changes_nothing(llama: Path, tmp_path: Path) -> None:
     ids = torch.randint(5, VOCABULARY, (1, 9))
     padded = torch.cat([torch.zeros(1, 6, dtype=torch.int64), ids], dim=1)
     mask = (torch.arange(15) >= 6).long().unsqueeze(0)
-    alone = rated.log_chances(rated.model.eval(), ids, torch.ones_like(ids))
-    together = rated.log_chances(rated.model, padded.repeat(2, 1), torch.cat([mask, torch.ones_like(mask)]))
+    alone = rated.log_probs(rated.model.eval(), ids, torch.ones_like(ids))
+    together = rated.log_probs(rated.model, padded.repeat(2, 1), torch.cat([mask, torch.ones_like(mask)]))
     torch.testing.assert_close(together[:1], alone, rtol=0, atol=1e-5)
     (-together.sum()).backward()  # type: ignore[no-untyped-call] # torch gives it no types
     assert all(torch.isfinite(p.grad).all() for p in rated.model.parameters() if p.grad is not None)

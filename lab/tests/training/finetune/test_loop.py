@@ -17,7 +17,7 @@ pytest.importorskip("safetensors", reason="the extra `finetune` is not installed
 import torch
 from routing_lab.training.finetune import loop as finetune_loop
 from routing_lab.training.finetune.batches import Rows
-from routing_lab.training.finetune.loop import Objective, Recipe, evaluate, fit, rate_factor
+from routing_lab.training.finetune.loop import Objective, Recipe, evaluate, fit, learning_rate_factor
 from routing_lab.training.finetune.state import BEST, FinetuneWork, RunState, trained_weights
 from routing_lab.training.work import CHECKPOINT
 from safetensors.torch import load_file
@@ -37,25 +37,25 @@ def make_model(dropout: float = 0.2) -> Any:
     )
 
 
-def log_chances(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def log_probs(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     kept = mask.unsqueeze(-1)
     mean = (model["words"](ids) * kept).sum(1) / kept.sum(1)
     logits: torch.Tensor = model["head"](model["drop"](mean))
     return logits.log_softmax(-1)
 
 
-OBJECTIVE = Objective(log_chances, 0, "right")
+OBJECTIVE = Objective(log_probs, 0, "right")
 
 
 def rows(count: int, seed: int) -> Rows:
     """Token 7 decides the first class."""
     rng = np.random.default_rng(seed)
     ids = [rng.integers(8, TOKENS, length).tolist() for length in rng.integers(1, 9, count)]
-    chances = np.zeros((count, 2), np.float32)
+    labels = np.zeros((count, 2), np.float32)
     for row, words in enumerate(ids):
         words[0] = 7 if row % 2 else words[0]
-        chances[row, 1 - row % 2] = 1
-    return Rows(ids, chances, np.ones(count, np.float32))
+        labels[row, 1 - row % 2] = 1
+    return Rows(ids, labels, np.ones(count, np.float32))
 
 
 TRAIN, VALIDATION = rows(96, 0), rows(40, 1)
@@ -149,8 +149,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_best_model(tmp_pat
     poisoned = make_model()
 
     def diverges(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        logs = log_chances(model, ids, mask)
-        return logs * float("nan") if updates_done() == 10 and model.training else logs
+        found = log_probs(model, ids, mask)
+        return found * float("nan") if updates_done() == 10 and model.training else found
 
     work = FinetuneWork(tmp_path / "work", {"rows": 96})
     counted: list[int] = []
@@ -252,11 +252,11 @@ def test_states_are_safetensors_with_json(tmp_path: Path) -> None:
 
 
 def test_the_rate_rises_and_falls() -> None:
-    factors = [rate_factor(step, 100, 0.1) for step in range(100)]
+    factors = [learning_rate_factor(step, 100, 0.1) for step in range(100)]
     assert np.argmax(factors) == 10
     assert factors[10] == 1
     assert 0 < factors[0] < 0.1
     assert 0 < factors[-1] < 0.02
     assert np.all(np.diff(factors[:11]) > 0)
     assert np.all(np.diff(factors[10:]) < 0)
-    assert rate_factor(0, 1, 0.0) == 1
+    assert learning_rate_factor(0, 1, 0.0) == 1
