@@ -31,7 +31,7 @@ from benchmarks.random_checkpoints import prompt_of, write_classifier, write_dec
 from export_onnx.cli import main as export_onnx
 from export_onnx.parity import prove
 from routing_service.artifacts.loading import open_artifact
-from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.errors import RoutingServiceError, UsageError
 from routing_service.routers.base import Router
 from routing_service.routers.bert import BertRouter

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from benchmarks.machine import describe
 from export_onnx import sw_ranking
 from routing_service.artifacts.loading import open_artifact
-from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.routers.base import RESEARCH_PAIR
 from routing_service.routers.tier_ranking import Solver, TierRanker
 

@@ -20,7 +20,7 @@ from export_onnx.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from export_onnx.text_artifact import TextExport, add_prompts_argument, load_source, step
 from export_onnx.tokenizer import TOKENIZER_FILES, SourceTokenizer
 from routing_service.artifacts.manifest import Manifest
-from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.artifacts.writing import new_artifact
 from routing_service.errors import UsageError, unknown_name
 from routing_service.routers.bert import GRAPH, TOKENIZER, BertRouter, BertSettings, SequenceClassifier

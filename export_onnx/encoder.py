@@ -33,7 +33,7 @@ from export_onnx.quantize import Precision, precision_of
 from export_onnx.text_artifact import LIBRARIES, step
 from export_onnx.tokenizer import SourceTokenizer
 from routing_service.artifacts.manifest import Manifest, SelfTest, file_entry
-from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.artifacts.writing import new_artifact
 from routing_service.embedders.onnx import (
     ARTIFACT_TYPE,

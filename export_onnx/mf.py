@@ -26,7 +26,7 @@ from export_onnx.parity import Parity, prove
 from export_onnx.quantize import Precision, fits_float16, precision_of
 from routing_service.artifacts.loading import Artifact
 from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
-from routing_service.artifacts.sessions import SessionConfig, open_session
+from routing_service.artifacts.onnx_runtime import SessionConfig, open_session
 from routing_service.artifacts.writing import new_artifact
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
 from routing_service.errors import UsageError, unknown_name

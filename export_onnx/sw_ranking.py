@@ -24,7 +24,7 @@ from export_onnx.similarity_proof import proof_queries, source_win_rates
 from export_onnx.tables import find_tables
 from export_onnx.tiers import compute_tiers
 from routing_service.artifacts.manifest import Manifest, SelfTest, SelfTestVector, file_entry
-from routing_service.artifacts.sessions import SessionConfig, open_session
+from routing_service.artifacts.onnx_runtime import SessionConfig, open_session
 from routing_service.artifacts.writing import new_artifact
 from routing_service.errors import UsageError, unknown_name
 from routing_service.routers.base import RESEARCH_PAIR, ModelPair

@@ -26,7 +26,7 @@ from typing import Any, Literal
 from routing_client import endpoints
 
 from routing_service import config
-from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.embedders.registry import EMBEDDERS
 from routing_service.plugins import Plugins
 from routing_service.routers.registry import ROUTERS

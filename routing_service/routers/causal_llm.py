@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from routing_service.artifacts.loading import Artifact, open_artifact, self_test
-from routing_service.artifacts.sessions import SessionConfig, open_session, session_io
+from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
 from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, length_buckets, padded
 from routing_service.errors import ArtifactError

@@ -21,7 +21,7 @@ import structlog
 
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.manifest import MANIFEST_NAME
-from routing_service.artifacts.sessions import SessionConfig, open_session, session_io
+from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
 from routing_service.artifacts.vectors import read_vectors
 from routing_service.embedders.base import Embedder

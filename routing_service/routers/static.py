@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT, Artifact, open_artifact, self_test
-from routing_service.artifacts.sessions import SessionConfig, open_session, session_io
+from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.errors import ArtifactError
 from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
 from routing_service.routers.static_text import StaticTextEncoder, pad_ids

@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 
 from routing_service.artifacts.loading import Artifact, open_artifact
-from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.embedders.base import Embedder
 from routing_service.errors import DecisionError, Reason, nearest
 from routing_service.routers.base import ModelPair, Router, RouterContext, Scores

@@ -29,7 +29,7 @@ import onnxruntime as ort
 
 from routing_service.artifacts.loading import Artifact, self_test
 from routing_service.artifacts.manifest import MANIFEST_NAME
-from routing_service.artifacts.sessions import SessionConfig, open_session, session_io
+from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
 from routing_service.artifacts.vectors import read_vectors
 from routing_service.errors import ArtifactError

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from routing_service.artifacts.loading import Artifact, open_artifact, self_test
 from routing_service.artifacts.manifest import FileEntry, Manifest, SelfTest, SelfTestVector, file_entry
-from routing_service.artifacts.sessions import SessionConfig, open_session
+from routing_service.artifacts.onnx_runtime import SessionConfig, open_session
 from routing_service.errors import ArtifactError
 
 

@@ -21,7 +21,7 @@ from export_onnx.similarity_proof import source_win_rates
 from export_onnx.tables import find_tables
 from routing_service.artifacts.loading import open_artifact
 from routing_service.artifacts.manifest import read_manifest
-from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.errors import UsageError
 from routing_service.routers.base import ModelPair
 from routing_service.routers.tier_ranking import OUTCOMES, TierRanker

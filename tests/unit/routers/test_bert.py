@@ -16,7 +16,7 @@ pytest.importorskip("transformers", reason="the extra `export` is not installed"
 
 from benchmarks.random_checkpoints import prompt_of, write_classifier
 from routing_service.artifacts.loading import open_artifact
-from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.config import parse_config
 from routing_service.embedders.registry import Embedders
 from routing_service.errors import ArtifactError, ConfigError

@@ -18,7 +18,7 @@ pytest.importorskip("onnx", reason="the extra `export` is not installed")
 
 from routing_service.artifacts.loading import open_artifact
 from routing_service.artifacts.manifest import Manifest, file_entry, read_manifest
-from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.errors import ArtifactError
 from routing_service.routers.base import ModelPair
 from routing_service.routers.tier_ranking import (

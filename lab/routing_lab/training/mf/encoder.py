@@ -21,7 +21,7 @@ from routing_lab.training.mf.model import Float32
 from routing_lab.training.self_test import SELF_TEST_PROMPTS
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.manifest import MANIFEST_NAME, Manifest, SelfTest, file_entry
-from routing_service.artifacts.sessions import SessionConfig
+from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.artifacts.writing import new_artifact
 from routing_service.embedders.onnx import (
     ARTIFACT_TYPE,

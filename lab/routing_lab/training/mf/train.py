@@ -41,7 +41,7 @@ from routing_lab.training.self_test import SELF_TEST_PROMPTS
 from routing_lab.training.work import Work, work_folder
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
-from routing_service.artifacts.sessions import SessionConfig, open_session
+from routing_service.artifacts.onnx_runtime import SessionConfig, open_session
 from routing_service.artifacts.writing import check_output, new_artifact
 from routing_service.embedders.onnx import ARTIFACT_TYPE
 from routing_service.routers.mf import ENCODER, GRAPH, SELF_TEST, MatrixFactorizationRouter, bundled_embedder
