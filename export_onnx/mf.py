@@ -25,7 +25,7 @@ from export_onnx.mf_checkpoint import Float32, Weights, model_ids, read_weights
 from export_onnx.parity import Parity, prove
 from export_onnx.quantize import Precision, fits_float16, precision_of
 from routing_service.artifacts.loading import Artifact
-from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
+from routing_service.artifacts.manifest import CalibrationTable, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session
 from routing_service.artifacts.writing import new_artifact
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
@@ -217,6 +217,8 @@ def _prove(
     return prove(source, exported, precision)
 
 
-def _calibration(rates: Float32) -> Calibration:
+def _calibration(rates: Float32) -> CalibrationTable:
     levels = np.quantile(rates.astype(np.float64), np.linspace(0.0, 1.0, QUANTILE_LEVELS))
-    return Calibration("the embeddings given at export", len(rates), tuple(round(float(level), 6) for level in levels))
+    return CalibrationTable(
+        "the embeddings given at export", len(rates), tuple(round(float(level), 6) for level in levels)
+    )

@@ -17,7 +17,7 @@ import numpy as np
 from export_onnx.checkpoint import Checkpoint
 from export_onnx.parity import Parity, proof_prompts, prove
 from export_onnx.quantize import Precision, precision_of
-from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
+from routing_service.artifacts.manifest import CalibrationTable, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.errors import UsageError
 from routing_service.routers.base import RESEARCH_PAIR, ModelPair, Scores
 
@@ -35,7 +35,7 @@ Score = Callable[[Sequence[str]], Scores]
 class Training:
     """What the training that a checkpoint comes from adds to its manifest."""
 
-    calibration: Calibration
+    calibration: CalibrationTable
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
@@ -145,13 +145,13 @@ class TextExport:
             f"{parity.mean_difference:.2g} on average"
         )
 
-    def _calibration(self, score: Score) -> Calibration | None:
+    def _calibration(self, score: Score) -> CalibrationTable | None:
         if not self.own_prompts:
             return None
         with step(f"calibration on {len(self.own_prompts)} prompts"):
             rates = score(self.own_prompts).strong_win_rates
         quantiles = np.quantile(np.asarray(rates, np.float64), np.linspace(0, 1, QUANTILE_LEVELS))
-        return Calibration("prompts given at export", len(rates), tuple(quantiles.tolist()))
+        return CalibrationTable("prompts given at export", len(rates), tuple(quantiles.tolist()))
 
 
 def load_source(kind: Any, checkpoint: Checkpoint, **options: Any) -> Any:

@@ -47,7 +47,7 @@ class SelfTest:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class CalibrationTable:
     """How the router's scores are distributed over a sample of prompts.
 
     `quantiles` are the scores at evenly spaced levels from 0 to 1, ascending, at least two; `source` says for people
@@ -81,7 +81,7 @@ class Manifest:
     files: dict[str, FileEntry]
     license: str
     self_test: SelfTest
-    calibration: Calibration | None = None
+    calibration: CalibrationTable | None = None
     options: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from routing_service.artifacts.manifest import Calibration
+from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.calibration.distribution import ScoreDistribution
 from routing_service.calibration.intervals import Z_95, Interval, chi_square_95, wilson
 from routing_service.calibration.thresholds import just_above, share_for_threshold, threshold_for_share
@@ -71,7 +71,7 @@ class Drift(NamedTuple):
     points: tuple[DriftPoint, ...]
 
 
-def compare(table: Calibration, recent: ScoreDistribution, strong_shares: Sequence[float]) -> Drift:
+def compare(table: CalibrationTable, recent: ScoreDistribution, strong_shares: Sequence[float]) -> Drift:
     """Compare recent scores with a table.
 
     PSI is the sum over bins of (recent - table) · ln(recent / table). The bins are the table's tenths; a score that
@@ -125,7 +125,7 @@ def _parts(at_least: Sequence[float]) -> list[float]:
     return [max(0.0, ends[i] - ends[i + 1]) for i in range(len(ends) - 1)]
 
 
-def _point(table: Calibration, table_size: int, recent: ScoreDistribution, strong_share: float) -> DriftPoint:
+def _point(table: CalibrationTable, table_size: int, recent: ScoreDistribution, strong_share: float) -> DriftPoint:
     threshold = threshold_for_share(table.quantiles, strong_share)
     expected = share_for_threshold(table.quantiles, threshold)
     realized, size = recent.share_at(threshold), recent.size

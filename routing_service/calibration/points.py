@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from routing_service.artifacts.manifest import Calibration
+from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.calibration.distribution import ScoreDistribution
 from routing_service.calibration.intervals import Interval, wilson
 from routing_service.calibration.thresholds import (
@@ -85,7 +85,7 @@ def threshold_below(scores: ScoreDistribution, index: int) -> float:
     return middle if middle > below and not scores.resolution else above
 
 
-def point_from_table(table: Calibration, strong_share: float) -> CalibrationPoint:
+def point_from_table(table: CalibrationTable, strong_share: float) -> CalibrationPoint:
     """The point that a table gives for `strong_share` (0..1)."""
     threshold = threshold_for_share(table.quantiles, strong_share)
     realized = share_for_threshold(table.quantiles, threshold)

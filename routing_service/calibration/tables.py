@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from routing_service.artifacts.manifest import Calibration
+from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.config import ModelsConfig
 from routing_service.errors import ArtifactError
 from routing_service.files import writing
@@ -30,7 +30,7 @@ class SavedTable:
     router_type: str
     router_revision: str
     models: ModelsConfig
-    calibration: Calibration
+    calibration: CalibrationTable
 
 
 def write_table(path: Path, table: SavedTable) -> None:
@@ -73,7 +73,7 @@ def read_table(path: Path) -> SavedTable:
 
 def table_for(
     path: Path, name: str, router_type: str, revision: str, scores_pair: Callable[[ModelsConfig], bool]
-) -> Calibration:
+) -> CalibrationTable:
     """The table in a file, if it is of the scores of that router, which the configuration calls `name`.
 
     Args:
@@ -117,7 +117,7 @@ def _checked(raw: Any) -> SavedTable:
         "'quantiles' must be a list of numbers",
     )
     _require(len(quantiles) <= _MAX_LEVELS, f"'quantiles' has more than {_MAX_LEVELS:,} scores")
-    calibration = Calibration(raw["source"], size, tuple(quantiles))
+    calibration = CalibrationTable(raw["source"], size, tuple(quantiles))
     return SavedTable(raw["router_type"], raw["router_revision"], _models(raw["models"]), calibration)
 
 

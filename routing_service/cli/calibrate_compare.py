@@ -12,7 +12,7 @@ from routing_service.cli.options import emit, load_engine, progress, router_name
 from routing_service.errors import UsageError
 
 if TYPE_CHECKING:
-    from routing_service.artifacts.manifest import Calibration
+    from routing_service.artifacts.manifest import CalibrationTable
     from routing_service.calibration.distribution import ScoreDistribution
     from routing_service.calibration.drift import Drift
     from routing_service.engine.engine import Engine
@@ -24,7 +24,7 @@ def compare(options: argparse.Namespace) -> None:
     Raises:
         UsageError: the drift is major and `--fail-on-drift` is given; the report is printed all the same.
     """
-    from routing_service.artifacts.manifest import Calibration
+    from routing_service.artifacts.manifest import CalibrationTable
     from routing_service.calibration import drift
     from routing_service.calibration.tables import TABLE_LEVELS
 
@@ -32,7 +32,7 @@ def compare(options: argparse.Namespace) -> None:
     name = router_name(engine, options.router)
     if options.input is not None:
         sample = collect(engine, name, options.input, options)
-        table = Calibration(str(options.input), sample.size, tuple(sample.quantiles(TABLE_LEVELS)))
+        table = CalibrationTable(str(options.input), sample.size, tuple(sample.quantiles(TABLE_LEVELS)))
     else:
         table = own_table(engine, name)
     recent = _recent(engine, name, options.compare, options)
@@ -68,7 +68,7 @@ def _recent(engine: Engine, router: str, path: Path, options: argparse.Namespace
     return scores
 
 
-def _print(name: str, table: Calibration, found: Drift) -> None:
+def _print(name: str, table: CalibrationTable, found: Drift) -> None:
     size = f" of {table.sample_size:,} prompts" if table.sample_size else ""
     emit(f"{found.sample_size:,} recent prompts against the table of {name}{size} ({table.source})")
     emit(f"PSI {found.psi:.3f}: {_MEANINGS[found.reading]}")

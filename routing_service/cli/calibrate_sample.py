@@ -13,7 +13,7 @@ from routing_service.cli.options import progress
 from routing_service.errors import UsageError
 
 if TYPE_CHECKING:
-    from routing_service.artifacts.manifest import Calibration
+    from routing_service.artifacts.manifest import CalibrationTable
     from routing_service.calibration.distribution import ScoreDistribution
     from routing_service.engine.engine import Engine
     from routing_service.routers.base import ModelPair, Router
@@ -29,7 +29,7 @@ def engine_to_score(options: argparse.Namespace) -> Engine:
     return build_engine(replace(config, routers=routers, policies={}, default_policy=None))
 
 
-def own_table(engine: Engine, name: str) -> Calibration:
+def own_table(engine: Engine, name: str) -> CalibrationTable:
     """The table in force of a router.
 
     Raises:

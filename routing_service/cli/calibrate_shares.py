@@ -12,7 +12,7 @@ from routing_service.cli.options import emit, load_engine, progress, router_name
 from routing_service.errors import UsageError
 
 if TYPE_CHECKING:
-    from routing_service.artifacts.manifest import Calibration
+    from routing_service.artifacts.manifest import CalibrationTable
     from routing_service.calibration.points import CalibrationPoint
 
 # A stream may be a day's traffic; a call needs some deadline.
@@ -25,7 +25,7 @@ _NOTABLE = 0.005
 
 def calibrate_here(options: argparse.Namespace) -> None:
     """Thresholds from prompts or from the router's table, in this process."""
-    from routing_service.artifacts.manifest import Calibration
+    from routing_service.artifacts.manifest import CalibrationTable
     from routing_service.calibration.points import point_from_scores, point_from_table
     from routing_service.calibration.tables import TABLE_LEVELS, SavedTable, write_table
     from routing_service.config import ModelsConfig
@@ -35,7 +35,7 @@ def calibrate_here(options: argparse.Namespace) -> None:
     router, shares = engine.routers[name], options.strong_model_pct or ()
     if options.input is not None:
         scores = collect(engine, name, options.input, options)
-        table = Calibration(source_of(options.input), scores.size, tuple(scores.quantiles(TABLE_LEVELS)))
+        table = CalibrationTable(source_of(options.input), scores.size, tuple(scores.quantiles(TABLE_LEVELS)))
         points = [point_from_scores(scores, wanted) for wanted in shares]
         head = {"source": table.source, "sample_size": scores.size, "resolution": scores.resolution}
     else:
@@ -127,7 +127,7 @@ def _ends(interval: Any) -> tuple[float, float]:
     return (interval["low"], interval["high"]) if isinstance(interval, dict) else tuple(interval)
 
 
-def _plot(path: Path, router: str, table: Calibration, points: list[CalibrationPoint]) -> None:
+def _plot(path: Path, router: str, table: CalibrationTable, points: list[CalibrationPoint]) -> None:
     from routing_service.cli.calibration_plot import plot_calibration
 
     plot_calibration(path, router, table, points)

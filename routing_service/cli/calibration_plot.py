@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from routing_service.artifacts.manifest import Calibration
+from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.calibration.intervals import wilson
 from routing_service.calibration.points import CalibrationPoint
 from routing_service.calibration.thresholds import share_for_threshold
@@ -33,7 +33,7 @@ _STYLE: Any = {
 }
 
 
-def plot_calibration(path: Path, router: str, table: Calibration, points: Sequence[CalibrationPoint]) -> None:
+def plot_calibration(path: Path, router: str, table: CalibrationTable, points: Sequence[CalibrationPoint]) -> None:
     """Draw a table and some of its points, as SVG, PNG or PDF by the file's suffix.
 
     Above, how many prompts get which score, coloured by the side that the middle point's threshold sends them to;
@@ -71,7 +71,7 @@ def plot_calibration(path: Path, router: str, table: Calibration, points: Sequen
         file.write(image.getvalue())
 
 
-def _range(table: Calibration, points: Sequence[CalibrationPoint]) -> tuple[float, float]:
+def _range(table: CalibrationTable, points: Sequence[CalibrationPoint]) -> tuple[float, float]:
     """The scores that are worth showing: all but the outermost few, and the marked thresholds."""
     last = len(table.quantiles) - 1
     ends = [table.quantiles[round(0.002 * last)], table.quantiles[round(0.998 * last)]]
@@ -80,7 +80,7 @@ def _range(table: Calibration, points: Sequence[CalibrationPoint]) -> tuple[floa
     return max(0.0, min(ends) - margin), min(1.0, max(ends) + margin)
 
 
-def _draw_scores(axes: Axes, table: Calibration, middle: CalibrationPoint, shown: tuple[float, float]) -> None:
+def _draw_scores(axes: Axes, table: CalibrationTable, middle: CalibrationPoint, shown: tuple[float, float]) -> None:
     # A bar must not lie on both sides of the threshold.
     step = (shown[1] - shown[0]) / _BARS
     first = np.ceil((shown[0] - middle.threshold) / step)
@@ -114,7 +114,7 @@ def _draw_scores(axes: Axes, table: Calibration, middle: CalibrationPoint, shown
 
 
 def _draw_shares(
-    axes: Axes, table: Calibration, points: Sequence[CalibrationPoint], shown: tuple[float, float]
+    axes: Axes, table: CalibrationTable, points: Sequence[CalibrationPoint], shown: tuple[float, float]
 ) -> None:
     grid = np.linspace(*shown, 400)
     shares = np.array([share_for_threshold(table.quantiles, threshold) for threshold in grid])

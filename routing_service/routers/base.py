@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self, TypeVar
 
-from routing_service.artifacts.manifest import Calibration
+from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.config import ROUTER_KEYS
 from routing_service.embedders.base import Embedder
 from routing_service.yaml_sections import Section
@@ -95,7 +95,7 @@ class Router(ABC):
         models: ModelPair,
         revision: str = "unversioned",
         max_tokens: int | None = None,
-        calibration: Calibration | None = None,
+        calibration: CalibrationTable | None = None,
     ) -> None:
         self.revision, self.models, self.max_tokens, self.calibration = revision, models, max_tokens, calibration
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from routing_service.artifacts.manifest import Calibration
+from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.routers.base import RESEARCH_PAIR, ModelPair, Router, RouterContext, Scores
 
-_UNIFORM = Calibration("uniform by construction", 0, (0.0, 1.0))
+_UNIFORM = CalibrationTable("uniform by construction", 0, (0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from routing_client.proto import routing_service_pb2 as pb
 from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT, open_artifact
-from routing_service.artifacts.manifest import Calibration
+from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.calibration.distribution import ScoreDistribution
 from routing_service.calibration.tables import SavedTable, write_table
 from routing_service.config import LimitsConfig, ModelsConfig
@@ -237,7 +237,10 @@ async def test_an_async_client_lets_go_of_its_prompts_when_the_call_ends(service
 def test_a_table_of_one_s_own_is_listed_and_in_force(start_service: StartService, tmp_path: Path) -> None:
     manifest = open_artifact(DEFAULT_ARTIFACT, "static").manifest
     table = SavedTable(
-        "static", manifest.revision, ModelsConfig("a", "b"), Calibration("last week's traffic", 500, (0.0, 0.25, 0.5))
+        "static",
+        manifest.revision,
+        ModelsConfig("a", "b"),
+        CalibrationTable("last week's traffic", 500, (0.0, 0.25, 0.5)),
     )
     write_table(tmp_path / "own.json", table)
     service = start_service(

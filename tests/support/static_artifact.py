@@ -16,7 +16,7 @@ from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
-from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
+from routing_service.artifacts.manifest import CalibrationTable, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.routers.static_text import StaticTextEncoder
 
 settings.register_profile("unit", deadline=None, derandomize=True)
@@ -119,7 +119,7 @@ def build(folder: Path, *, graph: onnx.ModelProto | None = None, vectors: Any = 
         "files": {name: file_entry(folder / name) for name in ("model.onnx", "tokenizer.json")},
         "license": "Apache-2.0",
         "self_test": SelfTest(1e-5, vectors),
-        "calibration": Calibration("a test", 5, (0.1, 0.3, 0.5, 0.7, 0.9)),
+        "calibration": CalibrationTable("a test", 5, (0.1, 0.3, 0.5, 0.7, 0.9)),
     }
     (folder / "manifest.json").write_text(Manifest(**{**manifest, **fields}).to_json(), encoding="utf-8")
     return folder

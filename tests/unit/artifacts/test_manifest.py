@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from routing_service.artifacts.manifest import (
     MANIFEST_NAME,
-    Calibration,
+    CalibrationTable,
     FileEntry,
     Manifest,
     SelfTest,
@@ -47,7 +47,9 @@ MANIFESTS = st.builds(
         SelfTest, RATES, st.lists(st.builds(SelfTestVector, st.text(max_size=20), RATES), max_size=3).map(tuple)
     ),
     calibration=st.none()
-    | st.builds(Calibration, NAMES, st.integers(0), st.lists(RATES, min_size=2, max_size=9).map(sorted).map(tuple)),
+    | st.builds(
+        CalibrationTable, NAMES, st.integers(0), st.lists(RATES, min_size=2, max_size=9).map(sorted).map(tuple)
+    ),
     provenance=st.dictionaries(st.text(max_size=4), JSON, max_size=3),
     metrics=st.dictionaries(st.text(max_size=4), JSON, max_size=3),
 )
@@ -58,7 +60,7 @@ EXAMPLE = Manifest(
     {"model.onnx": FileEntry("ab" * 32, 12)},
     "Apache-2.0",
     SelfTest(1e-4, (SelfTestVector("Prove it: é", 0.75),)),
-    Calibration("a sample", 3, (0.1, 0.5, 0.9)),
+    CalibrationTable("a sample", 3, (0.1, 0.5, 0.9)),
     {"data": ["a", 1]},
 )
 
@@ -97,7 +99,7 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
 
 
 def test_whole_numbers_among_the_quantiles_are_read_back(tmp_path: Path) -> None:
-    manifest = replace(EXAMPLE, calibration=Calibration("a sample", 2, (0, 0.5, 1)))
+    manifest = replace(EXAMPLE, calibration=CalibrationTable("a sample", 2, (0, 0.5, 1)))
     assert read_manifest(write(tmp_path, manifest.to_json())).calibration == manifest.calibration
 
 
@@ -256,7 +258,7 @@ def test_a_field_of_another_kind_is_told_by_its_place_and_not_by_its_value(tmp_p
 @pytest.mark.parametrize("quantiles", [(), (0.5,), (0.5, 0.4), (0.0, 1.5), (-0.1, 0.5), (0.5, NOT_FINITE)])
 def test_a_table_that_is_none_cannot_be_made(quantiles: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="at least two ascending numbers from 0 to 1"):
-        Calibration("a sample", 3, quantiles)
+        CalibrationTable("a sample", 3, quantiles)
 
 
 @given(st.binary(max_size=3000))

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing_service.artifacts.manifest import Calibration
+from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.calibration.distribution import ScoreDistribution
 from routing_service.calibration.drift import Reading, compare
 
 Make = Callable[..., ScoreDistribution]
-UNIFORM = Calibration("a test", 10_000, tuple(level / 100 for level in range(101)))
+UNIFORM = CalibrationTable("a test", 10_000, tuple(level / 100 for level in range(101)))
 
 
 def test_psi_by_hand(distribution: Make) -> None:
     """Half of the recent scores in the lowest tenth, the others evenly over the rest."""
     recent = distribution([0.05] * 500 + [tenth / 10 + 0.05 for tenth in range(1, 10) for _ in range(56)][:500])
-    found = compare(Calibration("a test", 0, (0.0, 1.0)), recent, [0.5])
+    found = compare(CalibrationTable("a test", 0, (0.0, 1.0)), recent, [0.5])
     counts = [500] + [56] * 8 + [52]
     expected = 0.0
     for count in counts:
@@ -71,14 +71,14 @@ def test_a_share_counts_as_changed_no_oftener_than_chance_allows(distribution: M
     rng = np.random.default_rng(0)
     changed = 0
     for _ in range(300):
-        table = Calibration("a test", 300, tuple(distribution(rng.random(300).tolist()).quantiles(101)))
+        table = CalibrationTable("a test", 300, tuple(distribution(rng.random(300).tolist()).quantiles(101)))
         (point,) = compare(table, distribution(rng.random(300).tolist()), [0.3]).points
         changed += point.changed
     assert 0.01 < changed / 300 < 0.1
 
 
 def test_a_score_that_many_share_is_a_bin_of_its_own(distribution: Make) -> None:
-    table = Calibration("a test", 1000, tuple([0.5] * 60 + [0.5 + level / 100 for level in range(1, 42)]))
+    table = CalibrationTable("a test", 1000, tuple([0.5] * 60 + [0.5 + level / 100 for level in range(1, 42)]))
     same = distribution([0.5] * 590 + [0.5 + level / 100 for level in range(1, 42) for _ in range(10)])
     assert compare(table, same, [0.5]).reading is Reading.STABLE
     assert compare(table, distribution([0.5001] * 1000), [0.5]).reading is Reading.MAJOR
@@ -87,7 +87,7 @@ def test_a_score_that_many_share_is_a_bin_of_its_own(distribution: Make) -> None
 
 @pytest.mark.parametrize("score", [0.0, 0.5, 1.0])
 def test_a_table_of_one_score(distribution: Make, score: float) -> None:
-    table = Calibration("a test", 100, (score,) * 11)
+    table = CalibrationTable("a test", 100, (score,) * 11)
     assert compare(table, distribution([score] * 500), [0.5]).reading is Reading.STABLE
     assert compare(table, distribution([abs(score - 0.4)] * 500), [0.5]).reading is Reading.MAJOR
 
@@ -98,7 +98,7 @@ def test_a_table_of_one_score(distribution: Make, score: float) -> None:
     st.floats(0, 1),
 )
 def test_a_report_holds_together(distribution: Make, quantiles: list[float], scores: list[float], share: float) -> None:
-    found = compare(Calibration("a test", 100, tuple(quantiles)), distribution(scores), [share])
+    found = compare(CalibrationTable("a test", 100, tuple(quantiles)), distribution(scores), [share])
     assert found.psi >= 0
     assert math.isfinite(found.psi)
     assert sum(part.recent_share for part in found.bins) == pytest.approx(1)

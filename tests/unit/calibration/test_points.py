@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from routing_service.artifacts.manifest import Calibration
+from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.calibration.distribution import ScoreDistribution
 from routing_service.calibration.intervals import chi_square_95, wilson
 from routing_service.calibration.points import point_from_scores, point_from_table
@@ -180,7 +180,7 @@ def test_more_prompts_make_narrower_intervals(distribution: Make) -> None:
 
 
 def test_a_table_knows_how_sure_it_is() -> None:
-    point = point_from_table(Calibration("a test", 100, (0.0, 1.0)), 0.2)
+    point = point_from_table(CalibrationTable("a test", 100, (0.0, 1.0)), 0.2)
     assert (point.threshold, point.realized_share) == pytest.approx((0.8, 0.2))
     assert point.share_interval == pytest.approx(wilson(0.2, 100))
     low, high = wilson(0.2, 100)
@@ -189,11 +189,11 @@ def test_a_table_knows_how_sure_it_is() -> None:
 
 
 def test_a_table_that_was_not_counted_has_no_interval() -> None:
-    point = point_from_table(Calibration("by construction", 0, (0.0, 1.0)), 0.2)
+    point = point_from_table(CalibrationTable("by construction", 0, (0.0, 1.0)), 0.2)
     assert point.share_interval is point.threshold_interval is None
 
 
 def test_a_table_with_a_shared_score_says_what_it_realizes() -> None:
-    table = Calibration("a test", 100, (0.5, 0.5, 0.5, 0.5, 0.9))
+    table = CalibrationTable("a test", 100, (0.5, 0.5, 0.5, 0.5, 0.9))
     assert point_from_table(table, 0.8).realized_share == 1.0
     assert point_from_table(table, 0.3).realized_share == pytest.approx(0.25, abs=1e-4)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from routing_service.artifacts.manifest import Calibration
+from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.calibration.tables import SavedTable, read_table, table_for, write_table
 from routing_service.config import ModelsConfig, load_config
 from routing_service.engine.build import build_engine
@@ -18,7 +18,7 @@ from routing_service.engine.types import RouteRequest
 from routing_service.errors import ArtifactError, ConfigError, UsageError
 
 PAIR = ModelsConfig("big", "small")
-TABLE = SavedTable("static", "r1", PAIR, Calibration("last week's prompts, é", 9, (0.25, 0.5, 0.625)))
+TABLE = SavedTable("static", "r1", PAIR, CalibrationTable("last week's prompts, é", 9, (0.25, 0.5, 0.625)))
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def own_revision(artifact: Path) -> str:
 def test_a_configured_table_is_what_shares_and_policies_go_by(
     configured: Callable[[SavedTable], Path], static_artifact: Path
 ) -> None:
-    table = SavedTable("static", own_revision(static_artifact), PAIR, Calibration("mine", 9, (0.0, 0.125)))
+    table = SavedTable("static", own_revision(static_artifact), PAIR, CalibrationTable("mine", 9, (0.0, 0.125)))
     engine = build_engine(load_config(configured(table)))
     planner = engine.planner
     assert engine.routers["mine"].calibration == table.calibration

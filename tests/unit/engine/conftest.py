@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from routing_service.artifacts.manifest import Calibration
+from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.config import Config, parse_config
 from routing_service.engine import scoring
 from routing_service.engine.engine import Engine
 from routing_service.engine.policies import Planner
 from routing_service.routers.base import ModelPair, Router, Scores
 
-TABLE = Calibration("a test", 5, (0.0, 0.25, 0.5, 0.75, 1.0))
+TABLE = CalibrationTable("a test", 5, (0.0, 0.25, 0.5, 0.75, 1.0))
 
 
 class FakeRouter(Router):
@@ -27,7 +27,7 @@ class FakeRouter(Router):
         self,
         rate: Callable[[str], Any] = lambda _: 0.5,
         *,
-        calibration: Calibration | None = TABLE,
+        calibration: CalibrationTable | None = TABLE,
         models: tuple[str, str] = ("big", "small"),
         names: tuple[Sequence[str], Sequence[str]] | None = None,
         extra_scores: int = 0,

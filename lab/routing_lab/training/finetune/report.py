@@ -25,7 +25,7 @@ from routing_lab.training.report import (
     traffic_quantiles,
     with_interval,
 )
-from routing_service.artifacts.manifest import Calibration, Manifest
+from routing_service.artifacts.manifest import CalibrationTable, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,11 @@ def validation_metrics(examples: Sequence[Example], win_rates: npt.ArrayLike, ti
     }
 
 
-def validation_calibration(examples: Sequence[Example], win_rates: npt.ArrayLike) -> Calibration:
+def validation_calibration(examples: Sequence[Example], win_rates: npt.ArrayLike) -> CalibrationTable:
     """The artifact's table: quantiles of the win rates of the validation prompts."""
     quantiles, mixture, size = traffic_quantiles(examples, np.asarray(win_rates, np.float64))
     text = f"win rates at {QUANTILE_LEVELS} evenly spaced levels of validation prompts: {mixture}"
-    return Calibration(text, size, quantiles)
+    return CalibrationTable(text, size, quantiles)
 
 
 def _log_losses(scores: Float64, wanted: Float64) -> Float64:

@@ -24,7 +24,7 @@ from routing_lab.training.report import (
     shown,
     traffic_quantiles,
 )
-from routing_service.artifacts.manifest import Calibration, Manifest
+from routing_service.artifacts.manifest import CalibrationTable, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +142,8 @@ def _pair_metrics(battles: BattleSet, logits: Float64, seed: int) -> dict[str, A
     return found
 
 
-def calibration_table(rows: Sequence[Battle], win_rates: Float64) -> Calibration:
+def calibration_table(rows: Sequence[Battle], win_rates: Float64) -> CalibrationTable:
     """The artifact's table: quantiles of the pair's win rates, (battles,), over the prompts of validation battles."""
     quantiles, mixture, size = traffic_quantiles(rows, win_rates)
     text = f"win rates at {QUANTILE_LEVELS} evenly spaced levels of a mixture of validation prompts: {mixture}"
-    return Calibration(text, size, quantiles)
+    return CalibrationTable(text, size, quantiles)

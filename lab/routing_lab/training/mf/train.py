@@ -40,7 +40,7 @@ from routing_lab.training.progress import Progress, terminal_progress
 from routing_lab.training.self_test import SELF_TEST_PROMPTS
 from routing_lab.training.work import Work, work_folder
 from routing_service.artifacts.loading import Artifact, open_artifact
-from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
+from routing_service.artifacts.manifest import CalibrationTable, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session
 from routing_service.artifacts.writing import check_output, new_artifact
 from routing_service.embedders.onnx import ARTIFACT_TYPE
@@ -257,7 +257,7 @@ def _win_rates(directions: Float32, vectors: Float32, strong: int, weak: int) ->
     return rates
 
 
-def _calibration(battles: BattleSet, rates_by_prompt: Float32) -> Calibration:
+def _calibration(battles: BattleSet, rates_by_prompt: Float32) -> CalibrationTable:
     rows = np.flatnonzero(battles.held_out)
     return calibration_table(
         [battles.rows[row] for row in rows], rates_by_prompt[battles.arrays.prompts[rows]].astype(np.float64)

@@ -32,7 +32,7 @@ from routing_lab.training.static import model as static_model
 from routing_lab.training.static.features import features, graph_columns, piece_classes
 from routing_lab.training.static.graph import build_graph
 from routing_lab.training.static.trees import tree_attributes
-from routing_service.artifacts.manifest import Calibration, Manifest, SelfTest, SelfTestVector, file_entry
+from routing_service.artifacts.manifest import CalibrationTable, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.artifacts.writing import check_output, new_artifact
 from routing_service.routers.static import PAD_ID, StaticRouter
 from routing_service.routers.static_text import StaticTextEncoder, pad_ids
@@ -156,7 +156,7 @@ def _fit_into(
     encoder: StaticTextEncoder,
     seed: int,
     progress: Progress,
-) -> tuple[dict[str, Any], Calibration, Float64]:
+) -> tuple[dict[str, Any], CalibrationTable, Float64]:
     prompts = list(dict.fromkeys(example.prompt for example in examples))
     encoded = encoder.encode_batch(prompts)
     ids = [text.ids for text in encoded]
@@ -189,7 +189,7 @@ def _fit_into(
         "by_source": benchmark_metrics(examples, win_rates, training_set.folds),
     }
     text = f"out-of-fold scores at {QUANTILE_LEVELS} evenly spaced levels of a mixture of training prompts: {mixture}"
-    return metrics, Calibration(text, sample_size, quantiles), win_rates
+    return metrics, CalibrationTable(text, sample_size, quantiles), win_rates
 
 
 def score(model: Path, encoder: StaticTextEncoder, prompts: Sequence[str]) -> npt.NDArray[np.float32]:
