@@ -63,8 +63,26 @@ class Reason(StrEnum):
     STREAM_IDLE = "STREAM_IDLE"
 
 
-# The one table: the name of the grpc.StatusCode of every reason that is not the caller's mistake in the request itself.
+# The one table: the name of the grpc.StatusCode of every reason. It has no default: a new reason needs a line here.
 _CODES: Mapping[Reason, str] = {
+    Reason.MALFORMED_REQUEST: "INVALID_ARGUMENT",
+    Reason.INVALID_UTF8: "INVALID_ARGUMENT",
+    Reason.INPUT_MISSING: "INVALID_ARGUMENT",
+    Reason.INPUT_AMBIGUOUS: "INVALID_ARGUMENT",
+    Reason.PROMPT_EMPTY: "INVALID_ARGUMENT",
+    Reason.PROMPT_TOO_LARGE: "INVALID_ARGUMENT",
+    Reason.NO_USER_TURN: "INVALID_ARGUMENT",
+    Reason.ROLE_INVALID: "INVALID_ARGUMENT",
+    Reason.THRESHOLD_OUT_OF_RANGE: "INVALID_ARGUMENT",
+    Reason.STRONG_SHARE_OUT_OF_RANGE: "INVALID_ARGUMENT",
+    Reason.POLICY_AMBIGUOUS: "INVALID_ARGUMENT",
+    Reason.BATCH_EMPTY: "INVALID_ARGUMENT",
+    Reason.BATCH_TOO_LARGE: "INVALID_ARGUMENT",
+    Reason.MODELS_IDENTICAL: "INVALID_ARGUMENT",
+    Reason.ID_TOO_LONG: "INVALID_ARGUMENT",
+    Reason.STRONG_SHARES_MISSING: "INVALID_ARGUMENT",
+    Reason.CALIBRATION_EMPTY: "INVALID_ARGUMENT",
+    Reason.SETTINGS_CHANGED: "INVALID_ARGUMENT",
     Reason.ROUTER_NOT_FOUND: "NOT_FOUND",
     Reason.POLICY_NOT_FOUND: "NOT_FOUND",
     Reason.MODEL_NOT_FOUND: "NOT_FOUND",
@@ -79,7 +97,6 @@ _CODES: Mapping[Reason, str] = {
     Reason.EMBEDDER_UNAVAILABLE: "UNAVAILABLE",
     Reason.STREAM_IDLE: "DEADLINE_EXCEEDED",
 }
-_DEFAULT_CODE = "INVALID_ARGUMENT"
 
 
 class RoutingServiceError(Exception):
@@ -158,7 +175,7 @@ class DecisionError(RoutingServiceError):
         """The gRPC code of the reason."""
         import grpc
 
-        return grpc.StatusCode[_CODES.get(self.reason, _DEFAULT_CODE)]
+        return grpc.StatusCode[_CODES[self.reason]]
 
     def to_status(self) -> Status:
         """The error as `google.rpc.Status`, with `ErrorInfo`, and `BadRequest` and `RetryInfo` where they apply."""

@@ -33,6 +33,7 @@ def test_the_reasons_are_those_of_the_protos() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_a_grpc_code_that_is_an_error(reason: Reason) -> None:
+    """A reason that the table lacks raises KeyError here."""
     assert DecisionError(reason, "No.").code not in (grpc.StatusCode.OK, grpc.StatusCode.UNKNOWN)
 
 
