@@ -42,7 +42,7 @@ class RouteRequest:
     request_id: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Decision:
     """One decision. Field by field as in `protos/llmrouting/v1/decision.proto`; times are microseconds."""
 

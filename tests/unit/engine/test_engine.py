@@ -95,7 +95,19 @@ def test_a_decision_says_everything(fake_router: type[Any], make_engine: MakeEng
     engine = make_engine({"main": fake_router(lambda _: 0.6, inline=inline)})
     found = decision(engine, RouteRequest("0123456789", skipped_parts=2, threshold=0.6, request_id="r-1"))
     assert comparable(found) == Decision(
-        "", "big", Tier.STRONG, 0.6, 0.6, "main", "rev-1", DecisionReason.THRESHOLD, None, 10, True, 2, "r-1"
+        decision_id="",
+        model="big",
+        tier=Tier.STRONG,
+        strong_win_rate=0.6,
+        threshold=0.6,
+        router="main",
+        router_revision="rev-1",
+        reason=DecisionReason.THRESHOLD,
+        fallback_reason=None,
+        prompt_tokens=10,
+        truncated=True,
+        skipped_parts=2,
+        request_id="r-1",
     )
     assert (found.tokenize_us, found.inference_us) == (10.0, 20.0)
     assert found.queue_us == 0
@@ -266,7 +278,19 @@ def test_a_fallback_decides_and_says_why(
     router = fake_router(rate, extra_scores=extra, inline=inline)
     engine = make_engine({"main": router}, f"fallback: {{on_router_error: {side}}}")
     expected = Decision(
-        "", model, tier, None, None, "main", "rev-1", DecisionReason.FALLBACK, reason, None, False, 1, "r"
+        decision_id="",
+        model=model,
+        tier=tier,
+        strong_win_rate=None,
+        threshold=None,
+        router="main",
+        router_revision="rev-1",
+        reason=DecisionReason.FALLBACK,
+        fallback_reason=reason,
+        prompt_tokens=None,
+        truncated=False,
+        skipped_parts=1,
+        request_id="r",
     )
     for results in answers(engine, [RouteRequest(SECRET, skipped_parts=1, request_id="r")] * 2).values():
         assert [comparable(result) for result in results] == [expected, expected]
