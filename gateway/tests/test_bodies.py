@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from routing_gateway.errors import GatewayError, from_routing_error
 from routing_gateway.exchange import Exchange
 
 from .conftest import Gateway, MakeGateway
+from .scripted import ScriptedUpstream
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -39,21 +41,47 @@ def test_messages_that_are_none(gateway: Gateway, messages: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("messages", "param"),
+    "messages",
     [
-        ([7], "messages[0].role"),
-        ([None], "messages[0].role"),
-        ([{"role": "wizard", "content": "x"}], "messages[0].role"),
-        ([*HELLO, {"role": "user", "content": 7}], "messages[1].content"),
-        ([{"role": "user", "content": [7]}], "messages[0].content[0].type"),
-        ([{"role": "user", "content": [{"type": "text", "text": 7}]}], "messages[0].content[0].text"),
-        ([{"role": "system", "content": "x"}], "messages"),
+        [7],
+        [None],
+        [{"role": "wizard", "content": "x"}],
+        [{"role": "user", "content": 7}],
+        [{"role": "user", "content": [7]}],
+        [{"role": "user", "content": [{"type": "text", "text": 7}]}],
+        [{"role": "user", "content": " "}],
+        [{"role": "system", "content": "x"}],
     ],
 )
-def test_messages_of_wrong_types(gateway: Gateway, messages: Any, param: str, echo: RunningEcho) -> None:
+def test_without_any_words_of_the_user_there_is_nothing_to_route_on(
+    gateway: Gateway, messages: Any, echo: RunningEcho
+) -> None:
     answer = gateway.request("POST", "/v1/chat/completions", {"model": "router-fake-0.5", "messages": messages})
-    assert (answer.status, answer.error["type"], answer.error["param"]) == (400, "invalid_request_error", param)
+    assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "no_user_turn", "messages")
     assert not echo.state.requests
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"role": "assistant", "content": [{"type": "text", "text": None}]},
+        {"role": "ipython", "content": "4"},
+        {"role": "tool", "tool_call_id": "a", "content": {"temp": 12}},
+        {"role": "assistant"},
+        {"content": None},
+        7,
+        None,
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_messages_that_are_not_routed_on_are_the_upstreams_to_judge(
+    scripted_gateway: Gateway, scripted: ScriptedUpstream, odd: Any, place: int
+) -> None:
+    messages = [{"role": "user", "content": "a hard one"}]
+    messages.insert(place, odd)
+    answer = scripted_gateway.chat(messages=messages)
+    assert (answer.status, answer.headers["x-routing-model"]) == (200, "big")
+    assert json.loads(scripted.requests[-1][1])["messages"] == messages
 
 
 @pytest.mark.parametrize(
@@ -102,12 +130,14 @@ def test_of_ten_megabytes_of_chat_the_service_gets_what_it_routes_on(gateway: Ga
     assert len(echo.state.requests[-1].body["messages"]) == 3
 
 
-def test_ten_megabytes_of_text_in_one_message(make_gateway: MakeGateway) -> None:
-    text = "word " * 2_000_000
-    answer = make_gateway().chat(text=text)
-    assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
-    answer = make_gateway(fallback_model="big").chat(text=text)
-    assert (answer.status, answer.headers["x-routing-fallback"]) == (200, "RESOURCE_EXHAUSTED")
+@pytest.mark.parametrize("text", ["a hard one {}", "{} a hard one"])
+def test_of_ten_megabytes_of_text_both_ends_are_routed_on(
+    gateway: Gateway, text: str, echo: RunningEcho, fake: FakeService
+) -> None:
+    text = text.format("word " * 2_000_000)
+    assert gateway.chat(text=text).json()["model"] == "big"
+    assert len(fake.calls[-1].text) < 1 << 20
+    assert echo.state.requests[-1].body["messages"][0]["content"] == text
 
 
 def test_a_body_beyond_the_limit(make_gateway: MakeGateway) -> None:

@@ -12,7 +12,7 @@ from routing_client._gen.llmrouting.v1 import conversation_pb2, routing_service_
 from routing_client.exceptions import FieldViolation, InvalidRequestError
 from routing_client.types import DecisionRequest, ModelPair
 
-_ROLES = {
+ROLES = {
     "system": conversation_pb2.ROLE_SYSTEM,
     "developer": conversation_pb2.ROLE_DEVELOPER,
     "user": conversation_pb2.ROLE_USER,
@@ -20,7 +20,7 @@ _ROLES = {
     "tool": conversation_pb2.ROLE_TOOL,
     "function": conversation_pb2.ROLE_TOOL,
 }
-_TEXT_TYPES = frozenset({"text", "input_text", "output_text"})
+TEXT_TYPES = frozenset({"text", "input_text", "output_text"})
 
 
 def decide_request(request: DecisionRequest) -> routing_service_pb2.DecideRequest:
@@ -84,9 +84,9 @@ def invalid(field: str, description: str, *, reason: str | None = None) -> Inval
 
 def _add_message(conversation: conversation_pb2.Conversation, source: Any, path: str) -> None:
     role = _get(source, "role")
-    if not isinstance(role, str) or role not in _ROLES:
-        raise invalid(f"{path}.role", f"must be one of {', '.join(_ROLES)}", reason="ROLE_INVALID")
-    message = conversation.messages.add(role=_ROLES[role])
+    if not isinstance(role, str) or role not in ROLES:
+        raise invalid(f"{path}.role", f"must be one of {', '.join(ROLES)}", reason="ROLE_INVALID")
+    message = conversation.messages.add(role=ROLES[role])
     content = _get(source, "content")
     if content is None:
         return  # an assistant message that only calls tools
@@ -106,7 +106,7 @@ def _add_part(message: conversation_pb2.Message, source: Any, path: str) -> None
     kind = _get(source, "type")
     if not isinstance(kind, str):
         raise invalid(f"{path}.type", "must be a str, as in {'type': 'text', 'text': ...}")
-    if kind not in _TEXT_TYPES:
+    if kind not in TEXT_TYPES:
         # Only what it is. An image's bytes stay with the caller.
         message.content.add().other.kind = well_formed(kind)
         return

@@ -3,26 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from routing_client._requests import ROLES, TEXT_TYPES
 from routing_client.exceptions import OUTAGES, RoutingError
 
-WHOLE_CHAT_CHARACTERS = 1 << 20
-"""Services refuse messages over 4 MiB. Of a longer chat, the service is sent what it routes on and not all of it."""
+if TYPE_CHECKING:
+    from routing_client.types import Messages
+
+MAX_CHARACTERS = 1 << 19
+"""Of a prompt or a chat that is longer, a part is sent. Services take 2 MiB of UTF-8, and routers read far less."""
+MAX_MESSAGES = 256
+"""The newest messages of a longer chat are sent."""
+MAX_PARTS = 1024
+"""Parts of all these messages together."""
 
 _CANNOT_BE_ROUTED = frozenset({"NO_USER_TURN", "PROMPT_EMPTY", "PROMPT_TOO_LARGE"})
 
 
-def shortened(messages: Sequence[Any]) -> Sequence[Any]:
-    """The messages; of a very long chat only those from the newest user message that has text on."""
-    if sum(_length(_get(message, "content")) for message in messages) <= WHOLE_CHAT_CHARACTERS:
-        return messages
-    for index in range(len(messages) - 1, -1, -1):
-        if _get(messages[index], "role") == "user" and _length(_get(messages[index], "content")):
-            return messages[index:]
-    return messages
+def routable(prompt: str | Messages, limit: int = MAX_CHARACTERS) -> str | Messages:
+    """What to send the service: the prompt, or the newest messages, within `limit` characters.
+
+    Of messages, what no router reads is left out, whatever it looks like: the model's server is to judge it. The newest
+    user message with text is there always, cut where it alone is longer than `limit`.
+    """
+    if isinstance(prompt, str):
+        return shortened(prompt, limit)
+    if not isinstance(prompt, Sequence) or isinstance(prompt, bytes | bytearray):
+        return prompt  # the client says what is wrong with it
+    kept: list[dict[str, Any]] = []
+    room, parts, asks = limit, MAX_PARTS, False
+    for message in reversed(prompt):
+        role = _get(message, "role")
+        if not isinstance(role, str) or role not in ROLES:
+            continue
+        content = _content(_get(message, "content"), parts)
+        texts = [part["text"] for part in content if "text" in part]
+        length = sum(map(len, texts))
+        is_ask = role == "user" and any(text and not text.isspace() for text in texts)
+        if length > room or len(kept) == MAX_MESSAGES:
+            if asks:
+                break
+            if not is_ask:
+                continue  # an older message may be the newest that is asked
+            kept.clear()
+            content, room = [{"type": "text", "text": shortened("\n".join(texts), limit)}], limit
+            length = len(content[0]["text"])
+        kept.append({"role": role, "content": content})
+        room, parts, asks = room - length, parts - len(content), asks or is_ask
+    kept.reverse()
+    return kept
+
+
+def smaller(prompt: str | Messages, error: RoutingError) -> str | Messages | None:
+    """`prompt` within the limit that the service names in `error`; None when that is not what it complains of."""
+    limit = error.metadata.get("limit_bytes", "")
+    if error.reason != "PROMPT_TOO_LARGE" or not limit.isdecimal() or int(limit) < 4:
+        return None
+    cut = routable(prompt, int(limit) // 4)  # no character takes more than four bytes of UTF-8
+    return None if cut == prompt else cut
 
 
 def allows_fallback(error: RoutingError) -> bool:
@@ -34,13 +75,33 @@ def allows_fallback(error: RoutingError) -> bool:
     )
 
 
-def _length(content: Any) -> int:
+def shortened(text: str, limit: int = MAX_CHARACTERS) -> str:
+    """The text, or its beginning and its end: a question stands before or behind what it is about."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return text[: limit - half] + text[len(text) - half :]
+
+
+def _content(content: Any, max_parts: int) -> list[dict[str, Any]]:
+    """The readable parts, the last ones where there are too many; of those that are no text, only their kind."""
     if isinstance(content, str):
-        return len(content)
+        return [{"type": "text", "text": content}]
     if not isinstance(content, Sequence) or isinstance(content, bytes | bytearray):
-        return 0
-    texts = (part if isinstance(part, str) else _get(part, "text") for part in content)
-    return sum(len(text) for text in texts if isinstance(text, str))
+        return []
+    parts = (_part(part) for part in content[max(0, len(content) - max_parts) :])
+    return [part for part in parts if part is not None]
+
+
+def _part(part: Any) -> dict[str, Any] | None:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    kind, text = _get(part, "type"), _get(part, "text")
+    if not isinstance(kind, str):
+        return None
+    if kind not in TEXT_TYPES:
+        return {"type": kind}
+    return {"type": "text", "text": text} if isinstance(text, str) else None
 
 
 def _get(source: Any, name: str) -> Any:

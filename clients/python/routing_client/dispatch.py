@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from routing_client._routable import allows_fallback, shortened
+from routing_client._routable import allows_fallback, routable, smaller
 from routing_client.costs import CostLedger, Usage
-from routing_client.exceptions import NotFoundError, RoutingError
+from routing_client.exceptions import InvalidRequestError, NotFoundError, RoutingError
 from routing_client.flow import Flow
 from routing_client.model_names import RoutedModel, parse_model
 from routing_client.types import Decision, DecisionReason, Messages, ModelPair, RouterList, Tier
@@ -113,7 +113,7 @@ class Dispatcher:
         """Send a request to the model that is to answer it.
 
         Args:
-            model: As the caller said it.
+            model: As the caller said it; an alias of the endpoints stands for what it leads to.
             prompt: Gives what to decide on; called only when there is something to decide.
 
         Raises:
@@ -121,7 +121,8 @@ class Dispatcher:
             RoutingError: There is no decision and no fallback; nothing has been sent.
             Exception: The upstream's.
         """
-        routed = parse_model(model)
+        model = self.endpoints.resolve(model)
+        routed = None if model in self.endpoints else parse_model(model)
         if routed is None:
             return (yield self._send(Routing(model), None, is_last=True))
         routing = yield from self.decide(routed, prompt())
@@ -147,10 +148,8 @@ class Dispatcher:
         Raises:
             RoutingError: There is no decision, and no fallback that covers it.
         """
-        if not isinstance(prompt, str):
-            prompt = shortened(prompt)
         try:
-            decision: Decision = yield from self._decide(routed, prompt)
+            decision: Decision = yield from self._decide(routed, routable(prompt))
         except RoutingError as error:
             fallback = self.endpoints.fallback_model
             if fallback is None or not allows_fallback(error):
@@ -183,6 +182,11 @@ class Dispatcher:
                 if not routed.is_named or fresh:
                     raise
                 fresh = True
+            except InvalidRequestError as error:
+                cut = smaller(prompt, error)
+                if cut is None:
+                    raise
+                prompt = cut
             else:
                 return decision
 

@@ -13,12 +13,14 @@
     default: {base_url: "https://api.openai.com/v1", api_key_env: OPENAI_API_KEY}     # every other model
     fallback_model: gpt-4-1106-preview          # answers while the decision service is out
     failover: true                              # try the pair's other model on 429, 5xx, timeouts and lost connections
+    aliases: {auto: router-static-50pct}        # other names for models and routers
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -30,6 +32,10 @@ from urllib.parse import urlsplit
 from routing_client._extras import require
 
 __all__ = ["LITELLM", "Endpoint", "Endpoints", "EndpointsError", "load_endpoints", "parse_endpoints"]
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_MAX_NAME = 300
+_REMARK = re.compile(r"\s*\[[^\[\]]*\]\s*$")
 
 LITELLM = "litellm"
 """As a `base_url`: the model is called through LiteLLM, by its `upstream_model` of the form `provider/model`."""
@@ -68,12 +74,14 @@ class Endpoint:
     """Sent with every call."""
     timeout: float | None = None
     """The time limit of a call. By default the client's or the gateway's. Above 0 seconds."""
+    api_key_header: str | None = None
+    """The header for the key, such as `x-api-key`. By default `Authorization: Bearer`."""
 
     def __post_init__(self) -> None:
         _check_url(self.base_url)
         if self.api_key is not None and self.api_key_env is not None:
             raise EndpointsError("api_key and api_key_env are both given; keep one")
-        for name in ("api_key_env", "api_key", "upstream_model"):
+        for name in ("api_key_env", "api_key", "api_key_header", "upstream_model"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value.strip()):
                 raise EndpointsError(f"{name} must be a string that is not empty")
@@ -90,6 +98,8 @@ class Endpoint:
             _check_header(value, f"the header {name!r}")
         if self.api_key is not None:
             _check_header(self.api_key, "api_key")
+        if self.api_key_header is not None and not _HEADER_NAME.fullmatch(self.api_key_header):
+            raise EndpointsError("api_key_header must be the name of a header, such as x-api-key")
         object.__setattr__(self, "headers", MappingProxyType(dict(self.headers)))
 
     def key(self) -> str | None:
@@ -107,6 +117,11 @@ class Endpoint:
             )
         _check_header(value, f"the environment variable {self.api_key_env}")
         return value
+
+    def key_header(self, key: str) -> tuple[str, str]:
+        """The header that carries `key`, by name and value."""
+        name = self.api_key_header or "Authorization"
+        return name, f"Bearer {key}" if name.lower() == "authorization" else key
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), _plain(self))
@@ -126,6 +141,7 @@ class Endpoints(Mapping[str, Endpoint]):
         default: {base_url: "https://api.openai.com/v1", api_key_env: OPENAI_API_KEY}
         fallback_model: gpt-4.1
         failover: true
+        aliases: {auto: router-static-50pct}
 
     Raises:
         EndpointsError: A value makes no sense, or names a model that is not there.
@@ -145,6 +161,8 @@ class Endpoints(Mapping[str, Endpoint]):
     """The model that answers while the decision service is unavailable. By default its error is raised."""
     failover: bool = False
     """Whether to try the other model when the chosen one fails with 408, 429, 5xx, a timeout or a lost connection."""
+    aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Other names for models, and for what asks for a decision, such as `router-static-50pct`."""
 
     def __post_init__(self) -> None:
         if self.strong_model is not None and self.strong_model == self.weak_model:
@@ -153,6 +171,8 @@ class Endpoints(Mapping[str, Endpoint]):
             _check_endpoint(value, f"models[{name!r}]")
         if self.default is not None:
             _check_endpoint(self.default, "default")
+        _check_aliases(self.aliases, self.models)
+        object.__setattr__(self, "aliases", MappingProxyType(dict(self.aliases)))
         object.__setattr__(self, "models", MappingProxyType(dict(self.models)))
 
     def __getitem__(self, name: str) -> Endpoint:
@@ -170,6 +190,13 @@ class Endpoints(Mapping[str, Endpoint]):
     def find(self, model: str) -> Endpoint | None:
         """The endpoint for `model`: its own, or the default; None when there is neither."""
         return self.models.get(model, self.default)
+
+    def resolve(self, model: str) -> str:
+        """What `model` is an alias of, in any case and with or without a remark such as `[1m]`; else `model` itself."""
+        if model in self.models or not self.aliases or len(model) > _MAX_NAME:
+            return model
+        bare = _REMARK.sub("", model).lower()
+        return next((name for alias, name in self.aliases.items() if alias.lower() in {model.lower(), bare}), model)
 
 
 def load_endpoints(path: str | os.PathLike[str]) -> Endpoints:
@@ -212,9 +239,10 @@ def parse_endpoints(document: Any, source: str = "endpoints") -> Endpoints:
         raise EndpointsError(f"{source}: models must map names to endpoints")
     values: dict[str, Any] = {name: value for name, value in top.items() if name != "default" and value is not None}
     for name, value in values.items():
-        kind = bool if name == "failover" else str
+        kind = {"failover": bool, "aliases": Mapping}.get(name, str)
         if not isinstance(value, kind):
-            raise EndpointsError(f"{source}: {name} must be {'true or false' if kind is bool else 'a string'}")
+            what = {bool: "true or false", Mapping: "a mapping of names to names"}.get(kind, "a string")
+            raise EndpointsError(f"{source}: {name} must be {what}")
     made: dict[str, Endpoint] = {}
     for name, section in (models or {}).items():
         if not isinstance(name, str):
@@ -270,6 +298,18 @@ def _check_endpoint(value: Any, where: str) -> None:
         raise EndpointsError(
             f"{where} must be an Endpoint, such as Endpoint('http://host/v1'); not {type(value).__name__}"
         )
+
+
+def _check_aliases(aliases: Any, models: Mapping[str, Endpoint]) -> None:
+    if not isinstance(aliases, Mapping) or not all(
+        isinstance(name, str) and name.strip() and isinstance(of, str) and of.strip() for name, of in aliases.items()
+    ):
+        raise EndpointsError("aliases must map names to names, as in {auto: router-static-50pct}")
+    for name, of in aliases.items():
+        if name in models:
+            raise EndpointsError(f"aliases: {name!r} is a model already; choose another name")
+        if of in aliases:
+            raise EndpointsError(f"aliases: {name!r} leads to {of!r}, which is an alias too; name what that leads to")
 
 
 def _check_header(value: str, what: str) -> None:

@@ -7,6 +7,9 @@
 anything else           no decision: a model's own name
 ======================  ==========================================================================
 
+Programs change names before they send them: `openai/router-cheap`, `Router-Cheap` and `router-cheap[1m]` are read as
+`router-cheap`.
+
 The number is what follows the last dash (an exponent's dash aside: `router-mf-1e-05`), so that the names of routers may
 contain dashes. A policy whose own name ends like a number cannot be asked for by such a string.
 """
@@ -29,6 +32,8 @@ _FORMS = "router-<name>-<threshold from 0 to 1>, router-<name>-<share>pct or rou
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
 # The exponent first: "mf-1e-05" is 1e-05 for `mf`, and not 5 for a router named "mf-1e".
 _THRESHOLDS = (re.compile(rf"(.*)-({_NUMBER}e[+-]?\d+)", re.IGNORECASE), re.compile(rf"(.*)-({_NUMBER})"))
+# With what programs put around a name: a provider and a slash or colon, white space, a remark in brackets.
+_ASKS = re.compile(r"(?:.*[/:])?\s*(router-.*?)\s*(?:\[[^\[\]]*\])?\s*", re.IGNORECASE | re.DOTALL)
 _SHARE = re.compile(rf"(.*)-({_NUMBER})(?:pct|PCT)")
 # What someone who wanted a number may have written instead of one. A name such as "qwen-7b" is none of these.
 _NO_NUMBER = re.compile(r"(?:.*-)?[+-]?(?:nan|inf|infinity|\.?\d[\d.,_]*(?:%|pct|e[+-]?\d+)?)", re.IGNORECASE)
@@ -73,17 +78,23 @@ class RoutedModel:
 
 
 def parse_model(model: str) -> RoutedModel | None:
-    """What `model` asks for; None when it does not begin with `router-` and is a model's own name.
+    """What `model` asks for; None when nothing in it is `router-...` and it is a model's own name.
 
     Raises:
-        ModelNameError: It begins with `router-` and has none of the forms above, or its number is out of range.
+        ModelNameError: It asks for a decision in none of the forms above, or its number is out of range.
     """
     if not isinstance(model, str):
         raise _error(f"model must be a str, not {type(model).__name__}")
-    if not model.startswith(PREFIX):
+    if PREFIX not in model.lower():
         return None
-    if len(model) > _LONGEST or not model.isprintable():
-        raise _error(f"a model that begins with {PREFIX!r} has at most {_LONGEST} characters, all printable")
+    if len(model) > _LONGEST:
+        raise _error(f"a model with {PREFIX!r} in its name has at most {_LONGEST} characters")
+    asked = _ASKS.fullmatch(model)
+    if asked is None:
+        return None
+    model = asked[1] if asked[1].startswith(PREFIX) else asked[1].lower()
+    if not model.isprintable():
+        raise _error(f"a model that begins with {PREFIX!r} has printable characters only")
     rest = model.removeprefix(PREFIX)
     if match := _SHARE.fullmatch(rest):
         percent = float(match[2])

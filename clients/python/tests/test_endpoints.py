@@ -32,6 +32,28 @@ def test_the_documented_file(tmp_path: Path) -> None:
     assert loaded.find("gpt-4-1106-preview") is loaded["gpt-4-1106-preview"]
 
 
+def test_aliases() -> None:
+    made = Endpoints({"Auto[1m]": Endpoint(URL)}, aliases={"Auto": "router-static-50pct", "opus": "big"})
+    for name in ("Auto", "auto", "AUTO", "auto[1m]", "auto [2m]"):
+        assert made.resolve(name) == "router-static-50pct"
+    assert made.resolve("Auto[1m]") == "Auto[1m]", "a model's own name goes first"
+    assert made.resolve("opus") == "big"
+    for name in ("gpt-4.1", "big", "autos", "[1m]", " " * 10**6):
+        assert made.resolve(name) == name
+
+
+@pytest.mark.parametrize(
+    ("header", "sent"),
+    [
+        (None, ("Authorization", "Bearer k")),
+        ("authorization", ("authorization", "Bearer k")),
+        ("x-api-key", ("x-api-key", "k")),
+    ],
+)
+def test_the_header_that_carries_the_key(header: str | None, sent: tuple[str, str]) -> None:
+    assert Endpoint(URL, api_key_header=header).key_header("k") == sent
+
+
 def test_an_empty_file_has_no_endpoints(tmp_path: Path) -> None:
     loaded = load_endpoints(write(tmp_path, "# nothing\n"))
     assert (len(loaded), loaded.find("any"), loaded.failover) == (0, None, False)
@@ -54,6 +76,11 @@ def test_an_empty_file_has_no_endpoints(tmp_path: Path) -> None:
         ("models: {a: {base_url: 'http://h', apikey: x}}", "do you mean api_key"),
         ("models: {a: {base_url: 'http://h', api_key: x, api_key_env: Y}}", "keep one"),
         ("models: {a: {base_url: 'http://h', api_key_env: ''}}", "api_key_env must be"),
+        ("models: {a: {base_url: 'http://h', api_key_header: 'x key'}}", "api_key_header must be the name"),
+        ("models: {a: {base_url: 'http://h'}}\naliases: {a: b}", "'a' is a model already"),
+        ("aliases: {a: b, b: c}", "'a' leads to 'b', which is an alias too"),
+        ("aliases: {a: 7}", "must map names to names"),
+        ("aliases: auto", "aliases must be a mapping of names to names"),
         ("models: {a: {base_url: 'http://h', input_price: -1}}", "input_price"),
         ("models: {a: {base_url: 'http://h', output_price: .nan}}", "output_price"),
         ("models: {a: {base_url: 'http://h', input_price: true}}", "input_price"),

@@ -27,13 +27,22 @@ from routing_client.model_names import RoutedModel, model_name, parse_model
         ("router-cheap", RoutedModel("cheap")),
         ("router-very-cheap", RoutedModel("very-cheap")),
         ("router-qwen-7b", RoutedModel("qwen-7b")),
+        ("openai/router-mf-0.5", RoutedModel("mf", threshold=0.5)),
+        ("litellm_proxy/openai/router-our-own-50pct", RoutedModel("our-own", strong_share=0.5)),
+        ("openai:router-cheap", RoutedModel("cheap")),
+        ("router-cheap[1m]", RoutedModel("cheap")),
+        ("gw/Router-MF-50PCT [1m]", RoutedModel("mf", strong_share=0.5)),
+        (" router-mf-0.5 ", RoutedModel("mf", threshold=0.5)),
+        ("router-Cheap", RoutedModel("Cheap")),
     ],
 )
 def test_forms(model: str, expected: RoutedModel) -> None:
     assert parse_model(model) == expected
 
 
-@pytest.mark.parametrize("model", ["gpt-4.1", "router", "Router-mf-0.5", "openrouter-mf-0.5", "ft:router-mf-0.5", ""])
+@pytest.mark.parametrize(
+    "model", ["gpt-4.1", "router", "openrouter-mf-0.5", "vendor/my-router-7b", "openrouter/auto", "x" * 10**6, ""]
+)
 def test_other_names_are_no_decision(model: str) -> None:
     assert parse_model(model) is None
 
@@ -59,6 +68,8 @@ def test_other_names_are_no_decision(model: str) -> None:
         ("router-mf-50%", "number"),
         ("router-mf\n-0.5", "printable"),
         ("router-" + "x" * 300, "characters"),
+        (" " * 10**6 + "Router-mf-0.5", "characters"),
+        ("gw/router-", "lacks"),
     ],
 )
 def test_malformed(model: str, complaint: str) -> None:

@@ -91,8 +91,9 @@ def changed(
 
 
 def without_key(options: Any, endpoint: Endpoint) -> None:
-    """Let a request to an endpoint without a key go out without one, unless it brings its own."""
-    if endpoint.api_key is not None or endpoint.api_key_env is not None:
+    """Let a request to an endpoint without a key in `Authorization` go out without one, unless it brings its own."""
+    has_key = endpoint.api_key is not None or endpoint.api_key_env is not None
+    if has_key and (endpoint.api_key_header or "authorization").lower() == "authorization":
         return
     headers = {} if isinstance(options.headers, openai.NotGiven) else dict(options.headers)
     if "authorization" not in {name.lower() for name in (*headers, *endpoint.headers)}:

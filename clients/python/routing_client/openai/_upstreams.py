@@ -59,11 +59,9 @@ class Upstreams(Generic[C]):
         if endpoint.base_url == LITELLM:
             arguments = {"base_url": "http://litellm.invalid/v1", "http_client": self._litellm_client(endpoint)}
         # Said outright, the header goes before one that the environment may hold for OpenAI. The SDK insists on a key;
-        # where there is none, `without_key` keeps the header away.
-        authorization = {"Authorization": f"Bearer {key}"} if key else {}
-        client = self._client_class(
-            api_key=key or "none", default_headers={**authorization, **endpoint.headers}, **arguments
-        )
+        # where there is none, or it goes elsewhere, `without_key` keeps the header away.
+        own = dict([endpoint.key_header(key)]) if key else {}
+        client = self._client_class(api_key=key or "none", default_headers={**own, **endpoint.headers}, **arguments)
         if urlsplit(endpoint.base_url).hostname != OFFICIAL_HOST:
             # Read from the environment, and nobody else's business.
             for name in ("organization", "project", "admin_api_key"):

@@ -169,6 +169,30 @@ def test_an_endpoint_at_the_clients_own_server_has_its_key(recorder: Recorder) -
     assert json.loads(recorder.requests[0].content)["model"] == "up"
 
 
+def test_a_key_goes_into_the_header_that_the_endpoint_names(recorder: Recorder) -> None:
+    client = RoutedOpenAI(
+        service=FakeRoutingClient(models=(STRONG, WEAK)),
+        endpoints={STRONG: Endpoint(URL, api_key="sk-strong", api_key_header="x-api-key")},
+        api_key="sk-own",
+        http_client=recorder.client,
+    )
+    ask(client, STRONG)
+    assert recorder.requests[0].headers["x-api-key"] == "sk-strong"
+    assert "authorization" not in recorder.requests[0].headers
+
+
+@pytest.mark.parametrize("model", ["auto", f"openai/{MODEL}", MODEL.upper(), f"{MODEL}[1m]"])
+def test_names_that_programs_change_are_routed(recorder: Recorder, model: str) -> None:
+    client = RoutedOpenAI(
+        service=FakeRoutingClient(models=(STRONG, WEAK)),
+        endpoints=Endpoints({STRONG: Endpoint(URL)}, aliases={"auto": MODEL}),
+        api_key="sk-own",
+        http_client=recorder.client,
+    )
+    assert routing_of(ask(client, model, HARD)).is_routed
+    assert json.loads(recorder.requests[0].content)["model"] == STRONG
+
+
 @pytest.mark.parametrize(
     ("own", "options", "call", "expected"),
     [(None, {}, {}, 600), (9, {}, {}, 9), (9, {"timeout": 8}, {}, 8), (9, {"timeout": 8}, {"timeout": 7}, 7)],

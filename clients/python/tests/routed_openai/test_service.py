@@ -20,7 +20,7 @@ from routing_client.openai import RoutedOpenAI, routing_of
 from routing_client.testing import FakeService, fake_server
 from routing_gateway.echo import EchoState
 
-from .conftest import EASY, HARD, PATIENCE, STRONG, WEAK, Face, MakeFace
+from .conftest import EASY, HARD, STRONG, WEAK, Face, MakeFace
 
 MODEL = "router-fake-0.5"
 
@@ -79,7 +79,7 @@ def test_nothing_to_decide_on(
 def test_what_is_no_list_of_messages_is_an_error(face: Face) -> None:
     with pytest.raises(InvalidRequestError, match="messages"):
         face.create(MODEL, messages="hi")
-    with pytest.raises(InvalidRequestError, match="role"):
+    with pytest.raises(InvalidRequestError, match="no user message"):
         face.create(MODEL, messages=[{"role": "robot", "content": "hi"}])
 
 
@@ -139,18 +139,19 @@ def test_ten_megabytes_of_history_are_no_matter(face: Face, service: FakeService
     assert service.calls[0].text == "prove it"
 
 
-def test_ten_megabytes_of_prompt_are_refused_or_fall_back(endpoints: Endpoints, target: str) -> None:
-    messages: Any = [{"role": "user", "content": "x" * (10 << 20)}]
-    with RoutingClient(target, timeout=PATIENCE) as service:
-        with (
-            RoutedOpenAI(service=service, endpoints=endpoints) as client,
-            pytest.raises(InvalidRequestError, match="larger than max"),
-        ):
-            client.chat.completions.create(model=MODEL, messages=messages)
-        with RoutedOpenAI(service=service, endpoints=endpoints, fallback_model=STRONG) as client:
-            response = client.chat.completions.create(model=MODEL, messages=messages)
+def test_of_ten_megabytes_of_prompt_both_ends_are_routed_on(face: Face, service: FakeService) -> None:
+    response = face.create(MODEL, messages=[{"role": "user", "content": "prove it " + "x" * (10 << 20) + " please"}])
     assert response.model == STRONG
-    assert routing_of(response).fallback == "RESOURCE_EXHAUSTED"
+    (call,) = service.calls
+    assert call.text.startswith("prove it xxx")
+    assert call.text.endswith("xxx please")
+    assert len(call.text) < 1 << 20
+
+
+def test_older_messages_are_the_upstreams_to_judge(face: Face, upstream: EchoState) -> None:
+    odd = [{"role": "ipython", "content": "4"}, {"role": "assistant", "content": [{"type": "text", "text": None}]}]
+    assert face.create(MODEL, messages=[*odd, {"role": "user", "content": "prove it"}]).model == STRONG
+    assert upstream.requests[-1].body["messages"][:2] == odd
 
 
 def test_a_slow_service_is_waited_for_no_longer_than_its_deadline(
