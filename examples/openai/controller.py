@@ -19,7 +19,7 @@ def main() -> None:
         service=os.environ.get("ROUTING_SERVICE", "127.0.0.1:50051"),
     )
     response = client.chat.completions.create(
-        model="router-static-0.5", messages=[{"role": "user", "content": "Write a haiku about queues."}]
+        model="router-static-50pct", messages=[{"role": "user", "content": "Write a haiku about queues."}]
     )
     print(f"{response.model}: {response.choices[0].message.content}")
     print("would go to", client.route("What is 2 + 2?", router="static", threshold=0.5))

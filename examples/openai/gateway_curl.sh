@@ -14,7 +14,7 @@ echo
 
 # Streamed: each event arrives as the model sends it.
 curl --silent --show-error --fail --no-buffer "$url" "${headers[@]}" --data '{
-  "model": "router-static-0.5",
+  "model": "router-static-50pct",
   "messages": [{"role": "user", "content": "Count to five."}],
   "stream": true
 }'
