@@ -3,6 +3,7 @@
 import { getRouters } from "./api.js";
 import { Chat } from "./chat.js";
 import { Settings } from "./settings.js";
+import { recall, remember } from "./storage.js";
 import { Typing } from "./typing.js";
 import { find } from "./view.js";
 
@@ -29,6 +30,7 @@ async function load() {
     find("banner-text").textContent = "";
     setHealth("ready", info.echo ? "Ready, offline echo" : "Ready");
     wait = FIRST_WAIT_MS;
+    chat.restore();
     chat.showSaving();
   } catch (error) {
     const what = error.kind === "network" ? error.message : `The decision service gives no routers: ${error.message}`;
@@ -73,11 +75,12 @@ tabs.forEach((tab, index) => {
   });
 });
 
-// --- colours: as the system has them, until the button is pressed
+// --- colours: as the system has them, until the button is pressed; that is kept
 
 const theme = find("theme");
 const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
-let isDark = null;
+const STORED = "dark";
+let isDark = [true, false].find((known) => known === recall(localStorage, STORED)) ?? null;
 
 function showTheme() {
   const dark = isDark ?? systemIsDark.matches;
@@ -87,6 +90,7 @@ function showTheme() {
 
 theme.addEventListener("click", () => {
   isDark = !(isDark ?? systemIsDark.matches);
+  remember(localStorage, STORED, isDark);
   showTheme();
 });
 systemIsDark.addEventListener("change", showTheme);

@@ -1,8 +1,10 @@
-// The conversation, which lives in this page alone.
+// The conversation. It lives in this tab alone, and outlives a reload of it.
 
 import { ApiError, chat } from "./api.js";
+import { copyButton, renderMarkdown } from "./markdown.js";
 import { Ledger, modelName, money, percent } from "./routing.js";
-import { autosize, comparison, el, find, rateBar, renderText } from "./view.js";
+import { recall, remember } from "./storage.js";
+import { autosize, comparison, el, find, rateBar } from "./view.js";
 
 export const EXAMPLES = [
   "What is the capital of France?",
@@ -12,13 +14,16 @@ export const EXAMPLES = [
 ];
 
 const NEAR_END_PX = 80;
+const STORED = "conversation";
 
 export class Chat {
   // settings: Settings. key(): the caller's API key or "". announce(text): tells screen readers. onTrouble(): the service
   // may be out.
   constructor(settings, key, announce, onTrouble) {
     Object.assign(this, { settings, key, announce, onTrouble });
-    this.turns = []; // {question, answer, node}: what was asked, what was answered so far, and where that is shown
+    // {question, answer, node, record}: what was asked, what was answered so far, where that is shown, and how it ended.
+    this.turns = [];
+    this.restored = false;
     this.running = null;
     for (const name of ["transcript", "scroller", "message", "send", "composer", "clear", "welcome"]) this[name] = find(name);
     this.fit = autosize(this.message);
@@ -55,14 +60,51 @@ export class Chat {
 
   ask(question) {
     if (this.running || !this.settings.choice) return;
+    return this.answer(this.begin(question));
+  }
+
+  // Shows a question, and gives its turn.
+  begin(question) {
     this.welcome.hidden = true;
     this.clear.hidden = false;
     const said = el("div", { class: "said prose" });
-    renderText(said, question);
+    renderMarkdown(said, question);
     this.transcript.append(el("article", { class: "turn question", "aria-label": "You" }, said));
-    const turn = { question, answer: "", node: null };
+    const turn = { question, answer: "", node: null, record: null };
     this.turns.push(turn);
-    return this.answer(turn);
+    return turn;
+  }
+
+  // What this tab held before it was reloaded, once prices are known.
+  restore() {
+    if (this.restored) return;
+    this.restored = true;
+    const kept = recall(sessionStorage, STORED);
+    const turns = Array.isArray(kept) ? kept.filter((turn) => isText(turn?.question) && isText(turn?.answer)) : [];
+    for (const { question, answer, record } of turns) {
+      const turn = this.begin(question);
+      const view = new AnswerView(record?.pair ?? this.settings.pair, (change) => change());
+      Object.assign(turn, { answer, record, node: view.node, view });
+      this.transcript.append(view.node);
+      if (record?.routing) view.showRouting(record.routing);
+      view.showText(answer);
+      if (record?.problem) view.tell(record.problem);
+      else view.finish(record ? record.note : "The page was reloaded before the answer was there.");
+      if (record?.counted) this.count(this.ledger, view, record.usage);
+    }
+    const last = this.turns.at(-1);
+    if (!last) return;
+    this.offerRetry(last);
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+  }
+
+  keep() {
+    const turns = this.turns.map(({ question, answer, record }) => ({ question, answer, record }));
+    remember(sessionStorage, STORED, turns.length ? turns : null);
+  }
+
+  offerRetry(turn) {
+    turn.view?.offerRetry(() => this.retry());
   }
 
   // Asks again for the last turn, with the settings as they are now.
@@ -71,6 +113,7 @@ export class Chat {
     if (this.running || !turn) return;
     turn.node.remove();
     turn.answer = "";
+    turn.record = null;
     this.message.focus();
     return this.answer(turn);
   }
@@ -82,6 +125,7 @@ export class Chat {
   reset() {
     this.stop();
     this.turns = [];
+    this.keep();
     this.transcript.replaceChildren();
     this.ledger = new Ledger();
     this.showSaving();
@@ -96,7 +140,8 @@ export class Chat {
     const { choice, pair } = this.settings;
     const { ledger } = this; // the conversation, and this with it, may be cleared meanwhile
     const view = new AnswerView(pair, (change) => this.keepAtEnd(change));
-    turn.node = view.node;
+    Object.assign(turn, { node: view.node, view });
+    this.keep();
     this.transcript.querySelectorAll(".retry").forEach((button) => button.remove());
     this.transcript.append(view.node);
     this.scroller.scrollTop = this.scroller.scrollHeight;
@@ -108,22 +153,27 @@ export class Chat {
         routing: (said) => view.showRouting((routing = said)),
         text: (piece) => view.showText((turn.answer += piece)),
       });
-      view.finish(finish === "length" ? "Cut off at the token limit." : null);
+      const note = finish === "length" ? "Cut off at the token limit." : null;
+      view.finish(note);
       this.count(ledger, view, usage);
+      turn.record = { routing, pair, note, usage, counted: true };
       this.announce(`${view.model} has answered`);
     } catch (error) {
       if (controller.signal.aborted) {
         view.finish("Stopped.");
         if (routing) this.count(ledger, view, null);
+        turn.record = { routing, pair, note: "Stopped.", usage: null, counted: Boolean(routing) };
         this.announce("Stopped");
       } else {
         view.fail(error, routing ?? error.routing);
+        turn.record = { routing: routing ?? error.routing, pair, problem: view.problem };
         this.announce(`Error: ${view.problem}`);
         this.onTrouble();
       }
     } finally {
       if (this.running === controller) this.setRunning(null);
-      if (this.turns.at(-1) === turn) view.offerRetry(() => this.retry());
+      if (this.turns.includes(turn)) this.keep();
+      if (this.turns.at(-1) === turn) this.offerRetry(turn);
     }
   }
 
@@ -216,13 +266,14 @@ class AnswerView {
   paint() {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    if (this.latest) this.keepAtEnd(() => renderText(this.text, this.latest));
+    if (this.latest) this.keepAtEnd(() => renderMarkdown(this.text, this.latest));
   }
 
   finish(note) {
     this.paint();
     this.node.dataset.state = "done";
     this.node.setAttribute("aria-busy", "false");
+    if (this.latest) this.keepAtEnd(() => this.foot.append(copyButton(() => this.latest, "Copy the answer")));
     if (!this.model) this.by.replaceChildren();
     if (note) this.end(this.foot, "span", note, "ended");
     else if (!this.latest && note === null) this.end(this.text, "p", "The answer has no text.", "ended");
@@ -233,11 +284,15 @@ class AnswerView {
   }
 
   fail(error, routing) {
-    this.finish("");
     if (routing && !this.model && routing.model) this.showRouting(routing);
+    this.tell(explain(error));
+  }
+
+  tell(problem) {
+    this.finish("");
     this.node.dataset.state = "failed";
-    this.problem = explain(error);
-    this.end(this.text, "p", this.problem, "problem");
+    this.problem = problem;
+    this.end(this.text, "p", problem, "problem");
   }
 
   showCost({ spent, allStrong, tokens }) {
@@ -255,6 +310,7 @@ class AnswerView {
   }
 }
 
+const isText = (value) => typeof value === "string";
 const words = (reason) => reason.toLowerCase().replaceAll("_", " ");
 
 function explain(error) {

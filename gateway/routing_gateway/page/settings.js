@@ -16,10 +16,11 @@ export class Settings extends EventTarget {
     this.thresholds = new Map();
     for (const name of ["route", "threshold", "share", "slider"]) this[name] = find(name);
     this.route.addEventListener("change", () => this.changed());
-    this.slider.addEventListener("input", () => this.setThreshold(Number(this.slider.value)));
-    this.threshold.addEventListener("change", () => this.enter(this.threshold, 1, (value) => value));
+    this.slider.addEventListener("input", () => this.slide(Number(this.slider.value)));
+    this.threshold.addEventListener("change", () =>
+      this.enter(this.threshold, 1, (value) => value, "A threshold is a number from 0 to 1."));
     this.share.addEventListener("change", () =>
-      this.enter(this.share, 100, (value) => thresholdFor(value / 100, this.points)));
+      this.enter(this.share, 100, (value) => thresholdFor(value / 100, this.points), "A share is a number from 0 to 100."));
     this.bindSummary();
   }
 
@@ -81,11 +82,17 @@ export class Settings extends EventTarget {
     this.changed();
   }
 
-  // A typed number from 0 to `max`; anything else goes back to what was there.
-  enter(input, max, toThreshold) {
+  // The slider runs on the share, since thresholds lie close together; on the threshold where shares are not known.
+  slide(value) {
+    this.setThreshold(this.points.length ? thresholdFor(value, this.points) : value);
+  }
+
+  // A typed number from 0 to `max`. Anything else stays as it was typed, with a word on what is right.
+  enter(input, max, toThreshold, rule) {
     const value = input.value.trim() === "" ? NaN : Number(input.value);
-    if (value >= 0 && value <= max) this.setThreshold(toThreshold(value));
-    else this.show();
+    if (value >= 0 && value <= max) return this.setThreshold(toThreshold(value));
+    input.setAttribute("aria-invalid", "true");
+    find("entry-note").textContent = `${rule} Still in use: ${decimal(this.choice.threshold, 4)}.`;
   }
 
   changed() {
@@ -100,13 +107,18 @@ export class Settings extends EventTarget {
     const fixed = choice.policy;
     this.threshold.disabled = this.slider.disabled = fixed;
     this.share.disabled = fixed || share === null;
+    this.threshold.removeAttribute("aria-invalid");
+    this.share.removeAttribute("aria-invalid");
+    find("entry-note").textContent = "";
     this.threshold.value = decimal(choice.threshold, 4);
     this.share.value = share === null ? "" : decimal(share * 100, 1);
-    this.slider.value = choice.threshold;
-    this.slider.style.setProperty("--value", choice.threshold);
-    this.slider.setAttribute("aria-valuetext", decimal(choice.threshold, 3) + (share === null ? "" : `, ${percent(share)} strong calls`));
+    this.slider.value = share ?? choice.threshold;
+    this.slider.setAttribute("aria-label", share === null ? "Threshold" : "Strong calls");
+    const threshold = `threshold ${decimal(choice.threshold, 3)}`;
+    this.slider.setAttribute("aria-valuetext", share === null ? threshold : `${percent(share)} strong calls, ${threshold}`);
+    const ends = share === null ? ["all strong", "all weak"] : ["all weak", "all strong"];
+    find("ends").replaceChildren(...ends.map((text) => el("span", { text })));
     find("route-note").textContent = this.note(share);
-    this.showTicks(points);
     this.showSplit(share, pair);
     const shares = share === null ? "" : ` · ${percent(share)} strong`;
     find("summary-text").textContent = `${choice.name} · ${decimal(choice.threshold, 3)}${shares}`;
@@ -117,16 +129,6 @@ export class Settings extends EventTarget {
     if (policy) return `Router ${policy.router}, with the threshold that the service's configuration names.`;
     if (share === null) return `A ${router.type} router without a calibration table: what share a threshold means is not known.`;
     return "Strong when the win rate is at least the threshold.";
-  }
-
-  // One line for each twentieth of the calls: where they crowd, a small step moves many.
-  showTicks(points) {
-    const lines = points.length ? Array.from({ length: 19 }, (_, index) => thresholdFor((index + 1) / 20, points)) : [];
-    find("ticks").replaceChildren(...lines.map((threshold, index) => {
-      const line = el("i", { "data-half": index === 9 });
-      line.style.setProperty("--at", threshold);
-      return line;
-    }));
   }
 
   showSplit(share, pair) {

@@ -34,7 +34,7 @@ def ask(page: Page, text: str) -> None:
         ("status=401", "The API key is missing or wrong", False),
         ("status=500", "The call failed with status 500. The echo was told to answer 500.", False),
         ("not-json", "is no completion", False),
-        ("broken=8,pace=0.02", "The answer broke off", True),
+        ("broken=8,pace=0.2", "The answer broke off", True),
         ("error-event=6", "the upstream failed in mid-stream", True),
         ("bad-event=6", "a piece that is no JSON", True),
     ],

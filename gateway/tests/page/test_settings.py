@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("starlette", reason="the extra `gateway` is not installed")
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from routing_client import CalibrationPoint, CalibrationTable
 
 Stand = Any
@@ -31,12 +31,12 @@ def test_the_slider_moves_the_choice_from_one_model_to_the_other(page: Page, sho
     expect(page.locator("#share")).to_have_value("50")
     assert asked_model(page, "easy") == "router-fake-0.5"
     expect(page.locator(".answer .model").last).to_have_text("small-model")
-    page.locator("#slider").evaluate("slider => { slider.value = 0.25; slider.dispatchEvent(new Event('input')); }")
+    page.locator("#slider").evaluate("slider => { slider.value = 0.75; slider.dispatchEvent(new Event('input')); }")
     expect(page.locator("#threshold")).to_have_value("0.25")
     expect(page.locator("#share")).to_have_value("75")
     expect(page.locator("#strong-share")).to_have_text("75%")
     expect(page.locator("#split")).to_have_attribute("aria-label", "About 75% of calls to big-model")
-    expect(page.locator("#slider")).to_have_attribute("aria-valuetext", "0.25, 75% strong calls")
+    expect(page.locator("#slider")).to_have_attribute("aria-valuetext", "75% strong calls, threshold 0.25")
     assert asked_model(page, "easy") == "router-fake-0.25"
     expect(page.locator(".answer .model").last).to_have_text("big-model")
     shot(page, "settings-slider")
@@ -44,13 +44,35 @@ def test_the_slider_moves_the_choice_from_one_model_to_the_other(page: Page, sho
 
 def test_the_slider_moves_by_the_arrow_keys(page: Page) -> None:
     page.focus("#slider")
-    for _ in range(3):
-        page.keyboard.press("ArrowLeft")
-    expect(page.locator("#threshold")).to_have_value("0.497")
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#share")).to_have_value("51")
+    expect(page.locator("#threshold")).to_have_value("0.49")
     page.keyboard.press("Home")
-    expect(page.locator("#share")).to_have_value("100")
-    page.keyboard.press("End")
     expect(page.locator("#share")).to_have_value("0")
+    page.keyboard.press("End")
+    expect(page.locator("#share")).to_have_value("100")
+
+
+def test_the_slider_spreads_a_real_table_over_its_whole_width(page: Page) -> None:
+    """Thresholds of real tables lie close together; each step moves as many calls as any other."""
+    points = [{"strong_share": share, "threshold": threshold} for share, threshold in POINTS]
+
+    def with_points(route: Route) -> None:
+        answer = route.fetch()
+        routers = answer.json()
+        routers["routers"][0]["calibration"]["points"] = points
+        route.fulfill(response=answer, json=routers)
+
+    page.route("**/api/routers", with_points)
+    page.reload()
+    page.wait_for_selector("#health[data-state=ready]")
+    for share, threshold in ((0.1, "0.7"), (0.3, "0.52"), (0.9, "0.41")):
+        page.locator("#slider").evaluate(
+            "(slider, to) => { slider.value = to; slider.dispatchEvent(new Event('input')); }", share
+        )
+        expect(page.locator("#threshold")).to_have_value(threshold)
+        expect(page.locator("#share")).to_have_value(f"{share * 100:g}")
 
 
 def test_a_share_can_be_entered_and_nonsense_cannot(page: Page) -> None:
@@ -58,12 +80,22 @@ def test_a_share_can_be_entered_and_nonsense_cannot(page: Page) -> None:
     page.press("#share", "Enter")
     expect(page.locator("#threshold")).to_have_value("0.875")
     assert asked_model(page, "easy") == "router-fake-0.875"
+    rules = {"#share": "A share is a number from 0 to 100.", "#threshold": "A threshold is a number from 0 to 1."}
     for name, texts in (("#share", ("101", "-1", "")), ("#threshold", ("1.5", "-0.1", ""))):
         for text in texts:
             page.fill(name, text)
             page.press(name, "Tab")
-            expect(page.locator("#threshold")).to_have_value("0.875")
-            expect(page.locator("#share")).to_have_value("12.5")
+            # What was typed stays to be mended; what is right and what still holds is said.
+            expect(page.locator(name)).to_have_value(text)
+            expect(page.locator(name)).to_have_attribute("aria-invalid", "true")
+            expect(page.locator("#entry-note")).to_have_text(f"{rules[name]} Still in use: 0.875.")
+            assert asked_model(page, "easy") == "router-fake-0.875"
+            page.fill(name, "0.5")
+            page.press(name, "Tab")
+            expect(page.locator("#entry-note")).to_have_text("")
+            expect(page.locator(name)).not_to_have_attribute("aria-invalid", "true")
+            page.fill("#threshold", "0.875")
+            page.press("#threshold", "Tab")
 
 
 def test_a_policy_decides_alone(page: Page) -> None:
