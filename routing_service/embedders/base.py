@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from routing_service.config import EMBEDDER_KEYS
+from routing_service.errors import DecisionError
 from routing_service.yaml_sections import Section
 
 T = TypeVar("T")
@@ -21,12 +22,14 @@ class Embeddings:
     """An embedder's answer for a batch.
 
     `vectors` is float32 of shape (texts, dimension); `tokens` how many tokens of each text were read, None when that is
-    not known; `truncated` whether each text was cut.
+    not known; `truncated` whether each text was cut. `errors` says why a text, by its place, has no vector: its row is
+    NaN, and a router hands the error on in its `Scores`.
     """
 
     vectors: npt.NDArray[np.float32]
     tokens: Sequence[int] | None
     truncated: Sequence[bool]
+    errors: Mapping[int, DecisionError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,11 @@ class Embedder(ABC):
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts, at least one.
 
+        A text that cannot be embedded must not fail the others: it has its error in the answer's `errors`.
+
         Raises:
-            DecisionError: EMBEDDER_UNAVAILABLE when something remote does not answer in time or answers nonsense.
+            DecisionError: EMBEDDER_UNAVAILABLE when something remote does not answer in time or answers nonsense;
+                another reason for a single text that cannot be embedded.
         """
 
     def close(self) -> None:  # noqa: B027 - most embedders hold nothing to give up

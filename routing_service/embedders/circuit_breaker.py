@@ -24,6 +24,12 @@ class CircuitBreaker:
         self._lock = Lock()
         self._failures = 0
         self._next_attempt: float | None = None  # None while it is closed
+        self._on_trial = False  # an attempt was let through although it is open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether attempts are held back."""
+        return self._next_attempt is not None
 
     def wait_seconds(self) -> float:
         """Ask to try: 0 lets the attempt through, anything else is the seconds after which asking again may."""
@@ -33,14 +39,14 @@ class CircuitBreaker:
             now = self._clock()
             if now < self._next_attempt:
                 return self._next_attempt - now
-            self._next_attempt = now + self._open_seconds
+            self._next_attempt, self._on_trial = now + self._open_seconds, True
             return 0.0
 
     def succeeded(self) -> bool:
         """The remote answered. Says whether that closed the breaker."""
         with self._lock:
             was_open = self._next_attempt is not None
-            self._failures, self._next_attempt = 0, None
+            self._failures, self._next_attempt, self._on_trial = 0, None, False
             return was_open
 
     def failed(self, hold_seconds: float = 0.0) -> bool:
@@ -52,8 +58,15 @@ class CircuitBreaker:
         """
         with self._lock:
             self._failures += 1
+            self._on_trial = False
             was_closed = self._next_attempt is None
             if hold_seconds > 0.0 or self._failures >= self._limit:
                 until = self._clock() + (hold_seconds or self._open_seconds)
                 self._next_attempt = max(until, self._next_attempt or until)
             return was_closed and self._next_attempt is not None
+
+    def inconclusive(self) -> None:
+        """An attempt ended without telling whether the remote is well: while it is open, another may try at once."""
+        with self._lock:
+            if self._on_trial:
+                self._next_attempt, self._on_trial = self._clock(), False

@@ -11,6 +11,14 @@ from routing_service.embedders.base import EmbedderContext
 from routing_service.errors import ConfigError
 
 OPENAI_URL = "https://api.openai.com/v1"
+# How many tokens OpenAI's own models read.
+KNOWN_MAX_TOKENS = {"text-embedding-3-small": 8191, "text-embedding-3-large": 8191, "text-embedding-ada-002": 8191}
+# Where it is not known how many tokens a model reads, a text of more bytes is not sent together with others.
+LONGEST_TOGETHER_BYTES = 2048
+# Longer than 16 bytes a token is no language, and no embedding model reads more than 32,768 tokens: what goes beyond is
+# cut without asking.
+BYTES_PER_TOKEN = 16
+MAX_TOKENS_UNKNOWN = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +41,10 @@ class OpenAIOptions:
     """The length of vector to ask for, for models that offer several. By default the model's own. From 1 to 65536."""
     encoding_format: Literal["base64", "float"] = "base64"
     """The encoding to ask for; both are accepted in answers. `base64` is a quarter of the size."""
-    max_tokens: int = 8191
-    """How many tokens of a text the model reads. If the endpoint refuses a longer text, the text is cut and sent again.
-    From 1 to 1000000."""
+    max_tokens: int | None = None
+    """How many tokens of a text the model reads. By default 8191 for OpenAI's own models; for others it is not known. A
+    text that the endpoint refuses is sent once more, cut to that or, where it is not known, to half. From 1 to
+    1000000."""
     max_inputs: int = 64
     """The most texts in one request. From 1 to 2048."""
     max_parallel_requests: int = 8
@@ -50,6 +59,21 @@ class OpenAIOptions:
     """After this many failed attempts in a row, no requests are sent for `breaker_seconds`. From 1 to 1000."""
     breaker_seconds: float = 5.0
     """How long no requests are sent after `breaker_failures`. From 0.01 to 600 seconds."""
+
+    @property
+    def known_max_tokens(self) -> int | None:
+        """How many tokens of a text the model reads, None when that is not known."""
+        return KNOWN_MAX_TOKENS.get(self.model) if self.max_tokens is None else self.max_tokens
+
+    @property
+    def longest_together(self) -> int:
+        """How many bytes a text may have that is sent together with others; a longer one might be refused."""
+        return self.known_max_tokens or LONGEST_TOGETHER_BYTES
+
+    @property
+    def max_bytes(self) -> int:
+        """How many bytes of a text are sent at most."""
+        return BYTES_PER_TOKEN * (self.known_max_tokens or MAX_TOKENS_UNKNOWN)
 
     def __post_init__(self) -> None:
         if not self.model:

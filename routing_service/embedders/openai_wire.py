@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 # OpenAI refuses requests of more than 300,000 tokens in all; a token has at least one byte.
 MAX_REQUEST_BYTES = 262_144
-# Longer than 16 bytes a token is no language: it is cut without asking.
-BYTES_PER_TOKEN = 16
 
 
 class InvalidAnswerError(Exception):
@@ -43,17 +41,17 @@ class Text(NamedTuple):
         return self if len(self.raw) <= size else Text(self.place, _whole_characters(self.raw[:size]), True)
 
 
-def plan_requests(texts: Sequence[str], max_tokens: int, max_inputs: int) -> Iterator[list[Text]]:
+def plan_requests(texts: Sequence[str], longest_together: int, max_inputs: int, max_bytes: int) -> Iterator[list[Text]]:
     """Group texts into requests of at most `max_inputs` texts and `MAX_REQUEST_BYTES` bytes.
 
-    A text of more than `max_tokens` bytes, which alone might be refused for its length, is sent by itself, so that no
-    other is refused with it.
+    A text of more than `longest_together` bytes, which might be refused for its length, is sent by itself, so that no
+    other is refused with it; one of more than `max_bytes` is cut to that without asking.
     """
     group: list[Text] = []
     size = 0
     for place, text in enumerate(texts):
-        item = Text(place, text.encode("utf-8", "replace"), False).cut(BYTES_PER_TOKEN * max_tokens)
-        if len(item.raw) > max_tokens:
+        item = Text(place, text.encode("utf-8", "replace"), False).cut(max_bytes)
+        if len(item.raw) > longest_together:
             yield [item]
             continue
         if len(group) >= max_inputs or (group and size + len(item.raw) > MAX_REQUEST_BYTES):

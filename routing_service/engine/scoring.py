@@ -13,6 +13,10 @@ from routing_service.routers.base import ModelPair, Router, Scores
 
 log = structlog.get_logger(__name__)
 
+_NO_PROMPTS_FAULT = frozenset(
+    (Reason.EMBEDDER_UNAVAILABLE, Reason.OVERLOADED, Reason.NOT_SERVING, Reason.DEADLINE_EXCEEDED)
+)
+
 
 @dataclass(slots=True)
 class Scored:
@@ -33,12 +37,14 @@ class Scored:
 def score(router: Router, texts: Sequence[str], models: ModelPair) -> list[Scored | DecisionError]:
     """Score prompts together, with an error in place of a score where there is none.
 
-    When the router fails on the whole batch, each prompt is scored alone, so that one cannot fail the others.
+    When the router fails on the whole batch, each prompt is scored alone, so that one cannot fail the others; but for
+    what is no prompt's fault, which asking again for each would only make worse.
     """
     try:
         return _unpacked(router.score(texts, models), len(texts))
     except DecisionError as error:
-        return [error] * len(texts)
+        if len(texts) == 1 or error.reason in _NO_PROMPTS_FAULT:
+            return [error] * len(texts)
     except _NoProbabilityError as error:
         if len(texts) == 1:
             log.error("score_invalid", router=router.type, revision=router.revision, score=error.rate)
@@ -65,7 +71,10 @@ def _unpacked(scores: Scores, count: int) -> list[Scored | DecisionError]:
     tokens = scores.prompt_tokens if scores.prompt_tokens is not None else (None,) * count
     tokenize_us, inference_us = scores.tokenize_us / count, scores.inference_us / count
     results: list[Scored | DecisionError] = []
-    for rate, read, cut in zip(rates, tokens, truncated, strict=True):
+    for place, (rate, read, cut) in enumerate(zip(rates, tokens, truncated, strict=True)):
+        if (error := scores.errors.get(place)) is not None:
+            results.append(error)
+            continue
         if not 0.0 <= rate <= 1.0:  # NaN fails every comparison
             raise _NoProbabilityError(rate)
         results.append(Scored(rate, read, cut, tokenize_us, inference_us))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.config import ROUTER_KEYS
 from routing_service.embedders.base import Embedder
+from routing_service.errors import DecisionError
 from routing_service.yaml_sections import Section
 
 T = TypeVar("T")
@@ -32,7 +33,8 @@ class Scores:
 
     `strong_win_rates` are probabilities in 0..1, one a prompt; `prompt_tokens` how many tokens of each prompt were
     read, None for a router that does not tokenize; `truncated` whether each prompt was cut; the times are microseconds
-    of wall clock for the whole batch.
+    of wall clock for the whole batch. `errors` says why a prompt, by its place, has no score; its number then means
+    nothing.
     """
 
     strong_win_rates: Sequence[float]
@@ -40,6 +42,7 @@ class Scores:
     truncated: Sequence[bool]
     tokenize_us: float = 0.0
     inference_us: float = 0.0
+    errors: Mapping[int, DecisionError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

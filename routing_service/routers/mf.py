@@ -176,6 +176,7 @@ class MatrixFactorizationRouter(Router):
             embeddings.tokens,
             embeddings.truncated,
             inference_us=(perf_counter_ns() - start) / 1e3,
+            errors=embeddings.errors,
         )
 
     def win_rates(self, vectors: Vectors, models: ModelPair) -> npt.NDArray[np.float64]:

@@ -126,20 +126,24 @@ class SimilarityWeightedRouter(Router):
         """
         start = perf_counter_ns()
         embeddings = self._embedder.embed(texts)
-        self._check(embeddings.vectors, len(texts))
-        rates = self.ranker.win_rates(embeddings.vectors, self._known(models))
+        self._check_shape(embeddings.vectors, len(texts))
+        scored = np.isfinite(embeddings.vectors).all(axis=1)
+        rates = np.full(len(texts), np.nan)
+        if scored.any():
+            rates[scored] = self.ranker.win_rates(embeddings.vectors[scored], self._known(models))
         return Scores(
             rates.tolist(),
             embeddings.tokens,
             embeddings.truncated,
             inference_us=(perf_counter_ns() - start) / 1e3,
+            errors={**{int(place): _not_finite() for place in np.flatnonzero(~scored)}, **embeddings.errors},
         )
 
     def _known(self, models: ModelPair) -> ModelPair:
         """The models of the battles that a request's pair stands for."""
         return ModelPair(self._strong[models.strong], self._weak[models.weak])
 
-    def _check(self, vectors: Vectors, texts: int) -> None:
+    def _check_shape(self, vectors: Vectors, texts: int) -> None:
         wanted = (texts, self.ranker.settings.dimension)
         if vectors.shape != wanted:
             log.error("embedding_dimension_differs", wanted=wanted[1], got=vectors.shape[-1])
@@ -147,8 +151,10 @@ class SimilarityWeightedRouter(Router):
             raise _unavailable(
                 f"{problem}; configure the embedding model that the router was made with.", "wrong_dimension"
             )
-        if not np.isfinite(vectors).all():
-            raise _unavailable("The embedder's vectors hold NaN or infinity; try again later.", "not_finite")
+
+
+def _not_finite() -> DecisionError:
+    return _unavailable("The embedder's vector holds NaN or infinity; try again later.", "not_finite")
 
 
 def _unavailable(message: str, cause: str) -> DecisionError:

@@ -24,7 +24,7 @@ from tests.support.grpc_status import status_of
 from tests.support.mf import export_tiny
 
 PROMPT, KEY = "the prompt nobody may see", "sk-swordfish"
-# Far above the embedder's limit of a second, far below the endpoint's hour: what hangs fails by its deadline.
+# Far above the embedder's limit of seconds, far below the endpoint's hour: what hangs fails by its deadline.
 DEADLINE_SECONDS = 20.0
 MAX_ATTEMPTS = 3
 CONFIG = """
@@ -37,8 +37,8 @@ embedders:
     model: text-embedding-3-small
     base_url: "{url}"
     api_key_env: ROUTING_TEST_KEY
-    timeout_seconds: 1.0
-    attempt_timeout_seconds: 0.5
+    timeout_seconds: {timeout}
+    attempt_timeout_seconds: {attempt_timeout}
     max_attempts: 3
     breaker_failures: {breaker_failures}
     breaker_seconds: 600.0
@@ -79,9 +79,10 @@ def serve(
 ) -> Callable[..., Any]:
     monkeypatch.setenv("ROUTING_TEST_KEY", KEY)
 
-    def start(fallback: str, breaker_failures: int = 1000, url: str = "") -> Any:
+    def start(fallback: str, breaker_failures: int = 1000, url: str = "", timeout: float = 4.0) -> Any:
         folder = export_tiny(tmp_path / "mf")
         settings = {"artifact": folder, "url": url or endpoint.base_url, "breaker_failures": breaker_failures}
+        settings |= {"timeout": timeout, "attempt_timeout": timeout / 2}
         return start_service(config=CONFIG.format(fallback=fallback, **settings))
 
     return start
@@ -144,6 +145,33 @@ def test_with_a_fallback_each_fault_is_a_decision_that_says_so(
         decision = response.decision
         assert (decision.model, decision.reason) == ("small", decision_pb2.DECISION_REASON_FALLBACK), fault
         assert decision.fallback_reason == error_reason_pb2.ERROR_REASON_EMBEDDER_UNAVAILABLE, fault
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 500])
+def test_a_prompt_that_the_endpoint_refuses_fails_nobody_else(
+    serve: Callable[..., Any], endpoint: EmbeddingEndpoint, status: int
+) -> None:
+    """Neither in its batch nor beside it, and without opening the breaker."""
+
+    def refuse_long(request: Request) -> Answer:
+        return Answer(status, b"{}") if any(len(text.split()) > 512 for text in request.body["input"]) else Answer()
+
+    endpoint.behave = refuse_long
+    long = "long " * 2000
+    endpoint.vectors[long[:64]] = [1.0] * 8
+    service = serve("error", breaker_failures=1, timeout=DEADLINE_SECONDS)
+    with grpc.insecure_channel(service.address) as channel, ThreadPoolExecutor(16) as threads:
+        stub = pb_grpc.RoutingServiceStub(channel)
+        requests = [pb.DecideRequest(prompt=f"{PROMPT} {i}") for i in range(190)]
+        beside = [threads.submit(stub.Decide, request, timeout=DEADLINE_SECONDS) for request in requests]
+        for _ in range(3):
+            batch = pb.BatchDecideRequest(requests=[pb.DecideRequest(prompt=p) for p in (PROMPT, long, f"{PROMPT} 0")])
+            first, refused, last = stub.BatchDecide(batch, timeout=DEADLINE_SECONDS).results
+            assert first.decision.model
+            assert last.decision.model
+            assert refused.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+        assert all(call.result().decision.model for call in beside)
+    assert "embedder_left_alone" not in service.log
 
 
 def test_an_endpoint_that_comes_back_is_used_again(serve: Callable[..., Any], endpoint: EmbeddingEndpoint) -> None:

@@ -44,4 +44,4 @@ class SimilarityRouter(Router):
         """Compare with every example."""
         embedded = self._embedder.embed(texts)
         nearest = (embedded.vectors @ self._examples.T).max(axis=1)
-        return Scores(np.clip(nearest, 0.0, 1.0).tolist(), embedded.tokens, embedded.truncated)
+        return Scores(np.clip(nearest, 0.0, 1.0).tolist(), embedded.tokens, embedded.truncated, errors=embedded.errors)

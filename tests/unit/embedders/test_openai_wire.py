@@ -39,7 +39,7 @@ def packed(*values: float) -> str:
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=30), st.integers(1, 20), st.integers(1, 8))
 def test_every_text_is_sent_once_and_long_ones_alone(texts: list[str], max_tokens: int, max_inputs: int) -> None:
-    requests = list(plan_requests(texts, max_tokens, max_inputs))
+    requests = list(plan_requests(texts, max_tokens, max_inputs, 16 * max_tokens))
     sent = [text for request in requests for text in request]
     assert sorted(text.place for text in sent) == list(range(len(texts)))
     for request in requests:
@@ -53,7 +53,7 @@ def test_every_text_is_sent_once_and_long_ones_alone(texts: list[str], max_token
 
 
 def test_a_request_holds_no_more_than_an_endpoint_takes() -> None:
-    requests = list(plan_requests(["x" * 8000] * 70, 8191, 1000))
+    requests = list(plan_requests(["x" * 8000] * 70, 8191, 1000, 131_056))
     assert len(requests) == 3
     assert all(sum(len(text.raw) for text in request) <= MAX_REQUEST_BYTES for request in requests)
 

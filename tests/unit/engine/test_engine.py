@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from routing_service.engine.engine import SCORING_BATCH, Engine
 from routing_service.engine.types import Decision, DecisionReason, RouteRequest, Tier
 from routing_service.errors import DecisionError, Reason
+from routing_service.routers.base import Scores
 
 SECRET = "a secret prompt"
 BROKEN_RATES = [math.nan, math.inf, -math.inf, -0.1, 1.1]
@@ -251,6 +252,27 @@ def test_an_error_that_a_router_words_itself_is_passed_on(
 
     engine = make_engine({"main": fake_router(late, inline=inline)}, f"fallback: {{on_router_error: {fallback}}}")
     assert refusal(engine, RouteRequest("x")) is own
+
+
+@pytest.mark.parametrize("how", ["raises", "answers"])
+def test_a_prompt_that_a_router_refuses_fails_nobody_else(
+    fake_router: type[Any], make_engine: MakeEngine, inline: bool, how: str
+) -> None:
+    """Whether the router words it for that prompt alone, or for the whole batch."""
+    own = DecisionError(Reason.PROMPT_TOO_LARGE, "Too large.")
+
+    class Refusing(fake_router):  # type: ignore[misc] # the class is a fixture
+        def score(self, texts: Sequence[str], models: Any) -> Scores:  # noqa: ARG002 - the interface
+            errors = {place: own for place, text in enumerate(texts) if text == "long"}
+            if errors and how == "raises":
+                raise own
+            rates = [float("nan") if text == "long" else 0.5 for text in texts]
+            return Scores(rates, None, [False] * len(texts), errors=errors)
+
+    engine = make_engine({"main": Refusing(inline=inline)}, "fallback: {on_router_error: strong}")
+    for results in answers(engine, [RouteRequest(text) for text in ("a", "long", "b")]).values():
+        assert results[1] is own
+        assert [result.reason for result in (results[0], results[2])] == [DecisionReason.THRESHOLD] * 2
 
 
 FAILURES = [

@@ -81,6 +81,21 @@ def test_what_the_embedder_says_of_a_text_is_passed_on(router: MatrixFactorizati
     assert (router.concurrency, router.max_tokens, router.inline) == (5, 77, False)
 
 
+def test_a_text_that_cannot_be_embedded_has_the_embedder_s_error(folder: Path) -> None:
+    error = DecisionError(Reason.PROMPT_TOO_LARGE, "Too large.")
+
+    class Refusing(Counting):
+        def embed(self, texts: Sequence[str]) -> Embeddings:
+            found = super().embed(texts)
+            found.vectors[1] = np.nan
+            return Embeddings(found.vectors, None, found.truncated, {1: error})
+
+    router = MatrixFactorizationRouter(open_artifact(folder, "mf"), Refusing())
+    scores = router.score(["ab", "abcd"], PAIR)
+    assert scores.errors == {1: error}
+    assert scores.strong_win_rates[0] == load(folder).score(["ab"], PAIR).strong_win_rates[0]
+
+
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=9), st.sampled_from(IDS), st.sampled_from(IDS))
 def test_a_batch_gives_exactly_what_single_runs_give(
     router: MatrixFactorizationRouter, texts: list[str], strong: str, weak: str

@@ -104,16 +104,34 @@ def test_many_threads_get_what_one_gets(router: SimilarityWeightedRouter) -> Non
     assert together == single
 
 
-@pytest.mark.parametrize(
-    ("texts", "dimension", "cause"),
-    [(["fine", "not!"], DIMENSION, "not_finite"), (["fine"], DIMENSION + 1, "wrong_dimension")],
-)
-def test_useless_vectors_are_no_score(folder: Path, texts: list[str], dimension: int, cause: str) -> None:
+def test_vectors_of_another_length_are_no_score(folder: Path) -> None:
     with pytest.raises(DecisionError) as caught:
-        load(folder, dimension=dimension).score(texts, PAIR)
+        load(folder, dimension=DIMENSION + 1).score(["fine"], PAIR)
     assert caught.value.reason is Reason.EMBEDDER_UNAVAILABLE
-    assert caught.value.metadata == {"cause": cause}
+    assert caught.value.metadata == {"cause": "wrong_dimension"}
     assert caught.value.retry_seconds is not None
+
+
+def test_a_vector_that_is_not_finite_is_no_score_and_the_others_are(router: SimilarityWeightedRouter) -> None:
+    scores = router.score(["fine", "not!", "as well"], PAIR)
+    alone = router.score(["fine", "as well"], PAIR).strong_win_rates
+    assert [scores.strong_win_rates[place] for place in (0, 2)] == alone
+    assert list(scores.errors) == [1]
+    assert scores.errors[1].metadata == {"cause": "not_finite"}
+    assert scores.errors[1].retry_seconds is not None
+    assert list(router.score(["not!"], PAIR).errors) == [0]
+
+
+def test_a_text_that_cannot_be_embedded_has_the_embedder_s_error(folder: Path) -> None:
+    error = DecisionError(Reason.PROMPT_TOO_LARGE, "Too large.")
+
+    class Refusing(Hashing):
+        def embed(self, texts: Sequence[str]) -> Embeddings:
+            found = super().embed(texts)
+            return Embeddings(found.vectors, None, found.truncated, {1: error})
+
+    router = SimilarityWeightedRouter(open_artifact(folder, "sw_ranking"), Refusing())
+    assert router.score(["fine", "not!"], PAIR).errors == {1: error}
 
 
 def test_another_embedding_model_is_warned_about(folder: Path) -> None:
