@@ -6,7 +6,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help setup test demo lint format docs docs-check protos protos-check protos-lint bench train constraints clean
+.PHONY: help setup test test-faults demo lint format docs docs-check protos protos-check protos-lint bench train constraints clean
 
 # What is installed beside the packages. `EXTRAS=ci` adds torch, a browser driver and LiteLLM, which some tests need.
 EXTRAS ?= dev
@@ -17,6 +17,9 @@ VENV := .venv
 PROTOS_VENV := .venv-protos
 BIN := $(VENV)/bin
 SHARED ?= $(or $(ROUTING_SHARED),../shared)
+# A process a core; the tests of one file stay together, and with them what they share.
+PARALLEL ?= --numprocesses auto --dist loadfile
+FAULTS := tests/faults $(wildcard lab/tests/faults gateway/tests/faults clients/*/tests/faults)
 PIP_FLAGS := --disable-pip-version-check --quiet
 
 # A name on PATH need not run (a version manager's shim, say), so each candidate is asked for its version.
@@ -50,8 +53,11 @@ $(PROTOS_VENV)/.installed: constraints-protos.txt
 	@$(PROTOS_VENV)/bin/python -m pip install $(PIP_FLAGS) --requirement constraints-protos.txt
 	@touch $@
 
-test: setup ## run every test; those that lack a toolchain or ../shared are skipped with the reason
-	$(BIN)/python -m pytest $(ARGS)
+test: setup ## run every functional test; those that lack a toolchain or ../shared are skipped with the reason
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+test-faults: setup ## kill, load and cut off real processes, one test after the other
+	$(BIN)/python -m pytest $(FAULTS) $(ARGS)
 
 demo: setup ## start the service, route a dozen prompts, print what was decided, stop the service
 	@$(BIN)/python scripts/demo.py

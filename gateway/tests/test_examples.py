@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import pytest
 from routing_client.endpoints import load_endpoints
 from routing_gateway.echo import RunningEcho, serve_echo
 
-from tests.support.services import START_SECONDS, ServiceProcess
+from tests.support.services import ServiceProcess
+from tests.support.waiting import PATIENCE_SECONDS, address_in
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "openai"
 GATEWAY = "import sys; from routing_gateway.cli.gateway import main; sys.exit(main())"
@@ -53,18 +53,14 @@ def gateway(echo: RunningEcho, service: ServiceProcess, tmp_path: Path) -> Itera
     ready = tmp_path / "ready"
     command = [sys.executable, "-c", GATEWAY, "--service", service.address, "--base-url", echo.base_url]
     command += ["--strong-model", "large", "--weak-model", "small", "--port", "0", "--ready-file", str(ready)]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log)
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, stderr=stderr)
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while not ready.exists():
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        yield f"http://{ready.read_text().strip()}"
+        yield f"http://{address_in(ready, process, log)}"
     finally:
         process.terminate()
-        assert process.wait(START_SECONDS) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_the_sdk(run: Run, echo: RunningEcho) -> None:

@@ -20,6 +20,7 @@ from routing_service.calibration.tables import SavedTable, write_table
 from routing_service.config import LimitsConfig, ModelsConfig
 from routing_service.server import calibrations
 from tests.support.calibrating import SECRET, NumberRouter, Serve, engine_of, refusal, stream
+from tests.support.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from tests.support.services import ServiceProcess, StartService
@@ -213,25 +214,27 @@ def test_a_client_pulls_prompts_as_the_server_takes_them(service: ServiceProcess
 
 
 async def test_an_async_client_lets_go_of_its_prompts_when_the_call_ends(service: ServiceProcess) -> None:
-    let_go = asyncio.Event()
+    asked_on, let_go = asyncio.Event(), asyncio.Event()
 
     async def prompts(first: str) -> AsyncIterator[str]:
         try:
             yield first
+            asked_on.set()
             await asyncio.Event().wait()
         finally:
             let_go.set()
 
     async with AsyncRoutingClient(service.address) as client:
         with pytest.raises(InvalidRequestError):
-            await asyncio.wait_for(client.calibrate(prompts(" "), strong_shares=[0.5]), 10)
+            await asyncio.wait_for(client.calibrate(prompts(" "), strong_shares=[0.5]), PATIENCE_SECONDS)
+        asked_on.clear()
         let_go.clear()
         task = asyncio.ensure_future(client.calibrate(prompts("hello"), strong_shares=[0.5]))
-        await asyncio.sleep(0.2)
+        await asyncio.wait_for(asked_on.wait(), PATIENCE_SECONDS)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(let_go.wait(), 10)
+        await asyncio.wait_for(let_go.wait(), PATIENCE_SECONDS)
 
 
 def test_a_table_of_one_s_own_is_listed_and_in_force(start_service: StartService, tmp_path: Path) -> None:

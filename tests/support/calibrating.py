@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
@@ -60,10 +59,3 @@ async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str, dict[str, str]]
     assert status_of(caught.value).details[0].Unpack(info)
     assert SECRET not in str(caught.value)
     return caught.value.code(), info.reason, caught.value.details() or "", dict(info.metadata)
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from routing_service.config import LimitsConfig
 from routing_service.engine.engine import Engine
 from routing_service.observability.metrics import Metrics
 from routing_service.server.service import RoutingService
-
-START_SECONDS = 30.0
+from tests.support.waiting import PATIENCE_SECONDS, address_in
 
 
 class ServiceProcess:
@@ -38,12 +36,7 @@ class ServiceProcess:
     @property
     def address(self) -> str:
         """The bound address, once the service is SERVING."""
-        deadline = time.monotonic() + START_SECONDS
-        while not self.ready_file.exists():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the service did not start: {self.log}")
-            time.sleep(0.01)
-        return self.ready_file.read_text().strip()
+        return address_in(self.ready_file, self.process, self.log_file)
 
     @property
     def log(self) -> str:
@@ -54,7 +47,7 @@ class ServiceProcess:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(START_SECONDS)
+            return self.process.wait(PATIENCE_SECONDS)
         finally:
             self.process.kill()
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from benchmarks import gateway_load
 from benchmarks.gateway import Figure, Target, in_turns, table, targets
 from benchmarks.gateway_load import Endpoint
+from tests.support.waiting import address_in
 
 ENDPOINT = Endpoint("127.0.0.1:1", "router-static-0.5", "hello")
 REPORT = """
@@ -87,12 +87,7 @@ def upstream(tmp_path: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.gateway_upstream", "--ready-file", str(ready)]
     with subprocess.Popen(command, cwd=Path(__file__).resolve().parents[2]) as process:
         try:
-            deadline = time.monotonic() + 30
-            while not ready.exists():
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            yield ready.read_text().strip()
+            yield address_in(ready, process)
         finally:
             process.terminate()
 

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.imports import Import, cycles, imports_in, package_graph, source_files
+from tests.support.waiting import PATIENCE_SECONDS, address_in
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -281,17 +281,11 @@ def test_a_serving_process_loads_nothing_offline(tmp_path: Path) -> None:
             [*command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL, stderr=stderr, cwd=tmp_path, env=_env()
         )
     try:
-        deadline = time.monotonic() + 60
-        while not (ready.exists() and ready.read_text().strip()):
-            assert process.poll() is None, log.read_text()[-2000:]
-            assert time.monotonic() < deadline, "not ready after a minute"
-            time.sleep(0.05)
-        with grpc.insecure_channel(ready.read_text().strip()) as channel:
-            stub = pb_grpc.RoutingServiceStub(channel)
-            assert stub.Decide(pb.DecideRequest(prompt="What is 2 + 2?"), timeout=30).decision.model
+        with grpc.insecure_channel(address_in(ready, process, log)) as channel:
+            assert pb_grpc.RoutingServiceStub(channel).Decide(pb.DecideRequest(prompt="What is 2 + 2?")).decision.model
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     lines = [line for line in log.read_text().splitlines() if line.startswith("import time:")]
     loaded = {line.rpartition("|")[2].strip() for line in lines}
     assert "routing_service.server.app" in loaded, "the list of imports was not read rightly"

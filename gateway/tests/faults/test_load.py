@@ -15,8 +15,8 @@ from contextlib import suppress
 import pytest
 from routing_gateway.echo import RunningEcho
 
-from .conftest import GatewayProcess, MakeGateway, StartGateway
-from .scripted import ScriptedUpstream
+from ..conftest import GatewayProcess, MakeGateway, StartGateway
+from ..scripted import ScriptedUpstream
 
 STREAMS = 1000
 HELLO = [{"role": "user", "content": "hello"}]

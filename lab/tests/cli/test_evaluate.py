@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -150,82 +144,3 @@ def evals_folder_with_both_halves(tmp_path: Path) -> Path:
     (folder / "gsm8k_responses.csv").write_text("\n".join([header, *rows]) + "\n")
     (folder / "contaminated_prompts.jsonl").write_text("")
     return folder.parent
-
-
-SLOW = """
-import os, time
-from routing_service.routers.base import RESEARCH_PAIR, Router, Scores
-
-class Slow(Router):
-    type = "slow"
-
-    @classmethod
-    def build(cls, context):
-        return cls(models=context.models, revision="1")
-
-    def score(self, texts, models):
-        time.sleep(0.04)
-        with open(os.environ["BATCHES"], "a") as log:
-            log.write(".")
-        return Scores([len(text) / 100 for text in texts], None, [False] * len(texts))
-"""
-
-
-@dataclass(frozen=True)
-class SlowRun:
-    """A run of about two seconds, with a router of an installed package, that logs each batch of 64 in `batches`."""
-
-    command: list[str]
-    batches: Path
-    kept: Path
-
-    def start_and_wait_until_something_is_kept(self, *arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*self.command, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        deadline = time.monotonic() + 60
-        while not any(self.kept.glob("*.npz")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        return process
-
-
-@pytest.fixture
-def slow_run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> SlowRun:
-    info = tmp_path / "site/slow_router-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slow-router\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[routing_service.routers]\nslow = slow_router_of_a_test:Slow\n")
-    (tmp_path / "site/slow_router_of_a_test.py").write_text(SLOW)
-    (tmp_path / "c.yaml").write_text("{models: {strong: big, weak: small}, routers: {slow: {type: slow}}}")
-    rows: list[Any] = [{"prompt": f"{i}", "scores": {"big": i % 3, "small": i % 2}} for i in range(512 * 6)]
-    own = write_lines(tmp_path / "own.jsonl", rows)
-    monkeypatch.setenv("BATCHES", str(tmp_path / "batches"))
-    monkeypatch.setenv("PYTHONPATH", ":".join([str(tmp_path / "site"), *filter(None, sys.path)]))
-    command = [sys.executable, "-m", "routing_service", "evaluate", "--config", str(tmp_path / "c.yaml")]
-    return SlowRun([*command, "--benchmark", str(own)], tmp_path / "batches", cache)
-
-
-def test_a_run_that_is_interrupted_resumes(slow_run: SlowRun) -> None:
-    process = slow_run.start_and_wait_until_something_is_kept()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (1, "", "routing-service: error: interrupted\n")
-    first = len(slow_run.batches.read_text())
-    assert subprocess.run(slow_run.command, capture_output=True, check=True).stdout
-    # All but the piece of work that was interrupted was scored once.
-    assert first < 48 <= len(slow_run.batches.read_text()) < 48 + 8
-
-
-def test_a_run_that_is_killed_leaves_no_process_behind_and_resumes(slow_run: SlowRun) -> None:
-    process = slow_run.start_and_wait_until_something_is_kept("--parallel", "2")
-    process.kill()
-    process.communicate(timeout=60)  # returns when the last process that could write to the pipes has ended
-    assert process.returncode == -signal.SIGKILL
-    first = len(slow_run.batches.read_text())
-    assert subprocess.run(slow_run.command, capture_output=True, check=True).stdout
-    assert len(slow_run.batches.read_text()) - first < 48
