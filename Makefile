@@ -89,7 +89,6 @@ protos-check: $(PROTOS_VENV)/.installed ## fail when the checked-in generated co
 	$(PROTOS_VENV)/bin/python scripts/protos.py check
 
 protos-lint: $(PROTOS_VENV)/.installed ## buf lint
-	$(PROTOS_VENV)/bin/python scripts/protos.py deps
 	cd protos && ../$(PROTOS_VENV)/bin/buf lint
 
 bench: setup ## measure decision latency and throughput against a bare echo server (needs h2load and two cores)
@@ -107,6 +106,6 @@ constraints: setup ## pin the newest versions in constraints.txt
 	@mv constraints.new constraints.txt
 
 clean: ## remove the environments, caches and build products
-	rm -rf $(VENV) $(PROTOS_VENV) $(foreach folder,. clients/python lab gateway,$(folder)/build $(folder)/dist) protos/.deps benchmarks/out \
+	rm -rf $(VENV) $(PROTOS_VENV) $(foreach folder,. clients/python lab gateway,$(folder)/build $(folder)/dist) benchmarks/out \
 	  .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

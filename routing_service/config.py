@@ -238,17 +238,35 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ObservabilityConfig:
-    """Logs. They never hold a prompt.
+class DigestKeyConfig:
+    """The key under which decisions name the text that was scored: `asked.digest` is its HMAC-SHA256.
 
     Example:
-        observability: {log_level: warning, log_format: console}
+        observability: {digest_key: {env: ROUTING_DIGEST_KEY}}
+    """
+
+    env: str
+    """The environment variable that holds the key, at least 16 bytes. Replicas that share it give the same digests."""
+
+    def __post_init__(self) -> None:
+        if not self.env:
+            raise ValueError("env must name an environment variable")
+
+
+@dataclass(frozen=True, slots=True)
+class ObservabilityConfig:
+    """Logs, and what decisions say about prompts. Neither ever holds one.
+
+    Example:
+        observability: {log_level: warning, log_format: console, digest_key: {env: ROUTING_DIGEST_KEY}}
     """
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Less severe messages are not written."""
     log_format: Literal["json", "console"] = "json"
     """`json` writes a JSON object on each line, `console` coloured text for people."""
+    digest_key: DigestKeyConfig | None = None
+    """The key for digests of prompts. By default decisions say the prompt's length only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,9 @@
 """Generate the Python code of `protos/` into the client package, or check that what is there is up to date.
 
-Usage: python scripts/protos.py generate|check|deps
+Usage: python scripts/protos.py generate|check
 
 Run it with the oldest grpcio-tools that the project supports (see `constraints-protos.txt`): newer runtimes load older
 generated code, never the reverse. `make protos` and `make protos-check` do so in a virtual environment of their own.
-`deps` copies google/rpc/*.proto from the installed googleapis-common-protos to `protos/.deps`, for `buf lint`.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ def generate(target: Path) -> None:
     """Write the generated package to `target`, replacing what is there."""
     from grpc_tools import protoc
 
-    google = files("google.rpc").joinpath("status.proto")
-    includes = [f"-I{PROTOS}", f"-I{Path(str(google)).parents[2]}", f"-I{files('grpc_tools').joinpath('_proto')}"]
+    includes = [f"-I{PROTOS}", f"-I{files('grpc_tools').joinpath('_proto')}"]
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     outputs = [f"--{kind}={target}" for kind in ("python_out", "pyi_out", "grpc_python_out")]
@@ -73,15 +71,8 @@ def check() -> None:
     print("generated code is up to date")
 
 
-def deps() -> None:
-    """Copy the .proto files that ours import to `protos/.deps`."""
-    target = PROTOS / ".deps" / "google" / "rpc"
-    target.mkdir(parents=True, exist_ok=True)
-    (target / "status.proto").write_bytes(files("google.rpc").joinpath("status.proto").read_bytes())
-
-
 if __name__ == "__main__":
-    commands = {"generate": lambda: generate(TARGET), "check": check, "deps": deps}
+    commands = {"generate": lambda: generate(TARGET), "check": check}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
-        raise SystemExit("usage: python scripts/protos.py generate|check|deps")
+        raise SystemExit("usage: python scripts/protos.py generate|check")
     commands[sys.argv[1]]()

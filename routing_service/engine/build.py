@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from routing_service.calibration.tables import table_for
 from routing_service.config import Config, ModelsConfig
 from routing_service.embedders.registry import Embedders
@@ -11,20 +13,45 @@ from routing_service.errors import ArtifactError
 from routing_service.routers.base import ModelPair, Router
 from routing_service.routers.registry import build_routers
 
+# A shorter key can be found by trying.
+MIN_DIGEST_KEY_BYTES = 16
+
 
 def build_engine(config: Config) -> Engine:
     """Load every router of a configuration, which runs their self-tests, and wire them into an engine.
 
     Raises:
-        ConfigError: a router, its calibration table or a policy is configured wrongly.
+        ConfigError: a router, its calibration table or a policy is configured wrongly, or the digest key is missing.
         ArtifactError: an artifact cannot be trusted or read.
     """
+    digest_key = _digest_key(config)
     embedders = Embedders(config)
     routers = build_routers(config, embedders)
     embedders.build_all()
     _use_configured_tables(routers, config)
     planner = Planner(routers, config)
-    return Engine(routers, planner, config.fallback, config.cache.max_entries, on_close=embedders.close)
+    return Engine(
+        routers,
+        planner,
+        config.fallback,
+        config.cache.max_entries,
+        digest_key=digest_key,
+        on_close=embedders.close,
+    )
+
+
+def _digest_key(config: Config) -> bytes:
+    configured = config.observability.digest_key
+    if configured is None:
+        return b""
+    key = os.environ.get(configured.env, "").strip().encode("utf-8", "surrogateescape")
+    if len(key) < MIN_DIGEST_KEY_BYTES:
+        problem = (
+            f"the environment variable {configured.env} holds {len(key)} bytes; "
+            f"it must hold a secret of at least {MIN_DIGEST_KEY_BYTES}"
+        )
+        raise config.document.error(problem, "observability", "digest_key", "env")
+    return key
 
 
 def _use_configured_tables(routers: dict[str, Router], config: Config) -> None:

@@ -12,11 +12,12 @@ from time import perf_counter_ns
 from typing import NamedTuple
 
 from routing_service.config import FallbackConfig
+from routing_service.engine.asked import AskDigest
 from routing_service.engine.batcher import Batcher
 from routing_service.engine.cache import ScoreCache
 from routing_service.engine.policies import Plan, Planner
 from routing_service.engine.scoring import Scored, score
-from routing_service.engine.types import Decision, DecisionReason, RouteRequest, Tier
+from routing_service.engine.types import Decision, DecisionReason, RouteRequest, ScoreSource, Tier
 from routing_service.errors import DecisionError, Reason
 from routing_service.routers.base import ModelPair, Router
 
@@ -51,6 +52,8 @@ class Engine:
         planner: turns a request's router, policy and models into a `Plan`.
         fallback: what to do when a router fails.
         cached_scores: how many scores the `_async` methods keep for prompts that come again, 0 for none.
+        generation: counts the configurations that this process has loaded, from 1; decisions say it.
+        digest_key: the key of the digests that decisions say of what was scored; empty for none.
         on_close: what else is to be given up when the engine is, such as the routers' embedders.
     """
 
@@ -60,11 +63,15 @@ class Engine:
         planner: Planner,
         fallback: FallbackConfig,
         cached_scores: int = 0,
+        *,
+        generation: int = 1,
+        digest_key: bytes = b"",
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.routers, self.planner = dict(routers), planner
         self._on_close = on_close
         self._cache = ScoreCache(cached_scores)
+        self._generation, self._digest = generation, AskDigest(digest_key)
         self._fallback = {"strong": Tier.STRONG, "weak": Tier.WEAK}.get(fallback.on_router_error)
         self._batchers = {name: Batcher(router) for name, router in self.routers.items() if not router.inline}
 
@@ -194,7 +201,11 @@ class Engine:
             tokenize_us=scored.tokenize_us,
             queue_us=scored.queue_us,
             inference_us=scored.inference_us,
-            cached=scored.cached,
+            source=ScoreSource.CACHED if scored.cached else ScoreSource.FRESH,
+            policy=plan.policy,
+            generation=self._generation,
+            asked=self._digest.of(request.text),
+            spans=request.spans,
         )
 
     def _fall_back(self, request: RouteRequest, plan: Plan, error: DecisionError) -> Result:
@@ -214,6 +225,11 @@ class Engine:
             truncated=False,
             skipped_parts=request.skipped_parts,
             request_id=request.request_id,
+            source=ScoreSource.NONE,
+            policy=plan.policy,
+            generation=self._generation,
+            asked=self._digest.of(request.text),
+            spans=request.spans,
         )
 
 

@@ -16,12 +16,16 @@ DEFAULT_STRONG_SHARE = 0.5
 
 
 class Plan(NamedTuple):
-    """What is applied to one request: a router under its name, a threshold in 0..1, and a pair of models."""
+    """What is applied to one request: a router under its name, a threshold in 0..1, and a pair of models.
+
+    `policy` names the policy that gave the threshold, empty when none did.
+    """
 
     name: str
     router: Router
     threshold: float
     models: ModelPair
+    policy: str = ""
 
 
 class NamedPolicy(NamedTuple):
@@ -73,9 +77,11 @@ class Planner:
         given = (request.threshold is not None) + (request.strong_share is not None) + bool(request.policy)
         if given > 1:
             raise _ambiguous(request)
-        policy = self._policy(request.policy) if request.policy else None
+        name = request.policy
+        policy = self._policy(name) if name else None
         if policy is None and not given and self.default_policy:
-            policy = self.policies[self.default_policy]
+            name = self.default_policy
+            policy = self.policies[name]
             if request.router and request.router != policy.router:
                 policy = None  # a threshold means nothing on another router's scores
         elif policy is not None and request.router not in ("", policy.router):
@@ -86,7 +92,7 @@ class Planner:
             )
         plan = self._default_plan(request.router or (policy.router if policy else self.default_router))
         if policy is not None:
-            plan = plan._replace(threshold=policy.threshold)
+            plan = plan._replace(threshold=policy.threshold, policy=name)
         elif request.threshold is not None:
             plan = plan._replace(threshold=_in_range(request.threshold, "threshold", Reason.THRESHOLD_OUT_OF_RANGE))
         elif request.strong_share is not None:

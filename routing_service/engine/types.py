@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from routing_service.errors import Reason
 
@@ -19,8 +20,31 @@ class DecisionReason(IntEnum):
     """Why a tier was chosen. The values are those of the proto's `DecisionReason`."""
 
     THRESHOLD = 1
-    SESSION = 2
     FALLBACK = 3
+
+
+class ScoreSource(IntEnum):
+    """Where a score came from. The values are those of the proto's `ScoreSource`."""
+
+    FRESH = 1
+    CACHED = 2
+    NONE = 3
+
+
+class Span(NamedTuple):
+    """A stretch of text that was read: the message and its part, from 0, and bytes of UTF-8 from `begin` to `end`."""
+
+    message: int
+    part: int
+    begin: int
+    end: int
+
+
+class Asked(NamedTuple):
+    """Which text was scored: its length in bytes of UTF-8, and its keyed digest, empty without a key."""
+
+    length_bytes: int
+    digest: str
 
 
 @dataclass(slots=True)
@@ -28,7 +52,8 @@ class RouteRequest:
     """One decision that is asked for.
 
     `text` is what is scored; `skipped_parts` counts parts without text that were passed over. Of `threshold`,
-    `strong_share` and `policy` (empty: none) at most one is set. Empty names mean the default.
+    `strong_share` and `policy` (empty: none) at most one is set. Empty names mean the default. `spans` say where `text`
+    stood in the request, None when nobody asks.
     """
 
     text: str
@@ -40,6 +65,7 @@ class RouteRequest:
     strong_model: str = ""
     weak_model: str = ""
     request_id: str = ""
+    spans: tuple[Span, ...] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,8 +85,12 @@ class Decision:
     truncated: bool
     skipped_parts: int
     request_id: str
+    source: ScoreSource
+    policy: str
+    generation: int
+    asked: Asked
     tokenize_us: float = 0.0
     queue_us: float = 0.0
     inference_us: float = 0.0
     total_us: float = 0.0
-    cached: bool = False
+    spans: tuple[Span, ...] | None = None

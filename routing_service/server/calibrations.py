@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from routing_client.proto import routing_service_pb2
 
@@ -20,13 +21,14 @@ from routing_service.engine.scoring import Scored
 from routing_service.engine.types import RouteRequest
 from routing_service.errors import DecisionError, Reason
 from routing_service.server.calls import yield_to_others
-from routing_service.server.codec import check_prompt, parse
+from routing_service.server.codec import check_prompt, parse, routed_conversation
+from routing_service.server.malformed import parse_leniently
 
 # How long a stream waits for room in a busy router's queue before it gives up: decisions come first.
 PATIENCE_SECONDS = 30.0
 # When to try again after as many calibrations as there may be.
 _RETRY_SECONDS = 5.0
-_PROMPTS_FIELD = re.compile(r"prompts\[(\d+)\]")
+_ITEM_FIELD = re.compile(r"(?P<list>prompts|conversations)\[(?P<place>\d+)\]")
 # What an inline router scores in one turn of the event loop, about two milliseconds of work: a decision takes several
 # turns, and each of them may have to wait for one of these.
 _INLINE_PROMPTS = 32
@@ -84,9 +86,7 @@ class Calibrations:
                 settings = _Settings(message, engine, self._limits)
             else:
                 settings.check_unchanged(message, first)
-            for place, prompt in enumerate(message.prompts):
-                with _at(first + place):
-                    check_prompt(prompt, self._limits, f"prompts[{place}]")
+            for prompt in _texts(message, first, self._limits):
                 batch.append(prompt)
                 characters += len(prompt)
                 if len(batch) >= settings.max_prompts or characters > settings.max_characters:
@@ -246,9 +246,25 @@ def _parse(raw: bytes, first_index: int) -> routing_service_pb2.CalibrateRequest
     try:
         return parse(raw, routing_service_pb2.CalibrateRequest)
     except DecisionError as error:
-        place = _PROMPTS_FIELD.fullmatch(error.field or "")
-        with _at(first_index + (int(place[1]) if place else 0)):
+        found = _ITEM_FIELD.match(error.field)
+        place = int(found["place"]) if found else 0
+        if found and found["list"] == "conversations":
+            readable: Any = parse_leniently(raw, routing_service_pb2.CalibrateRequest)
+            place += len(readable.prompts)
+        with _at(first_index + place):
             raise
+
+
+def _texts(message: routing_service_pb2.CalibrateRequest, first_index: int, limits: LimitsConfig) -> Iterator[str]:
+    """What is scored of a message: its prompts, then what is routed on in its conversations."""
+    for place, prompt in enumerate(message.prompts):
+        with _at(first_index + place):
+            check_prompt(prompt, limits, f"prompts[{place}]")
+        yield prompt
+    for place, conversation in enumerate(message.conversations):
+        with _at(first_index + len(message.prompts) + place):
+            routed = routed_conversation(conversation, limits, f"conversations[{place}]")
+        yield routed.text
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class Calls:
         """
         return grpc.stream_unary_rpc_method_handler(self._answered(method, function))
 
-    def not_implemented(self, method: str, *, request_streams: bool, response_streams: bool) -> Handler:
+    def not_implemented(self, method: str, *, request_streams: bool = False, response_streams: bool = False) -> Handler:
         """A handler for a method that the protos declare and this release does not offer."""
         error = DecisionError(
             Reason.METHOD_NOT_IMPLEMENTED, f"{method} is not offered by this release.", metadata={"method": method}

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
-from routing_client.proto import conversation_pb2, decision_pb2, error_reason_pb2, routing_service_pb2
+from routing_client.proto import conversation_pb2, decision_pb2, error_reason_pb2, item_error_pb2, routing_service_pb2
 
 from routing_service.config import LimitsConfig
-from routing_service.engine.conversation import Turn, routed_text
-from routing_service.engine.types import Decision, RouteRequest
+from routing_service.engine.conversation import RoutedText, Turn, routed_text
+from routing_service.engine.types import Decision, RouteRequest, Span
 from routing_service.errors import DecisionError, Reason
 from routing_service.server.malformed import explain, parse_leniently
 
 M = TypeVar("M", bound=ProtoMessage)
 
 MAX_ID_BYTES = 256
+MAX_METADATA_ENTRIES = 32
+MAX_METADATA_BYTES = 256
 _ROLES = frozenset(conversation_pb2.Role.values()) - {conversation_pb2.ROLE_UNSPECIFIED}
-_FALLBACK_REASONS = {r: error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{r}") for r in Reason}
+_ERROR_REASONS = {r: error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{r}") for r in Reason}
 
 
 def parse(raw: bytes, kind: type[M]) -> M:
@@ -70,14 +72,27 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig)
     if has_prompt:
         text, skipped = message.prompt, 0
         check_prompt(text, limits)
+        spans = _spans([text], 0) if message.explain else None
     elif has_conversation:
-        text, skipped = routed_text(_turns(message.conversation))
-        _check_size(text, "conversation", limits.max_prompt_bytes)
+        text, skipped, newer_turns = routed_conversation(message.conversation, limits)
+        if message.explain:
+            index = len(message.conversation.messages) - 1 - newer_turns
+            spans = _spans([part.text for part in message.conversation.messages[index].content], index)
+        else:
+            spans = None
     else:
         raise DecisionError(
             Reason.INPUT_MISSING, "Neither `prompt` nor `conversation` is set; set exactly one of them.", "prompt"
         )
-    request = RouteRequest(text, skipped, message.router)
+    if message.HasField("requirements") and message.requirements.ListFields():
+        raise DecisionError(
+            Reason.FIELD_NOT_IMPLEMENTED,
+            "`requirements` are not heeded by this release; leave them out, and check the answer's model yourself.",
+            "requirements",
+            {"field": "requirements"},
+        )
+    _check_metadata(message)
+    request = RouteRequest(text, skipped, message.router, spans=spans)
     if message.HasField("threshold"):
         request.threshold = message.threshold
     if message.HasField("strong_share"):
@@ -88,6 +103,19 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig)
     request.request_id = _checked_id(message.request_id, "request_id")
     _checked_id(message.session_id, "session_id")
     return request
+
+
+def routed_conversation(
+    conversation: conversation_pb2.Conversation, limits: LimitsConfig, field: str = "conversation"
+) -> RoutedText:
+    """What is scored of a conversation that came in `field`.
+
+    Raises:
+        DecisionError: a role is not known, no user message has text, or the text is too large.
+    """
+    routed = routed_text(_turns(conversation, field), field)
+    _check_size(routed.text, field, limits.max_prompt_bytes)
+    return routed
 
 
 def check_prompt(text: str, limits: LimitsConfig, field: str = "prompt") -> None:
@@ -129,7 +157,7 @@ def to_message(decision: Decision) -> decision_pb2.Decision:
         router=decision.router,
         router_revision=decision.router_revision,
         reason=decision.reason,  # type: ignore[arg-type] # as above
-        fallback_reason=None if fallback is None else _FALLBACK_REASONS[fallback],  # type: ignore[arg-type] # an enum's number
+        fallback_reason=None if fallback is None else _ERROR_REASONS[fallback],  # type: ignore[arg-type] # an enum's number
         prompt_tokens=decision.prompt_tokens,
         truncated=decision.truncated,
         skipped_parts=decision.skipped_parts,
@@ -140,15 +168,45 @@ def to_message(decision: Decision) -> decision_pb2.Decision:
             total_us=decision.total_us,
         ),
         request_id=decision.request_id,
-        cached=decision.cached,
+        source=decision.source,  # type: ignore[arg-type] # as above
+        policy=decision.policy,
+        generation=decision.generation,
+        asked=decision_pb2.Asked(length_bytes=decision.asked.length_bytes, digest=decision.asked.digest),
+        explanation=None if decision.spans is None else _explanation(decision.spans),
     )
 
 
-def _turns(conversation: conversation_pb2.Conversation) -> Iterator[Turn]:
+def to_item_error(error: DecisionError) -> item_error_pb2.ItemError:
+    """An error in an item's place; it says what `DecisionError.to_status` says."""
+    message = item_error_pb2.ItemError(
+        code=error.code.value[0],
+        reason=_ERROR_REASONS[error.reason],  # type: ignore[arg-type] # an enum's number
+        message=error.message,
+        field=error.field,
+        metadata=error.metadata,
+    )
+    if error.retry_seconds is not None:
+        message.retry_delay.FromNanoseconds(round(error.retry_seconds * 1e9))
+    return message
+
+
+def _explanation(spans: Iterable[Span]) -> decision_pb2.Explanation:
+    return decision_pb2.Explanation(
+        spans=[decision_pb2.Span(message=s.message, part=s.part, begin=s.begin, end=s.end) for s in spans]
+    )
+
+
+def _spans(texts: Sequence[str], message: int) -> tuple[Span, ...]:
+    """Where the routed text stands: a message's text parts, whole. A part without text is "" here."""
+    sizes = [len(text.encode()) for text in texts]
+    return tuple(Span(message, part, 0, size) for part, size in enumerate(sizes) if size)
+
+
+def _turns(conversation: conversation_pb2.Conversation, path: str) -> Iterator[Turn]:
     """The messages, newest first. Every role is checked before the first is given."""
     for index, message in enumerate(conversation.messages):
         if message.role not in _ROLES:
-            field = f"conversation.messages[{index}].role"
+            field = f"{path}.messages[{index}].role"
             raise DecisionError(Reason.ROLE_INVALID, f"`{field}` is not set or not known; set one of the roles.", field)
     for message in reversed(conversation.messages):
         texts = [part.text for part in message.content if part.WhichOneof("part") == "text"]
@@ -165,6 +223,26 @@ def _check_size(text: str, field: str, limit: int) -> None:
             f"The text of `{field}` has {size:,} bytes; this server takes {limit:,}. Send its start only.",
             field,
             {"bytes": str(size), "limit_bytes": str(limit)},
+        )
+
+
+def _check_metadata(message: routing_service_pb2.DecideRequest) -> None:
+    entries = message.metadata
+    if not entries:
+        return
+    if len(entries) > MAX_METADATA_ENTRIES:
+        raise DecisionError(
+            Reason.METADATA_TOO_LARGE,
+            f"`metadata` has {len(entries):,} entries; this server takes {MAX_METADATA_ENTRIES}.",
+            "metadata",
+            {"limit_entries": str(MAX_METADATA_ENTRIES)},
+        )
+    if any(len(text.encode()) > MAX_METADATA_BYTES for entry in entries.items() for text in entry):
+        raise DecisionError(
+            Reason.METADATA_TOO_LARGE,
+            f"A key or value of `metadata` is longer than {MAX_METADATA_BYTES} bytes; use a shorter one.",
+            "metadata",
+            {"limit_bytes": str(MAX_METADATA_BYTES)},
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FileDescriptor
@@ -19,7 +20,7 @@ from routing_service.errors import DecisionError, Reason
 def explain(raw: bytes, kind: type[Message]) -> DecisionError:
     """The error for bytes that are no valid message of type `kind`."""
     twin = parse_leniently(raw, kind)
-    field = next(_not_utf8(twin, ""), None) if twin is not None else None
+    field = next(_not_utf8(twin, kind.DESCRIPTOR, ""), None) if twin is not None else None
     if field is None:
         return DecisionError(
             Reason.MALFORMED_REQUEST,
@@ -47,6 +48,8 @@ def _twin(descriptor: Descriptor) -> type[Message]:
         proto = descriptor_pb2.FileDescriptorProto()
         file.CopyToProto(proto)
         for message in _messages(proto.message_type):
+            # A map's key may not be bytes. On the wire a map is a list of its entries.
+            message.options.ClearField("map_entry")
             for field in message.field:
                 if field.type == descriptor_pb2.FieldDescriptorProto.TYPE_STRING:
                     field.type = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
@@ -69,14 +72,21 @@ def _messages(protos: Iterable[descriptor_pb2.DescriptorProto]) -> Iterator[desc
         yield from _messages(proto.nested_type)
 
 
-def _not_utf8(message: Message, path: str) -> Iterator[str]:
-    """Paths of the bytes fields that do not decode, in field order."""
+def _not_utf8(message: Message, descriptor: Any, path: str) -> Iterator[str]:
+    """Paths of the bytes fields that do not decode, in field order. A map is named as a whole: it has no order.
+
+    `descriptor` is that of the message which `message` is the twin of.
+    """
     for field, value in message.ListFields():
+        original = descriptor.fields_by_name[field.name]
+        kind = original.message_type
+        is_map = kind is not None and kind.GetOptions().map_entry
         repeated = not isinstance(value, (bytes, int, float, Message))
         for index, item in enumerate(value if repeated else [value]):
-            name = f"{path}{field.name}[{index}]" if repeated else f"{path}{field.name}"
-            if isinstance(item, Message):
-                yield from _not_utf8(item, f"{name}.")
+            name = f"{path}{field.name}[{index}]" if repeated and not is_map else f"{path}{field.name}"
+            if isinstance(item, Message) and kind is not None:
+                found = _not_utf8(item, kind, f"{name}.")
+                yield from ((name for _ in found) if is_map else found)
             elif isinstance(item, bytes) and not _decodes(item):
                 yield name
 

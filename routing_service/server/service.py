@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, TypeVar
 
 import grpc
-from google.rpc.status_pb2 import Status
 from routing_client.proto import admin_service_pb2, decision_pb2, routing_service_pb2
 
 from routing_service.calibration.points import point_from_table
@@ -18,7 +17,7 @@ from routing_service.observability.metrics import Metrics
 from routing_service.routers.base import Router
 from routing_service.server.calibrations import Calibrations
 from routing_service.server.calls import Calls, yield_to_others
-from routing_service.server.codec import parse, parse_batch, to_message, to_request, to_requests
+from routing_service.server.codec import parse, parse_batch, to_item_error, to_message, to_request, to_requests
 
 T = TypeVar("T")
 
@@ -56,12 +55,9 @@ class RoutingService:
             "ListRouters": calls.unary("ListRouters", self.list_routers),
             "StreamDecide": calls.not_implemented("StreamDecide", request_streams=True, response_streams=True),
             "Calibrate": calls.stream_unary("Calibrate", self.calibrate),
-            "ReportOutcome": calls.not_implemented("ReportOutcome", request_streams=False, response_streams=False),
+            **{name: calls.not_implemented(name) for name in ("ReportOutcome", "BatchReportOutcome")},
         }
-        admin = {
-            name: calls.not_implemented(name, request_streams=False, response_streams=False)
-            for name in ("Reload", "GetConfig")
-        }
+        admin = {name: calls.not_implemented(name) for name in ("Reload", "GetConfig", "Drain")}
         return (
             grpc.method_handlers_generic_handler(SERVICE_NAME, routing),
             grpc.method_handlers_generic_handler(ADMIN_NAME, admin),
@@ -91,8 +87,11 @@ class RoutingService:
             )
         response = routing_service_pb2.BatchDecideResponse()
         for part in _parts(messages, SCORING_BATCH):
-            for result in await engine.decide_batch_async(to_requests(part, self._limits)):
-                response.results.append(self._result(result))
+            results = await engine.decide_batch_async(to_requests(part, self._limits))
+            for message, result in zip(part, results, strict=True):
+                # An item that could not be read has no id.
+                request_id = "" if isinstance(message, DecisionError) else message.request_id
+                response.results.append(self._result(result, request_id))
             await yield_to_others()
         return response.SerializeToString()
 
@@ -127,13 +126,12 @@ class RoutingService:
             )
         return self._engine
 
-    def _result(self, result: Decision | DecisionError) -> routing_service_pb2.DecideResult:
+    def _result(self, result: Decision | DecisionError, request_id: str) -> routing_service_pb2.DecideResult:
         if isinstance(result, Decision):
             self._metrics.decision(result.router, result.tier, result.reason)
-            return routing_service_pb2.DecideResult(decision=to_message(result))
+            return routing_service_pb2.DecideResult(decision=to_message(result), request_id=result.request_id)
         self._metrics.error("BatchDecide", result.reason)
-        status: Status = result.to_status()
-        return routing_service_pb2.DecideResult(error=status)
+        return routing_service_pb2.DecideResult(error=to_item_error(result), request_id=request_id)
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[list[T]]:

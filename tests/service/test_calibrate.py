@@ -78,6 +78,45 @@ async def test_prompts_that_come_again_count_again(serve_engine: Serve) -> None:
     assert (point.realized_share, point.tied_share) == (0.25, 0.75)
 
 
+def chat(*texts: str, role: int = 3) -> Any:
+    """A conversation whose newest user message has these text parts."""
+    newer = {"role": 4, "content": [{"text": "an answer"}]}
+    return {"messages": [{"role": role, "content": [{"text": text} for text in texts]}, newer]}
+
+
+@pytest.mark.parametrize("inline", [True, False])
+async def test_conversations_count_as_the_text_that_is_read_of_them(serve_engine: Serve, inline: bool) -> None:
+    scores = [f"{number / 100}" for number in range(100)]
+    mixed = [
+        pb.CalibrateRequest(prompts=scores[i : i + 5], conversations=[chat(s, "more") for s in scores[i + 5 : i + 10]])
+        for i in range(0, 100, 10)
+    ]
+    mixed[0].strong_shares.append(0.25)
+    router = NumberRouter(inline=inline)
+    async with serve_engine(engine_of(router)) as channel:
+        stub = pb_grpc.RoutingServiceStub(channel)
+        answer = await stub.Calibrate(iter(mixed))
+        assert answer == await stub.Calibrate(stream(*scores, shares=[0.25]))
+    assert (answer.sample_size, router.scored) == (100, 200)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_client_s_chats_are_calibrated_on(service: ServiceProcess, kind: str) -> None:
+    prompts = [f"Prove theorem number {n}." for n in range(150)]
+    chats = [[{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}] for text in prompts]
+    items = [chats[n] if n % 3 else text for n, text in enumerate(prompts)]
+
+    async def calibrate_async(sample: list[Any]) -> Any:
+        async with AsyncRoutingClient(service.address) as client:
+            return await client.calibrate(sample, strong_shares=[0.3])
+
+    if kind == "sync":
+        with RoutingClient(service.address) as client:
+            assert client.calibrate(items, strong_shares=[0.3]) == client.calibrate(prompts, strong_shares=[0.3])
+    else:
+        assert asyncio.run(calibrate_async(items)) == asyncio.run(calibrate_async(prompts))
+
+
 def test_the_shipped_router_calibrates_a_client_s_prompts(service: ServiceProcess) -> None:
     words = ["Prove", "Hello", "Why", "Translate", "Summarise"]
     with RoutingClient(service.address) as client:
@@ -143,6 +182,10 @@ async def test_wrong_settings_are_told(serve_engine: Serve, messages: list[Any],
         (pb.CalibrateRequest(prompts=["1.5"]), "SCORE_INVALID", "no probability"),
         (pb.CalibrateRequest(prompts=[f"raise {SECRET}"]), "ROUTER_FAILED", "failed"),
         (pb.CalibrateRequest(prompts=["0.5"] * 70 + [""]), "PROMPT_EMPTY", "`prompts[70]` is empty"),
+        (pb.CalibrateRequest(prompts=["0.5"], conversations=[chat("0.5"), chat("")]), "NO_USER_TURN", "text"),
+        (pb.CalibrateRequest(conversations=[chat("0.5", role=0)]), "ROLE_INVALID", "conversations[0].messages[0].role"),
+        (pb.CalibrateRequest(conversations=[chat("0.5" + " " * 100)]), "PROMPT_TOO_LARGE", "`conversations[0]`"),
+        (pb.CalibrateRequest(conversations=[chat("0.5"), chat("nan")]), "SCORE_INVALID", "no probability"),
         (pb.CalibrateRequest(prompts=["0.5"], router="other"), "SETTINGS_CHANGED", "`router`"),
         (pb.CalibrateRequest(prompts=["0.5"], strong_shares=[0.4]), "SETTINGS_CHANGED", "`strong_shares`"),
         (pb.CalibrateRequest(prompts=["0.5"], models={"strong": "big"}), "SETTINGS_CHANGED", "`models`"),
@@ -157,10 +200,18 @@ async def test_one_bad_prompt_is_named_by_its_index(
         stub = pb_grpc.RoutingServiceStub(channel)
         messages = [*stream(*["0.5"] * before), bad, *stream("0.5", "0.5")]
         _, told, message, metadata = await refusal(stub.Calibrate(iter(messages)))
-        place = max(0, len(bad.prompts) - 1)
+        place = max(0, len(bad.prompts) + len(bad.conversations) - 1)
         assert (told, metadata["index"]) == (reason, str(before + place))
         assert says in message
         assert (await stub.Calibrate(stream("0.5"))).sample_size == 1
+
+
+# Two prompts, and two conversations of which the second's text is not UTF-8.
+BAD_CHAT = (
+    pb.CalibrateRequest(prompts=["0", "1"], conversations=[chat("0"), chat("BAD!")])
+    .SerializeToString()
+    .replace(b"BAD!", b"\xff\xfe\xc3\x28")
+)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +219,7 @@ async def test_one_bad_prompt_is_named_by_its_index(
     [
         (b"\x1a\x02\xff\xfe", "INVALID_UTF8", "2"),
         (b"\x1a\x010\x1a\x010\x1a\x02\xff\xfe", "INVALID_UTF8", "4"),
+        (BAD_CHAT, "INVALID_UTF8", "5"),
         (b"\x0a\xff", "MALFORMED_REQUEST", "2"),
     ],
 )

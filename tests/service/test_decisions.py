@@ -27,7 +27,7 @@ def decide(stub: pb_grpc.RoutingServiceStub, **fields: object) -> decision_pb2.D
 def test_a_decision_says_what_was_decided_and_why(stub: pb_grpc.RoutingServiceStub) -> None:
     prompt = "Prove that there are infinitely many primes congruent to 5 modulo 6."  # asked nowhere else
     decision = decide(stub, prompt=prompt, request_id="r-1", session_id="s-1")
-    assert not decision.cached
+    assert decision.source == decision_pb2.SCORE_SOURCE_FRESH
     assert decision.model == {1: "gpt-4-1106-preview", 2: "mixtral-8x7b-instruct-v0.1"}[decision.tier]
     assert 0 < decision.strong_win_rate < 1
     assert (decision.tier == decision_pb2.TIER_STRONG) == (decision.strong_win_rate >= decision.threshold)
@@ -43,7 +43,7 @@ def test_a_decision_says_what_was_decided_and_why(stub: pb_grpc.RoutingServiceSt
     assert timing.queue_us == 0
     assert timing.tokenize_us + timing.inference_us <= timing.total_us
     again = decide(stub, prompt=prompt)
-    assert (again.cached, again.strong_win_rate) == (True, decision.strong_win_rate)
+    assert (again.source, again.strong_win_rate) == (decision_pb2.SCORE_SOURCE_CACHED, decision.strong_win_rate)
     assert (again.timing.tokenize_us, again.timing.inference_us) == (0, 0)
 
 

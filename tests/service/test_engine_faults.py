@@ -62,8 +62,12 @@ async def test_a_fallback_says_that_it_is_one(
     serve_engine: Callable[..., Any], side: str, model: str, prompt: str
 ) -> None:
     async with serve_engine(engine(side)) as channel:
-        decision = (await pb_grpc.RoutingServiceStub(channel).Decide(pb.DecideRequest(prompt=prompt))).decision
+        decision = (
+            await pb_grpc.RoutingServiceStub(channel).Decide(pb.DecideRequest(prompt=prompt, explain=True))
+        ).decision
     assert (decision.model, decision.reason) == (model, decision_pb2.DECISION_REASON_FALLBACK)
+    assert decision.source == decision_pb2.SCORE_SOURCE_NONE
+    assert (decision.asked.length_bytes, decision.explanation.spans[0].end) == (len(prompt), len(prompt))
     expected = "ERROR_REASON_ROUTER_FAILED" if prompt == "raise" else "ERROR_REASON_SCORE_INVALID"
     assert decision.fallback_reason == error_reason_pb2.ErrorReason.Value(expected)
     assert not decision.HasField("strong_win_rate")
@@ -78,7 +82,10 @@ async def test_one_failing_prompt_fails_nobody_else(serve_engine: Callable[..., 
         results = (await stub.BatchDecide(batch)).results
     assert [result.WhichOneof("result") for result in results] == ["decision", "error", "decision", "error", "decision"]
     assert [results[i].decision.strong_win_rate for i in (0, 2, 4)] == [0.1, 0.9, 0.5]
-    assert [reason_of(results[i].error) for i in (1, 3)] == ["ROUTER_FAILED", "SCORE_INVALID"]
+    assert [error_reason_pb2.ErrorReason.Name(results[i].error.reason) for i in (1, 3)] == [
+        "ERROR_REASON_ROUTER_FAILED",
+        "ERROR_REASON_SCORE_INVALID",
+    ]
 
 
 async def test_before_the_artifacts_are_loaded_calls_are_unavailable(serve_engine: Callable[..., Any]) -> None:

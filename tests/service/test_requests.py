@@ -11,6 +11,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
+from routing_client.proto import error_reason_pb2, item_error_pb2
 from routing_client.proto import routing_service_pb2 as pb
 from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
@@ -75,13 +76,21 @@ def test_decide_says_what_is_wrong(channel: grpc.Channel, case: dict[str, Any]) 
     still_serves(channel)
 
 
-def test_a_batch_answers_every_bad_item_with_its_own_status(channel: grpc.Channel) -> None:
+def check_item(error: item_error_pb2.ItemError, case: dict[str, Any]) -> None:
+    assert error.code == grpc.StatusCode[case["code"]].value[0]
+    assert error_reason_pb2.ErrorReason.Name(error.reason) == f"ERROR_REASON_{case['reason']}"
+    assert error.field == case["field"]
+    assert case["says"] in error.message
+    assert error.message.endswith(".")
+
+
+def test_a_batch_answers_every_bad_item_with_its_own_error(channel: grpc.Channel) -> None:
     good = pb.DecideRequest(prompt="What is the capital of France?")
     items = [item for case in CASES for item in (request_of(case), good)]
     results = pb_grpc.RoutingServiceStub(channel).BatchDecide(pb.BatchDecideRequest(requests=items)).results
     assert len(results) == len(items)
     for case, bad, fine in zip(CASES, results[::2], results[1::2], strict=True):
-        check(bad.error, case)
+        check_item(bad.error, case)
         assert fine.decision.strong_win_rate == results[1].decision.strong_win_rate
 
 
@@ -116,6 +125,8 @@ def with_bytes(message: pb.DecideRequest | pb.BatchDecideRequest, marker: str, r
             pb.DecideRequest(conversation={"messages": [{"role": 3, "content": [{"text": "a"}, {"text": "BAD!"}]}]}),
             "conversation.messages[0].content[1].text",
         ),
+        (pb.DecideRequest(prompt="good", metadata={"team": "BAD!"}), "metadata"),
+        (pb.DecideRequest(prompt="good", metadata={"fine": "fine", "BAD!": "x"}), "metadata"),
     ],
 )
 def test_invalid_utf8_names_the_field(channel: grpc.Channel, message: pb.DecideRequest, field: str) -> None:
@@ -134,7 +145,7 @@ def test_invalid_utf8_in_a_batch_fails_that_item_only(channel: grpc.Channel) -> 
     first, bad, last = pb.BatchDecideResponse.FromString(raw).results
     assert first.decision.model
     assert last.decision.model
-    check(bad.error, {"code": "INVALID_ARGUMENT", "reason": "INVALID_UTF8", "field": "prompt", "says": "UTF-8"})
+    check_item(bad.error, {"code": "INVALID_ARGUMENT", "reason": "INVALID_UTF8", "field": "prompt", "says": "UTF-8"})
 
 
 @pytest.mark.parametrize("method", ["Decide", "BatchDecide", "ListRouters"])
@@ -164,8 +175,10 @@ def test_methods_of_later_releases_say_so(channel: grpc.Channel) -> None:
     calls: list[tuple[str, Callable[[], Any]]] = [
         ("StreamDecide", lambda: list(stub.StreamDecide(iter([pb.StreamDecideRequest()])))),
         ("ReportOutcome", lambda: stub.ReportOutcome(pb.ReportOutcomeRequest())),
+        ("BatchReportOutcome", lambda: stub.BatchReportOutcome(pb.BatchReportOutcomeRequest())),
         ("Reload", lambda: call_raw(channel, "/llmrouting.v1.AdminService/Reload", b"")),
         ("GetConfig", lambda: call_raw(channel, "/llmrouting.v1.AdminService/GetConfig", b"")),
+        ("Drain", lambda: call_raw(channel, "/llmrouting.v1.AdminService/Drain", b"")),
     ]
     for method, call in calls:
         with pytest.raises(grpc.RpcError) as caught:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from routing_client._channel import SERVICE
-from routing_client._fake_service import FakeService, status_message
+from routing_client._fake_messages import status_message
+from routing_client._fake_service import FakeService
 from routing_client._gen.llmrouting.v1 import routing_service_pb2
 from routing_client._status import DETAILS_KEY
 from routing_client.exceptions import RoutingError

@@ -8,23 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
-
+from routing_client._fake_messages import decision_message, item_error_message
 from routing_client._gen.llmrouting.v1 import conversation_pb2, decision_pb2, routing_service_pb2
 from routing_client._requests import invalid, model_pair
-from routing_client._status import ERROR_DOMAIN
 from routing_client.exceptions import NotFoundError, NotImplementedByServerError, RoutingError
-from routing_client.types import Decision, DecisionReason, ModelPair, Tier
+from routing_client.types import Asked, Decision, DecisionReason, Explanation, ModelPair, ScoreSource, Span, Tier
 
 ROUTER, REVISION = "fake", "fake-1"
-
-_REASONS = {
-    DecisionReason.THRESHOLD: decision_pb2.DECISION_REASON_THRESHOLD,
-    DecisionReason.SESSION: decision_pb2.DECISION_REASON_SESSION,
-    DecisionReason.FALLBACK: decision_pb2.DECISION_REASON_FALLBACK,
-}
-_TIERS = {Tier.STRONG: decision_pb2.TIER_STRONG, Tier.WEAK: decision_pb2.TIER_WEAK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +84,12 @@ class FakeService:
                 )
 
     def _item(self, request: routing_service_pb2.DecideRequest) -> routing_service_pb2.DecideResult:
+        result = routing_service_pb2.DecideResult(request_id=request.request_id)
         try:
-            return routing_service_pb2.DecideResult(decision=self._decide("BatchDecide", request))
+            result.decision.CopyFrom(self._decide("BatchDecide", request))
         except RoutingError as error:
-            return routing_service_pb2.DecideResult(error=status_message(error))
+            result.error.CopyFrom(item_error_message(error))
+        return result
 
     def _decide(self, method: str, request: routing_service_pb2.DecideRequest) -> decision_pb2.Decision:
         text = routed_text(request)
@@ -110,6 +102,10 @@ class FakeService:
         if isinstance(scripted, Decision):
             return decision_message(scripted)
         threshold = self._threshold_of(request)
+        if request.HasField("requirements"):
+            raise NotImplementedByServerError(
+                "requirements are not heeded", reason="FIELD_NOT_IMPLEMENTED", metadata={"field": "requirements"}
+            )
         if not text.strip():
             if request.HasField("prompt"):
                 raise invalid("prompt", "is empty", reason="PROMPT_EMPTY")
@@ -129,6 +125,11 @@ class FakeService:
                 decision_id=f"fake-{number}",
                 prompt_tokens=len(text.split()),
                 request_id=request.request_id,
+                source=ScoreSource.FRESH,
+                policy=request.policy,
+                generation=1,
+                asked=Asked(len(text.encode())),
+                explanation=Explanation(_spans(request)) if request.explain else None,
             )
         )
 
@@ -171,8 +172,12 @@ class FakeService:
         self, requests: Iterable[routing_service_pb2.CalibrateRequest]
     ) -> routing_service_pb2.CalibrateResponse:
         first, *rest = requests
-        prompts = (prompt for message in (first, *rest) for prompt in message.prompts)
-        rates = sorted((self._win_rate(prompt) for prompt in prompts), reverse=True)
+        texts = [
+            text
+            for message in (first, *rest)
+            for text in (*message.prompts, *(newest_text(each) for each in message.conversations))
+        ]
+        rates = sorted((self._win_rate(text) for text in texts), reverse=True)
         response = routing_service_pb2.CalibrateResponse(
             router=first.router or ROUTER, router_revision=REVISION, sample_size=len(rates)
         )
@@ -186,59 +191,33 @@ class FakeService:
 
 def routed_text(request: routing_service_pb2.DecideRequest) -> str:
     """The prompt, or the newest user message's text as the service picks it; empty when there is none."""
+    return str(request.prompt) if request.HasField("prompt") else newest_text(request.conversation)
+
+
+def newest_text(conversation: conversation_pb2.Conversation) -> str:
+    """The text of the newest user message that has any; empty when there is none."""
+    index = _newest(conversation)
+    return "" if index is None else _text(conversation.messages[index])
+
+
+def _newest(conversation: conversation_pb2.Conversation) -> int | None:
+    for index in reversed(range(len(conversation.messages))):
+        message = conversation.messages[index]
+        if message.role == conversation_pb2.ROLE_USER and _text(message).strip():
+            return index
+    return None
+
+
+def _text(message: conversation_pb2.Message) -> str:
+    return "\n".join(part.text for part in message.content if part.HasField("text"))
+
+
+def _spans(request: routing_service_pb2.DecideRequest) -> tuple[Span, ...]:
     if request.HasField("prompt"):
-        return str(request.prompt)
-    for message in reversed(request.conversation.messages):
-        text = "\n".join(part.text for part in message.content if part.HasField("text"))
-        if message.role == conversation_pb2.ROLE_USER and text.strip():
-            return text
-    return ""
-
-
-def decision_message(decision: Decision) -> decision_pb2.Decision:
-    """The message for a decision; the reverse of `_parse.decision`."""
-    message = decision_pb2.Decision(
-        model=decision.model,
-        tier=_TIERS.get(decision.tier, decision_pb2.TIER_UNSPECIFIED),
-        reason=_REASONS.get(decision.reason, decision_pb2.DECISION_REASON_UNSPECIFIED),
-        strong_win_rate=decision.strong_win_rate,
-        threshold=decision.threshold,
-        router=decision.router,
-        router_revision=decision.router_revision,
-        decision_id=decision.decision_id,
-        fallback_reason=f"ERROR_REASON_{decision.fallback_reason or 'UNSPECIFIED'}",
-        prompt_tokens=decision.prompt_tokens,
-        truncated=decision.truncated,
-        skipped_parts=decision.skipped_parts,
-        request_id=decision.request_id,
-        cached=decision.cached,
-    )
-    for candidate in decision.candidates:
-        message.candidates.add(model=candidate.model, score=candidate.score)
-    if decision.timing is not None:
-        for name in ("tokenize_us", "queue_us", "inference_us", "total_us"):
-            setattr(message.timing, name, getattr(decision.timing, name))
-    return message
-
-
-def status_message(error: RoutingError) -> status_pb2.Status:
-    """The `google.rpc.Status` for an error; the reverse of `_status.error_from_status`."""
-    status = status_pb2.Status(code=error.code.value[0], message=error.message)
-    if error.reason is not None:
-        info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.metadata)
-        status.details.append(_packed(info))
-    if error.field_violations:
-        bad_request = error_details_pb2.BadRequest()
-        for violation in error.field_violations:
-            bad_request.field_violations.add(field=violation.field, description=violation.description)
-        status.details.append(_packed(bad_request))
-    return status
-
-
-def _packed(message: Any) -> any_pb2.Any:
-    packed = any_pb2.Any()
-    packed.Pack(message)
-    return packed
+        return (Span(0, 0, 0, len(request.prompt.encode())),)
+    index = _newest(request.conversation) or 0
+    parts = enumerate(request.conversation.messages[index].content)
+    return tuple(Span(index, place, 0, len(part.text.encode())) for place, part in parts if part.text)
 
 
 def _record(method: str, request: routing_service_pb2.DecideRequest, text: str) -> FakeCall:

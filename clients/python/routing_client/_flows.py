@@ -33,6 +33,7 @@ from routing_client.types import (
     Decision,
     DecisionReason,
     DecisionRequest,
+    Messages,
     ModelPair,
     RouterInfo,
     RouterList,
@@ -124,7 +125,7 @@ def routers(settings: Settings, timeout: float | None) -> Flow[Call, RouterList]
 
 def calibrate(
     settings: Settings,
-    prompts: Iterable[str] | AsyncIterable[str] | None,
+    prompts: Iterable[str | Messages] | AsyncIterable[str | Messages] | None,
     strong_shares: Sequence[float],
     router: str | None,
     models: ModelPair | tuple[str, str] | None,
@@ -182,7 +183,7 @@ def _item(
         case "decision":
             return _parse.decision(result.decision)
         case "error":
-            error = _status.error_from_status(result.error)
+            error = _status.error_from_item(result.error)
         case _:
             error = RouterFailedError("the service gave this item neither a decision nor an error")
     own = settings.own_decision(request, error) if isinstance(error, OUTAGES) else None

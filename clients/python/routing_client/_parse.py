@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from routing_client import types
-from routing_client._gen.llmrouting.v1 import decision_pb2, error_reason_pb2, routing_service_pb2
+from routing_client._gen.llmrouting.v1 import decision_pb2, routing_service_pb2
+from routing_client._status import reason_name
 from routing_client.exceptions import RouterFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_TIERS = {decision_pb2.TIER_STRONG: types.Tier.STRONG, decision_pb2.TIER_WEAK: types.Tier.WEAK}
-_REASONS = {
-    decision_pb2.DECISION_REASON_THRESHOLD: types.DecisionReason.THRESHOLD,
-    decision_pb2.DECISION_REASON_SESSION: types.DecisionReason.SESSION,
-    decision_pb2.DECISION_REASON_FALLBACK: types.DecisionReason.FALLBACK,
-}
-_ERROR_REASONS: dict[int, str] = {
-    number: name.removeprefix("ERROR_REASON_") for name, number in error_reason_pb2.ErrorReason.items() if number
+E = TypeVar("E", bound=StrEnum)
+
+
+def _by_number(wire: Any, prefix: str, known: type[E]) -> dict[int, E]:
+    """The members of `known` by the numbers of the same names in the enum `wire`."""
+    members = {member.name: member for member in known}
+    return {number: members[name.removeprefix(prefix)] for name, number in wire.items() if number}
+
+
+_TIERS = _by_number(decision_pb2.Tier, "TIER_", types.Tier)
+_REASONS = _by_number(decision_pb2.DecisionReason, "DECISION_REASON_", types.DecisionReason)
+_SOURCES = _by_number(decision_pb2.ScoreSource, "SCORE_SOURCE_", types.ScoreSource)
+_EXCLUSIONS = {
+    number: name.removeprefix("EXCLUSION_REASON_") for name, number in decision_pb2.ExclusionReason.items() if number
 }
 
 
@@ -34,8 +42,8 @@ def decision(message: decision_pb2.Decision) -> types.Decision:
         router=message.router,
         router_revision=message.router_revision,
         decision_id=message.decision_id,
-        fallback_reason=_error_reason(message.fallback_reason),
-        candidates=tuple(types.Candidate(item.model, item.score) for item in message.candidates),
+        fallback_reason=reason_name(message.fallback_reason),
+        candidates=tuple(_candidate(item) for item in message.candidates),
         prompt_tokens=message.prompt_tokens if message.HasField("prompt_tokens") else None,
         truncated=message.truncated,
         skipped_parts=message.skipped_parts,
@@ -43,7 +51,17 @@ def decision(message: decision_pb2.Decision) -> types.Decision:
         if timing is None
         else types.Timing(timing.tokenize_us, timing.queue_us, timing.inference_us, timing.total_us),
         request_id=message.request_id,
-        cached=message.cached,
+        source=_SOURCES.get(message.source, types.ScoreSource.UNKNOWN),
+        policy=message.policy,
+        generation=message.generation,
+        asked=types.Asked(message.asked.length_bytes, message.asked.digest) if message.HasField("asked") else None,
+        explanation=_explanation(message.explanation) if message.HasField("explanation") else None,
+        signal=message.signal if message.HasField("signal") else None,
+        propensity=message.propensity if message.HasField("propensity") else None,
+        rung=message.rung if message.HasField("rung") else None,
+        turn=message.turn if message.HasField("turn") else None,
+        switched=message.switched,
+        identity=message.identity,
     )
 
 
@@ -72,6 +90,24 @@ def calibration(message: routing_service_pb2.CalibrateResponse) -> types.Calibra
     """A `CalibrateResponse`."""
     return types.Calibration(
         message.router, message.router_revision, message.sample_size, _points(message.points), message.resolution
+    )
+
+
+def _candidate(message: decision_pb2.Candidate) -> types.Candidate:
+    return types.Candidate(
+        message.model,
+        message.score if message.HasField("score") else None,
+        message.expected_quality if message.HasField("expected_quality") else None,
+        message.expected_cost_usd if message.HasField("expected_cost_usd") else None,
+        tuple(_EXCLUSIONS.get(number, f"UNKNOWN_{number}") for number in message.excluded_by),
+    )
+
+
+def _explanation(message: decision_pb2.Explanation) -> types.Explanation:
+    return types.Explanation(
+        tuple(types.Span(span.message, span.part, span.begin, span.end) for span in message.spans),
+        message.topic,
+        tuple(types.Influence(each.name, each.weight) for each in message.influences),
     )
 
 
@@ -106,7 +142,3 @@ def _points(points: Iterable[routing_service_pb2.CalibrationPoint]) -> tuple[typ
 
 def _interval(interval: routing_service_pb2.ConfidenceInterval) -> types.ConfidenceInterval:
     return types.ConfidenceInterval(interval.low, interval.high)
-
-
-def _error_reason(number: int) -> str | None:
-    return _ERROR_REASONS.get(number, f"UNKNOWN_{number}") if number else None

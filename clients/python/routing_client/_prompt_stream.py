@@ -7,9 +7,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from time import monotonic
 from typing import cast
 
-from routing_client._gen.llmrouting.v1 import routing_service_pb2
-from routing_client._requests import invalid, well_formed
-from routing_client.types import ModelPair
+from routing_client._gen.llmrouting.v1 import conversation_pb2, routing_service_pb2
+from routing_client._requests import fill_conversation, invalid, is_chat, well_formed
+from routing_client.types import Messages, ModelPair
 
 # A message of a `Calibrate` stream has at most so many prompts, and so many characters unless one prompt has more; none
 # is held back for more than this time by a stream that goes on.
@@ -27,7 +27,7 @@ class PromptStream:
 
     def __init__(
         self,
-        prompts: Iterable[str] | AsyncIterable[str],
+        prompts: Iterable[str | Messages] | AsyncIterable[str | Messages],
         strong_shares: Sequence[float],
         router: str,
         models: ModelPair,
@@ -43,7 +43,7 @@ class PromptStream:
         try:
             batch = _PromptBatch()
             # The synchronous client's types admit nothing else; an async iterable raises TypeError here.
-            for prompt in cast("Iterable[str]", self._prompts):
+            for prompt in cast("Iterable[str | Messages]", self._prompts):
                 yield from batch.add(prompt)
             yield from batch.rest()
         except Exception as error:
@@ -73,25 +73,43 @@ class _PromptBatch:
     """Gathers prompts to a message, and holds none of a slow stream back: the server ends one that sends nothing."""
 
     def __init__(self) -> None:
-        self._prompts: list[str] = []
+        self._message = routing_service_pb2.CalibrateRequest()
         self._characters = 0
         self._sent = -math.inf  # the first goes at once: should it fail, the rest need not be read
 
-    def add(self, prompt: str) -> Iterator[routing_service_pb2.CalibrateRequest]:
+    def add(self, prompt: str | Messages) -> Iterator[routing_service_pb2.CalibrateRequest]:
         """The messages, none to two, that are due with this prompt."""
-        if not isinstance(prompt, str):
-            raise invalid("prompts", f"must hold strs, not {type(prompt).__name__}")
-        if self._characters + len(prompt) > MAX_MESSAGE_CHARACTERS:  # a long prompt goes alone
+        if isinstance(prompt, str):
+            yield from self._add_prompt(well_formed(prompt))
+        elif is_chat(prompt):
+            yield from self._add_conversation(prompt)
+        else:
+            raise invalid("prompts", f"must hold strs or lists of messages, not {type(prompt).__name__}")
+        count = len(self._message.prompts) + len(self._message.conversations)
+        if count >= MESSAGE_PROMPTS or monotonic() - self._sent > MESSAGE_SECONDS:
             yield from self.rest()
-        self._prompts.append(well_formed(prompt))
+
+    def _add_prompt(self, prompt: str) -> Iterator[routing_service_pb2.CalibrateRequest]:
+        # A long prompt goes alone. A prompt after a chat does not go with it: the server counts a message's prompts
+        # first, and an error's index must be the caller's.
+        if self._characters + len(prompt) > MAX_MESSAGE_CHARACTERS or self._message.conversations:
+            yield from self.rest()
+        self._message.prompts.append(prompt)
         self._characters += len(prompt)
-        if len(self._prompts) >= MESSAGE_PROMPTS or monotonic() - self._sent > MESSAGE_SECONDS:
+
+    def _add_conversation(self, messages: Messages) -> Iterator[routing_service_pb2.CalibrateRequest]:
+        conversation = conversation_pb2.Conversation()
+        fill_conversation(conversation, messages)
+        size = conversation.ByteSize()
+        if self._characters + size > MAX_MESSAGE_CHARACTERS:
             yield from self.rest()
+        self._message.conversations.append(conversation)
+        self._characters += size
 
     def rest(self) -> Iterator[routing_service_pb2.CalibrateRequest]:
         """The message of what is gathered, if anything is."""
-        if self._prompts:
-            message = routing_service_pb2.CalibrateRequest(prompts=self._prompts)
-            self._prompts, self._characters = [], 0
+        if self._message.prompts or self._message.conversations:
+            message, self._message = self._message, routing_service_pb2.CalibrateRequest()
+            self._characters = 0
             yield message
             self._sent = monotonic()  # and not before: gRPC comes back when the server takes more

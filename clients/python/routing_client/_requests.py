@@ -6,11 +6,11 @@ Nothing is checked here that the server checks: it is the one source of those ru
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from routing_client._gen.llmrouting.v1 import conversation_pb2, routing_service_pb2
 from routing_client.exceptions import FieldViolation, InvalidRequestError
-from routing_client.types import DecisionRequest, ModelPair
+from routing_client.types import DecisionRequest, Messages, ModelPair, Requirements
 
 ROLES = {
     "system": conversation_pb2.ROLE_SYSTEM,
@@ -32,10 +32,9 @@ def decide_request(request: DecisionRequest) -> routing_service_pb2.DecideReques
     message = routing_service_pb2.DecideRequest()
     if isinstance(request.prompt, str):
         message.prompt = well_formed(request.prompt)
-    elif isinstance(request.prompt, Sequence) and not isinstance(request.prompt, bytes | bytearray):
+    elif is_chat(request.prompt):
         message.conversation.SetInParent()  # an empty list is an empty conversation, which the server names as such
-        for index, item in enumerate(request.prompt):
-            _add_message(message.conversation, item, f"conversation.messages[{index}]")
+        fill_conversation(message.conversation, request.prompt)
     else:
         raise invalid("prompt", f"must be a str or a list of messages, not {type(request.prompt).__name__}")
     for field in ("threshold", "strong_share"):
@@ -49,7 +48,27 @@ def decide_request(request: DecisionRequest) -> routing_service_pb2.DecideReques
     if request.models is not None:
         pair = model_pair(request.models)
         message.models.strong, message.models.weak = pair.strong, pair.weak
+    message.explain = request.explain
+    if request.requirements is not None:
+        _require(message.requirements, request.requirements)
+    for key, value in (request.metadata or {}).items():
+        message.metadata[_name(key, "metadata")] = _name(value, "metadata")
     return message
+
+
+def is_chat(value: object) -> TypeGuard[Messages]:
+    """Whether `value` can be a list of messages."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+
+
+def fill_conversation(conversation: conversation_pb2.Conversation, messages: Messages) -> None:
+    """Add a chat's messages to `conversation`.
+
+    Raises:
+        InvalidRequestError: As for `decide_request`.
+    """
+    for index, item in enumerate(messages):
+        _add_message(conversation, item, f"conversation.messages[{index}]")
 
 
 def model_pair(models: ModelPair | tuple[str, str]) -> ModelPair:
@@ -80,6 +99,17 @@ def invalid(field: str, description: str, *, reason: str | None = None) -> Inval
     return InvalidRequestError(
         f"{field} {description}", reason=reason, field_violations=[FieldViolation(field, description)]
     )
+
+
+def _require(message: routing_service_pb2.Requirements, wanted: Requirements) -> None:
+    for field in ("input_tokens", "output_tokens"):
+        count = getattr(wanted, field)
+        if count is not None:
+            if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 1 << 32:
+                raise invalid(f"requirements.{field}", "must be an int from 0 to 4294967295")
+            setattr(message, field, count)
+    for field in ("tools", "vision", "audio", "json"):
+        setattr(message, field, bool(getattr(wanted, field)))
 
 
 def _add_message(conversation: conversation_pb2.Conversation, source: Any, path: str) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf import duration_pb2
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from routing_client import exceptions as exc
+from routing_client._gen.llmrouting.v1 import error_reason_pb2, item_error_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 DETAILS_KEY = "grpc-status-details-bin"
 ERROR_DOMAIN = "llmrouting.v1"
 
+_NO_MESSAGE = "no explanation was given"
+_REASONS: dict[int, str] = {
+    number: name.removeprefix("ERROR_REASON_") for name, number in error_reason_pb2.ErrorReason.items() if number
+}
 _Code = grpc.StatusCode
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in _Code}
 _EXCEPTIONS: dict[grpc.StatusCode, type[exc.RoutingError]] = {
@@ -48,9 +54,27 @@ def error_from_call(call: grpc.RpcError) -> exc.RoutingError:
     return _error(code, _read(call, "details") or (status.message if status else ""), status.details if status else ())
 
 
-def error_from_status(status: status_pb2.Status) -> exc.RoutingError:
-    """The exception for a status that came inside an answer: that of a batch's item."""
-    return _error(_CODES.get(status.code, _Code.UNKNOWN), status.message, status.details)
+def error_from_item(error: item_error_pb2.ItemError) -> exc.RoutingError:
+    """The exception for an error in an item's place."""
+    code = _CODES.get(error.code, _Code.UNKNOWN)
+    reason, message = reason_name(error.reason), error.message or _NO_MESSAGE
+    return _exception_type(code, reason, message)(
+        message,
+        code=code,
+        reason=reason,
+        field_violations=[exc.FieldViolation(error.field, message)] if error.field else (),
+        metadata=error.metadata,
+        retry_after=_seconds(error.retry_delay) if error.HasField("retry_delay") else None,
+    )
+
+
+def reason_name(number: int) -> str | None:
+    """The name of an `ErrorReason` without its prefix; None for none, `UNKNOWN_n` for one that this client lacks."""
+    return _REASONS.get(number, f"UNKNOWN_{number}") if number else None
+
+
+def _seconds(duration: duration_pb2.Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
 
 
 def _read(call: grpc.RpcError, name: str) -> Any:
@@ -72,22 +96,27 @@ def _status_in(metadata: Iterable[Any]) -> status_pb2.Status | None:
 def _error(code: grpc.StatusCode, message: str, details: Iterable[Any]) -> exc.RoutingError:
     reason: str | None = None
     facts: dict[str, str] = {}
+    retry_after: float | None = None
     violations: list[exc.FieldViolation] = []
     for detail in details:
         info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
         try:
             if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
                 reason, facts = info.reason or None, dict(info.metadata)
             elif detail.Unpack(bad_request):
                 violations += [exc.FieldViolation(v.field, v.description) for v in bad_request.field_violations]
+            elif detail.Unpack(retry):
+                retry_after = _seconds(retry.retry_delay)
         except DecodeError:
             continue
     return _exception_type(code, reason, message)(
-        message or "no explanation was given",
+        message or _NO_MESSAGE,
         code=code,
         reason=reason,
         field_violations=violations,
         metadata=facts,
+        retry_after=retry_after,
     )
 
 

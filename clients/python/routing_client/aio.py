@@ -24,10 +24,10 @@ from routing_client._status import error_from_call
 from routing_client._thread_stream import call_streaming
 from routing_client.flow import run_async
 from routing_client.targets import DEFAULT_TARGET
-from routing_client.types import Calibration, Decision, DecisionRequest, Messages, ModelPair, RouterList
+from routing_client.types import Calibration, Decision, DecisionRequest, Messages, ModelPair, Requirements, RouterList
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable, Sequence
+    from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from routing_client.exceptions import RoutingError
@@ -84,10 +84,25 @@ class AsyncRoutingClient:
         models: ModelPair | tuple[str, str] | None = None,
         session_id: str | None = None,
         request_id: str | None = None,
+        explain: bool = False,
+        requirements: Requirements | None = None,
+        metadata: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 (a gRPC deadline: it travels to the server, unlike asyncio's)
     ) -> Decision:
         """Decide for one prompt or chat, as `RoutingClient.decide` does."""
-        request = DecisionRequest(prompt, router, threshold, strong_share, policy, models, session_id, request_id)
+        request = DecisionRequest(
+            prompt,
+            router,
+            threshold,
+            strong_share,
+            policy,
+            models,
+            session_id,
+            request_id,
+            explain,
+            requirements,
+            metadata,
+        )
         return await run_async(_flows.decide(self._settings, request, timeout), self._invoke)
 
     async def decide_batch(
@@ -111,7 +126,7 @@ class AsyncRoutingClient:
 
     async def calibrate(
         self,
-        prompts: Iterable[str] | AsyncIterable[str] | None = None,
+        prompts: Iterable[str | Messages] | AsyncIterable[str | Messages] | None = None,
         *,
         strong_shares: Sequence[float],
         router: str | None = None,

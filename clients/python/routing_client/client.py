@@ -23,10 +23,10 @@ from routing_client._settings import (
 from routing_client._status import error_from_call
 from routing_client.flow import run
 from routing_client.targets import DEFAULT_TARGET
-from routing_client.types import Calibration, Decision, DecisionRequest, Messages, ModelPair, RouterList
+from routing_client.types import Calibration, Decision, DecisionRequest, Messages, ModelPair, Requirements, RouterList
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from routing_client.exceptions import RoutingError
@@ -105,6 +105,9 @@ class RoutingClient:
         models: ModelPair | tuple[str, str] | None = None,
         session_id: str | None = None,
         request_id: str | None = None,
+        explain: bool = False,
+        requirements: Requirements | None = None,
+        metadata: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Decision:
         """Decide for one prompt or chat.
@@ -121,12 +124,27 @@ class RoutingClient:
             models: (strong, weak), to choose between these instead of the router's own.
             session_id: Names a conversation whose decisions may be kept together.
             request_id: The caller's name for this request; comes back with the decision.
+            explain: Whether the decision is to say what was read and what mattered, in `explanation`.
+            requirements: What the chosen model must be able to do. A server that does not heed them yet refuses.
+            metadata: Facts for the rules of the server's configuration; at most 32, each at most 256 bytes.
             timeout: Seconds, instead of the client's.
 
         Raises:
             RoutingError: See `routing_client.exceptions`; outages only when `on_unavailable` is `"raise"`.
         """
-        request = DecisionRequest(prompt, router, threshold, strong_share, policy, models, session_id, request_id)
+        request = DecisionRequest(
+            prompt,
+            router,
+            threshold,
+            strong_share,
+            policy,
+            models,
+            session_id,
+            request_id,
+            explain,
+            requirements,
+            metadata,
+        )
         return run(_flows.decide(self._settings, request, timeout), self._invoke)
 
     def decide_batch(
@@ -176,7 +194,7 @@ class RoutingClient:
 
     def calibrate(
         self,
-        prompts: Iterable[str] | None = None,
+        prompts: Iterable[str | Messages] | None = None,
         *,
         strong_shares: Sequence[float],
         router: str | None = None,
@@ -190,8 +208,8 @@ class RoutingClient:
         server raises `NotImplementedByServerError`.
 
         Args:
-            prompts: A sample of the caller's own traffic, at least one, iterated once, in a thread of gRPC's and as
-                fast as the server takes them.
+            prompts: A sample of the caller's own traffic, texts or chats as for `decide`, at least one. It is iterated
+                once, in a thread of gRPC's and as fast as the server takes them.
             strong_shares: The wanted shares, in 0..1, at least one.
             router: The router's name. None: the server's default.
             models: (strong, weak), to score for these instead of the router's own; with prompts only.

@@ -66,6 +66,7 @@ class RoutingError(Exception):
             None when whoever failed was not the service (a proxy, the connection, the deadline on this side).
         field_violations: The request's fields that are at fault.
         metadata: Facts that go with the reason, for example `{"router": "sttic", "nearest": "static"}`.
+        retry_after: Seconds after which trying again may help, at least 0; None when the service says nothing of it.
     """
 
     default_code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
@@ -78,6 +79,7 @@ class RoutingError(Exception):
         reason: str | None = None,
         field_violations: Iterable[FieldViolation] = (),
         metadata: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -85,6 +87,7 @@ class RoutingError(Exception):
         self.reason = reason
         self.field_violations = tuple(field_violations)
         self.metadata = dict(metadata or {})
+        self.retry_after = retry_after
 
     @property
     def field(self) -> str | None:

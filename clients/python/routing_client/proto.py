@@ -16,6 +16,7 @@ from routing_client._gen.llmrouting.v1 import (
     conversation_pb2,
     decision_pb2,
     error_reason_pb2,
+    item_error_pb2,
     routing_service_pb2,
     routing_service_pb2_grpc,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "conversation_pb2",
     "decision_pb2",
     "error_reason_pb2",
+    "item_error_pb2",
     "routing_service_pb2",
     "routing_service_pb2_grpc",
 ]

@@ -8,13 +8,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from routing_client._decision import (
+    Asked,
+    Candidate,
+    Decision,
+    DecisionReason,
+    Explanation,
+    Influence,
+    ScoreSource,
+    Span,
+    Tier,
+    Timing,
+)
 from routing_client._interpolate import interpolate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = [
+    "Asked",
+    "Calibration",
+    "CalibrationPoint",
+    "CalibrationTable",
+    "Candidate",
+    "ConfidenceInterval",
+    "Decision",
+    "DecisionReason",
+    "DecisionRequest",
+    "Explanation",
+    "Influence",
+    "MessageLike",
+    "Messages",
+    "ModelPair",
+    "PolicyInfo",
+    "Requirements",
+    "RouterInfo",
+    "RouterList",
+    "ScoreSource",
+    "Span",
+    "Tier",
+    "Timing",
+]
 
 
 class MessageLike(Protocol):
@@ -33,36 +69,30 @@ Messages: TypeAlias = Sequence[Mapping[str, Any] | MessageLike]
 """A chat in OpenAI's format, oldest message first: dicts with `role` and `content`, or objects with these."""
 
 
-class Tier(StrEnum):
-    """Which side of a model pair was chosen."""
-
-    STRONG = "strong"
-    WEAK = "weak"
-    UNKNOWN = "unknown"
-    """Something that this client does not know; go by the decision's `model`."""
-
-
-class DecisionReason(StrEnum):
-    """Why a decision came out as it did."""
-
-    THRESHOLD = "threshold"
-    """The rule: strong when `strong_win_rate >= threshold`."""
-    SESSION = "session"
-    """An earlier decision of the same session was kept."""
-    FALLBACK = "fallback"
-    """The router failed, and the server's configured fallback answered."""
-    UNAVAILABLE = "unavailable"
-    """The service gave no decision, and this client answered by its `on_unavailable`. No server sends this."""
-    UNKNOWN = "unknown"
-    """Something that this client does not know."""
-
-
 @dataclass(frozen=True, slots=True)
 class ModelPair:
     """The two models to choose between. An empty name stands for the router's own model in that place."""
 
     strong: str = ""
     weak: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What the chosen model must be able to do. Servers that do not heed them refuse: `NotImplementedByServerError`."""
+
+    input_tokens: int | None = None
+    """How many input tokens it must take; None: no demand."""
+    output_tokens: int | None = None
+    """How many output tokens it must be able to give; None: no demand."""
+    tools: bool = False
+    """Whether it must call tools."""
+    vision: bool = False
+    """Whether it must read images."""
+    audio: bool = False
+    """Whether it must take or give sound."""
+    json: bool = False
+    """Whether it must be able to give output that is valid JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,69 +107,9 @@ class DecisionRequest:
     models: ModelPair | tuple[str, str] | None = None
     session_id: str | None = None
     request_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model that was considered, and the router's score for it in 0..1."""
-
-    model: str
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Where a decision's time went on the server, in microseconds. In a batch: its time divided by its items."""
-
-    tokenize_us: float
-    queue_us: float
-    inference_us: float
-    total_us: float
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The answer to one prompt."""
-
-    model: str
-    """The chosen model's name."""
-    tier: Tier
-    """Which of the pair that is."""
-    reason: DecisionReason
-    """Why this tier."""
-    strong_win_rate: float | None = None
-    """The probability in 0..1 that the strong model's answer beats the weak one's, a tie counting half; None when
-    `reason` is fallback or unavailable."""
-    threshold: float | None = None
-    """The threshold in 0..1 that the win rate was held against; None as above."""
-    router: str = ""
-    """The router that scored. Empty when `reason` is unavailable, as are `router_revision` and `decision_id`."""
-    router_revision: str = ""
-    """The revision of the router's artifact: it changes when anything in the artifact does."""
-    decision_id: str = ""
-    """A unique name for this decision, to report its outcome by."""
-    fallback_reason: str | None = None
-    """What failed, when `reason` is fallback or unavailable: an `ErrorReason` such as `ROUTER_FAILED`, or the name of
-    the gRPC status code when the failure came with none."""
-    candidates: tuple[Candidate, ...] = ()
-    """Every model considered, best first, where there are more than two."""
-    prompt_tokens: int | None = None
-    """How many tokens were scored, after truncation; None when the router does not tokenize."""
-    truncated: bool = False
-    """Whether the prompt was longer than the router reads, and was cut."""
-    skipped_parts: int = 0
-    """How many parts of the routed message, and of newer ones, hold no text and were skipped."""
-    timing: Timing | None = None
-    """Where the time went on the server."""
-    request_id: str = ""
-    """The request's `request_id`, as it was given."""
-    cached: bool = False
-    """Whether the score was computed for an earlier request with the same prompt."""
-
-    @property
-    def is_strong(self) -> bool:
-        """Whether the strong model was chosen."""
-        return self.tier is Tier.STRONG
+    explain: bool = False
+    requirements: Requirements | None = None
+    metadata: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,10 @@ def decided() -> Callable[..., Any]:
             "reason": decision_pb2.DECISION_REASON_THRESHOLD,
             "prompt_tokens": 7,
             "timing": decision_pb2.Timing(tokenize_us=1, queue_us=0, inference_us=2, total_us=3),
+            "source": decision_pb2.SCORE_SOURCE_CACHED,
+            "policy": "cheap",
+            "generation": 4,
+            "asked": decision_pb2.Asked(length_bytes=5, digest="ab" * 32),
         }
         return decision_pb2.Decision(**{**fields, **changes})
 

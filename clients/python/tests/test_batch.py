@@ -7,6 +7,7 @@ import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from routing_client import Decision, DecisionRequest, InvalidRequestError, NotFoundError, RouterFailedError, _flows
+from routing_client.proto import item_error_pb2
 from routing_client.proto import routing_service_pb2 as pb
 
 Answer = Callable[..., Any]
@@ -72,7 +73,7 @@ def test_one_string_is_no_batch(make_client: Answer) -> None:
 def test_bad_items_are_errors_in_their_place(scripted: Any, make_client: Answer, decided: Answer) -> None:
     def answer(request: Any, _context: Any) -> Any:
         results = [
-            pb.DecideResult(error=status_pb2.Status(code=code_pb2.NOT_FOUND, message="no such router"))
+            pb.DecideResult(error=item_error_pb2.ItemError(code=code_pb2.NOT_FOUND, message="no such router"))
             if item.router
             else pb.DecideResult(decision=decided(model=item.prompt))
             for item in request.requests

@@ -140,6 +140,30 @@ def test_prompts_are_gathered_unless_they_come_slowly(
     assert sizes == ([1] * 203 if seconds else [1, 64, 64, 64, 8, 1, 1])
 
 
+def test_chats_are_sent_so_that_an_errors_index_is_the_callers(
+    scripted: Any, make_client: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server counts a message's prompts before its conversations."""
+    monkeypatch.setattr("routing_client._prompt_stream.monotonic", lambda: 0.0)
+    scripted.on("Calibrate", pb.CalibrateResponse(sample_size=6))
+    image = {"type": "image_url", "image_url": {"url": "data:..."}}
+    chats = [
+        [{"role": "user", "content": [image, {"type": "text", "text": text}]}] for text in ("c", "e", "f" * 70_000)
+    ]
+    items = ["a", "b", chats[0], "d", chats[1], chats[2]]
+    make_client(scripted.target).calibrate(items, strong_shares=[0.5])
+    sent = scripted.requests[0][1:]
+    order = [
+        text
+        for message in sent
+        for text in (*message.prompts, *(each.messages[0].content[1].text for each in message.conversations))
+    ]
+    assert order == ["a", "b", "c", "d", "e", "f" * 70_000]
+    shapes = [(len(message.prompts), len(message.conversations)) for message in sent]
+    assert shapes == [(1, 0), (1, 1), (1, 1), (0, 1)]
+    assert sent[1].conversations[0].messages[0].content[0].other.kind == "image_url"
+
+
 async def test_calibrating_takes_an_async_iterable(scripted: Any) -> None:
     async def prompts() -> Any:
         yield "a"
@@ -162,6 +186,9 @@ def test_an_error_of_the_callers_own_iterator_is_raised_as_it_is(scripted: Any, 
         client.calibrate(broken(), strong_shares=[0.5])
     with pytest.raises(InvalidRequestError, match="must hold strs"):
         client.calibrate(["a", 3], strong_shares=[0.5])
+    with pytest.raises(InvalidRequestError) as caught:
+        client.calibrate(["a", [{"role": "robot", "content": "b"}]], strong_shares=[0.5])
+    assert caught.value.reason == "ROLE_INVALID"
 
 
 def test_a_server_without_the_method_says_so(scripted: Any, make_client: Answer) -> None:

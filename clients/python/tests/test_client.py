@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from routing_client import (
+    Asked,
     AsyncRoutingClient,
     Decision,
     DecisionReason,
     RouterFailedError,
     RoutingClient,
+    ScoreSource,
     Tier,
     Timing,
 )
@@ -37,6 +39,10 @@ def test_a_decision_comes_back_whole(scripted: Any, make_client: Answer, decided
         prompt_tokens=7,
         timing=Timing(1, 0, 2, 3),
         request_id="q",
+        source=ScoreSource.CACHED,
+        policy="cheap",
+        generation=4,
+        asked=Asked(5, "ab" * 32),
     )
     assert decision.is_strong
     assert (decision.tier, decision.reason) == ("strong", "threshold")

@@ -27,6 +27,7 @@ from routing_client import (
     Tier,
     UnavailableError,
 )
+from routing_client.proto import item_error_pb2
 from routing_client.proto import routing_service_pb2 as pb
 from routing_client.testing import fake_server
 
@@ -282,8 +283,8 @@ def test_an_outage_midway_keeps_what_was_decided_and_asks_no_further(
 
 
 def test_an_items_own_outage_is_covered_too(scripted: Any, make_client: Answer, decided: Answer) -> None:
-    overloaded = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message="busy")
-    wrong = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message="empty")
+    overloaded = item_error_pb2.ItemError(code=code_pb2.RESOURCE_EXHAUSTED, message="busy")
+    wrong = item_error_pb2.ItemError(code=code_pb2.INVALID_ARGUMENT, message="empty")
     scripted.on(
         "BatchDecide",
         pb.BatchDecideResponse(

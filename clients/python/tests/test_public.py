@@ -5,6 +5,7 @@ import importlib
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from enum import EnumMeta
 from pathlib import Path
 from types import FunctionType
@@ -15,7 +16,7 @@ import pytest
 import routing_client
 from hypothesis import given
 from routing_client import CalibrationPoint, CalibrationTable, exceptions, testing
-from routing_client.proto import decision_pb2
+from routing_client.proto import decision_pb2, routing_service_pb2
 from routing_gateway.echo import serve_echo
 
 
@@ -31,7 +32,9 @@ def test_exported_members() -> None:
 def test_every_exception_and_result_is_exported() -> None:
     from routing_client import types
 
-    own = {name for name, value in vars(types).items() if getattr(value, "__module__", "") == types.__name__}
+    own = set(types.__all__)
+    assert types.__all__ == sorted(types.__all__)
+    assert own >= {name for name, value in vars(types).items() if getattr(value, "__module__", "") == types.__name__}
     assert own | set(exceptions.__all__) <= set(routing_client.__all__)
 
 
@@ -71,12 +74,40 @@ def test_starred_exceptions_are_the_outages() -> None:
 def test_this_client_knows_every_value_of_its_own_protos() -> None:
     from routing_client import _parse
 
-    for number in decision_pb2.Tier.values()[1:]:
-        assert _parse.decision(decision_pb2.Decision(tier=decision_pb2.Tier.Name(number))).tier != "unknown"
-    for number in decision_pb2.DecisionReason.values()[1:]:
-        assert (
-            _parse.decision(decision_pb2.Decision(reason=decision_pb2.DecisionReason.Name(number))).reason != "unknown"
-        )
+    for field, wire in (
+        ("tier", decision_pb2.Tier),
+        ("reason", decision_pb2.DecisionReason),
+        ("source", decision_pb2.ScoreSource),
+    ):
+        for number in wire.values()[1:]:
+            message = decision_pb2.Decision()
+            setattr(message, field, number)
+            assert getattr(_parse.decision(message), field).name == wire.Name(number).rpartition("_")[2]
+        beyond = decision_pb2.Decision()
+        setattr(beyond, field, max(wire.values()) + 1)
+        assert getattr(_parse.decision(beyond), field) == "unknown"
+    for number in decision_pb2.ExclusionReason.values()[1:]:
+        message = decision_pb2.Decision()
+        message.candidates.add().excluded_by.extend([number, 99])  # type: ignore[list-item] # a newer server's
+        (known, unknown) = _parse.decision(message).candidates[0].excluded_by
+        assert decision_pb2.ExclusionReason.Name(number) == f"EXCLUSION_REASON_{known}"
+        assert unknown == "UNKNOWN_99"
+
+
+def test_every_field_of_a_decision_is_the_clients_too() -> None:
+    from routing_client import types
+
+    for message, kind in (
+        (decision_pb2.Decision, types.Decision),
+        (decision_pb2.Candidate, types.Candidate),
+        (decision_pb2.Asked, types.Asked),
+        (decision_pb2.Span, types.Span),
+        (decision_pb2.Influence, types.Influence),
+        (decision_pb2.Explanation, types.Explanation),
+        (decision_pb2.Timing, types.Timing),
+        (routing_service_pb2.Requirements, types.Requirements),
+    ):
+        assert {field.name for field in fields(kind)} == {field.name for field in message.DESCRIPTOR.fields}, kind
 
 
 def test_importing_is_light() -> None:

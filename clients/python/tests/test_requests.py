@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from routing_client import DecisionRequest, InvalidRequestError, ModelPair
+from routing_client import DecisionRequest, InvalidRequestError, ModelPair, Requirements
 from routing_client._requests import decide_request, well_formed
 from routing_client.proto import conversation_pb2 as wire
 
@@ -49,6 +49,32 @@ def test_only_lone_surrogates_are_replaced(text: str) -> None:
 
 def test_halves_of_an_emoji_are_joined_and_lone_halves_replaced() -> None:
     assert well_formed("a\ud83d\ude00b\ud83dc") == "a\U0001f600b\ufffdc"
+
+
+def test_what_a_decision_is_to_heed_goes_along() -> None:
+    needs = Requirements(input_tokens=0, output_tokens=(1 << 32) - 1, vision=True)
+    message = decide_request(DecisionRequest("p", explain=True, requirements=needs, metadata={"team": "search"}))
+    assert (message.explain, dict(message.metadata)) == (True, {"team": "search"})
+    sent = message.requirements
+    assert sent.HasField("input_tokens")
+    assert (sent.input_tokens, sent.output_tokens) == (0, 4294967295)
+    assert (sent.tools, sent.vision, sent.audio, sent.json) == (False, True, False, False)
+    plain = decide_request(DecisionRequest("p"))
+    assert [field.name for field, _ in plain.ListFields()] == ["prompt"]
+
+
+@pytest.mark.parametrize("count", [-1, 1 << 32, 1.0, "7", True])
+def test_a_requirement_that_is_no_count_is_named(count: Any) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        decide_request(DecisionRequest("p", requirements=Requirements(output_tokens=count)))
+    assert caught.value.field == "requirements.output_tokens"
+
+
+@pytest.mark.parametrize("metadata", [{"team": 3}, {3: "team"}, {"team": "\ud800"}])
+def test_metadata_must_be_text(metadata: Any) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        decide_request(DecisionRequest("p", metadata=metadata))
+    assert caught.value.field == "metadata"
 
 
 @given(chats)

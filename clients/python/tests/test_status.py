@@ -10,7 +10,8 @@ from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 from routing_client import exceptions as exc
-from routing_client._status import DETAILS_KEY, error_from_call, error_from_status
+from routing_client._status import DETAILS_KEY, error_from_call, error_from_item
+from routing_client.proto import error_reason_pb2, item_error_pb2
 
 Code = grpc.StatusCode
 
@@ -34,6 +35,12 @@ def status(code: Code, *details: Any, message: str = "sentence") -> status_pb2.S
     for detail in details:
         made.details.add().Pack(detail)
     return made
+
+
+def error_from_status(made: status_pb2.Status) -> exc.RoutingError:
+    """The exception for a call that ends with this status."""
+    code = next(code for code in Code if code.value[0] == made.code)
+    return error_from_call(FailedCall(code, made.message, ((DETAILS_KEY, made.SerializeToString()),)))
 
 
 def info(reason: str, domain: str = "llmrouting.v1", **metadata: str) -> error_details_pb2.ErrorInfo:
@@ -64,7 +71,7 @@ def test_each_code_has_its_exception(code: Code, expected: type[exc.RoutingError
     error = error_from_call(FailedCall(code, "sentence", ()))
     assert type(error) is expected
     assert (error.code, error.message, error.reason) == (code, "sentence", None)
-    assert type(error_from_status(status(code))) is expected
+    assert type(error_from_item(item_error_pb2.ItemError(code=code.value[0], message="sentence"))) is expected
 
 
 def test_internal_with_a_reason_is_the_routers_failure() -> None:
@@ -119,7 +126,36 @@ def test_an_error_without_parts_is_an_outage(call: grpc.RpcError) -> None:
 
 
 def test_an_unknown_code_inside_an_answer_is_an_outage() -> None:
-    assert type(error_from_status(status_pb2.Status(code=99))) is exc.UnavailableError
+    assert type(error_from_item(item_error_pb2.ItemError(code=99))) is exc.UnavailableError
+
+
+def test_an_items_error_says_what_a_calls_error_says() -> None:
+    """A call that ends with a status, and an item that carries the same, give the same exception."""
+    violation = error_details_pb2.BadRequest()
+    violation.field_violations.add(field="router", description="sentence")
+    pause = error_details_pb2.RetryInfo()
+    pause.retry_delay.FromMilliseconds(1500)
+    called = error_from_status(status(Code.NOT_FOUND, info("ROUTER_NOT_FOUND", router="x"), violation, pause))
+    item = item_error_pb2.ItemError(
+        code=Code.NOT_FOUND.value[0],
+        reason=error_reason_pb2.ERROR_REASON_ROUTER_NOT_FOUND,
+        message="sentence",
+        field="router",
+        metadata={"router": "x"},
+    )
+    item.retry_delay.FromMilliseconds(1500)
+    found = error_from_item(item)
+    assert (type(found), vars(found)) == (type(called), vars(called))
+    assert (found.retry_after, found.field) == (1.5, "router")
+
+
+def test_an_items_unknown_reason_keeps_its_number() -> None:
+    item = item_error_pb2.ItemError(code=Code.INTERNAL.value[0], message="sentence")
+    assert (error_from_item(item).reason, error_from_item(item).retry_after) == (None, None)
+    assert type(error_from_item(item)) is exc.UnavailableError
+    item.reason = 9999  # type: ignore[assignment] # a newer server's
+    assert error_from_item(item).reason == "UNKNOWN_9999"
+    assert type(error_from_item(item)) is exc.RouterFailedError
 
 
 def test_exceptions_survive_pickling() -> None:

@@ -8,17 +8,24 @@ from typing import Any
 
 import pytest
 from routing_client import (
+    Asked,
     Candidate,
     Decision,
     DecisionReason,
     DecisionRequest,
+    Explanation,
+    Influence,
     InvalidRequestError,
     Messages,
     ModelPair,
     NotFoundError,
+    NotImplementedByServerError,
     OverloadedError,
+    Requirements,
     RoutingClient,
     RoutingError,
+    ScoreSource,
+    Span,
     Tier,
     Timing,
     UnavailableError,
@@ -78,6 +85,16 @@ def test_a_chat_is_routed_on_its_newest_user_text(faked: MakeFaked) -> None:
     assert service.calls[0].text == "hard\none"
 
 
+def test_a_decision_says_what_was_read_of_it(faked: MakeFaked) -> None:
+    client, _ = faked(policies={"cheap": 0.9})
+    decision = client.decide("Qué", policy="cheap", explain=True)
+    assert (decision.source, decision.policy, decision.generation) == (ScoreSource.FRESH, "cheap", 1)
+    assert (decision.asked, decision.explanation) == (Asked(4), Explanation((Span(0, 0, 0, 4),)))
+    chat: Messages = [{"role": "system", "content": "s"}, {"role": "user", "content": ["", "Qué"]}]
+    assert client.decide(chat, explain=True).explanation == Explanation((Span(1, 1, 0, 4),))
+    assert client.decide(chat).explanation is None
+
+
 def test_calls_are_recorded(faked: MakeFaked) -> None:
     client, service = faked()
     client.decide("p", router="r", threshold=0.3, models=("big", ""), session_id="s", request_id="q")
@@ -90,6 +107,7 @@ WRONG: list[tuple[Any, dict[str, Any], type[RoutingError], str]] = [
     ("", {}, InvalidRequestError, "PROMPT_EMPTY"),
     (" \n", {}, InvalidRequestError, "PROMPT_EMPTY"),
     ([], {}, InvalidRequestError, "NO_USER_TURN"),
+    ("p", {"requirements": Requirements(vision=True)}, NotImplementedByServerError, "FIELD_NOT_IMPLEMENTED"),
     ("p", {"threshold": 1.1}, InvalidRequestError, "THRESHOLD_OUT_OF_RANGE"),
     ("p", {"threshold": float("nan")}, InvalidRequestError, "THRESHOLD_OUT_OF_RANGE"),
     ("p", {"strong_share": -0.1}, InvalidRequestError, "STRONG_SHARE_OUT_OF_RANGE"),
@@ -106,9 +124,11 @@ def test_mistakes_are_found(
     with pytest.raises(error) as caught:
         client.decide(prompt, **settings)
     assert caught.value.reason == reason
-    [item] = client.decide_batch([prompt], **settings)
+    [item] = client.decide_batch([DecisionRequest(prompt, **settings)])
     assert isinstance(item, RoutingError)
-    assert (type(item), vars(item)) == (error, vars(caught.value))
+    # An item's error has one field, which its message describes.
+    own, items = ({**vars(each), "field_violations": each.field} for each in (caught.value, item))
+    assert (type(item), items) == (error, own)
 
 
 def test_a_script_goes_before_the_rules(faked: MakeFaked) -> None:
@@ -121,12 +141,23 @@ def test_a_script_goes_before_the_rules(faked: MakeFaked) -> None:
         router_revision="1",
         decision_id="d",
         fallback_reason="ROUTER_FAILED",
-        candidates=(Candidate("big", 0.9), Candidate("mid", 0.5)),
+        candidates=(Candidate("big", 0.9, 0.8, 0.02), Candidate("mid", None, None, None, ("VISION", "JSON"))),
         prompt_tokens=3,
         truncated=True,
         skipped_parts=2,
         timing=Timing(1, 2, 3, 4),
         request_id="q",
+        source=ScoreSource.CACHED,
+        policy="cheap",
+        generation=3,
+        asked=Asked(9, "0f" * 32),
+        explanation=Explanation((Span(2, 0, 0, 9),), "cooking", (Influence("length", -0.25),)),
+        signal=0.75,
+        propensity=0.02,
+        rung=1,
+        turn=2,
+        switched=True,
+        identity="batch-jobs",
     )
     service.then(0.8, whole, OverloadedError("busy", reason="OVERLOADED"))
     assert client.decide("p").strong_win_rate == 0.8
@@ -152,6 +183,9 @@ def test_calibration(faked: MakeFaked) -> None:
     assert [point.threshold for point in made.points] == [0.7, 1.0, 0.0]
     assert [point.realized_share for point in made.points] == [0.3, 0.0, 1.0]
     assert client.calibrate(strong_shares=[0.25]).points[0].threshold == 0.75
+    chats = [[{"role": "user", "content": str(number)}] for number in range(5)]
+    mixed = client.calibrate([*chats, *"56789"], strong_shares=[0.3])
+    assert (mixed.sample_size, mixed.points[0].threshold) == (10, 0.7)
 
 
 def test_a_fake_survives_outages_as_the_client_does() -> None:

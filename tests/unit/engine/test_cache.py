@@ -10,7 +10,7 @@ from routing_service.engine.cache import MAX_CACHED_PROMPT_LENGTH, ScoreCache
 from routing_service.engine.engine import Engine
 from routing_service.engine.policies import Planner
 from routing_service.engine.scoring import Scored
-from routing_service.engine.types import Decision, RouteRequest
+from routing_service.engine.types import Decision, RouteRequest, ScoreSource
 from routing_service.errors import DecisionError, Reason
 from routing_service.routers.base import ModelPair, Router, Scores
 
@@ -45,13 +45,13 @@ async def test_a_prompt_that_comes_again_is_not_scored_again() -> None:
         first = await service.decide_async(RouteRequest("hello"))
         again = await service.decide_async(RouteRequest("hello", threshold=0.9))
         assert router.asked == ["hello"]
-        assert (first.cached, again.cached) == (False, True)
+        assert (first.source, again.source) == (ScoreSource.FRESH, ScoreSource.CACHED)
         assert again.strong_win_rate == first.strong_win_rate == 0.5
         assert (again.tokenize_us, again.inference_us, again.prompt_tokens) == (0, 0, 1)
         assert (first.tier.name, again.tier.name) == ("STRONG", "WEAK")
         batch = await service.decide_batch_async([RouteRequest(t) for t in ("hello", "new", "hello")])
         assert router.asked == ["hello", "new"]
-        assert [isinstance(d, Decision) and d.cached for d in batch] == [True, False, True]
+        assert [isinstance(d, Decision) and d.source.name for d in batch] == ["CACHED", "FRESH", "CACHED"]
         service.close()
 
 
@@ -74,7 +74,7 @@ async def test_no_capacity_is_no_cache() -> None:
     router = CountingRouter(inline=True)
     service = engine(router, 0)
     for _ in range(2):
-        assert not (await service.decide_async(RouteRequest("hello"))).cached
+        assert (await service.decide_async(RouteRequest("hello"))).source is ScoreSource.FRESH
     assert router.asked == ["hello", "hello"]
 
 

@@ -18,21 +18,21 @@ def has_text(turn: Turn) -> bool:
 
 def test_the_newest_user_turn_is_routed_on() -> None:
     turns = [Turn(False, ["answer 2"], 0), Turn(True, ["question 2"], 0), Turn(True, ["question 1"], 0)]
-    assert routed_text(turns) == ("question 2", 0)
+    assert routed_text(turns) == ("question 2", 0, 1)
 
 
 def test_text_parts_are_joined_and_others_counted() -> None:
-    assert routed_text([Turn(True, ["What is", "in this image?"], 2)]) == ("What is\nin this image?", 2)
+    assert routed_text([Turn(True, ["What is", "in this image?"], 2)]) == ("What is\nin this image?", 2, 0)
 
 
 def test_user_turns_without_text_are_passed_over_and_their_parts_counted() -> None:
     turns = [Turn(True, [], 3), Turn(False, [], 9), Turn(True, [" ", "\n"], 1), Turn(True, ["question"], 1)]
-    assert routed_text(turns) == ("question", 5)
+    assert routed_text(turns) == ("question", 5, 3)
 
 
 def test_older_turns_are_not_read() -> None:
     turns = iter([Turn(True, ["new"], 0), Turn(True, ["old"], 7)])
-    assert routed_text(turns) == ("new", 0)
+    assert routed_text(turns) == ("new", 0, 0)
     assert next(turns).texts == ["old"]
 
 
@@ -53,4 +53,4 @@ def test_the_text_is_that_of_the_first_user_turn_that_has_any(turns: list[Turn])
             routed_text(turns)
         return
     skipped = sum(turn.other_parts for turn in turns[: index + 1] if turn.is_user)
-    assert routed_text(turns) == ("\n".join(turns[index].texts), skipped)
+    assert routed_text(turns) == ("\n".join(turns[index].texts), skipped, index)

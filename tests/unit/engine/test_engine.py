@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routing_service.engine.engine import SCORING_BATCH, Engine
-from routing_service.engine.types import Decision, DecisionReason, RouteRequest, Tier
+from routing_service.engine.types import Asked, Decision, DecisionReason, RouteRequest, ScoreSource, Tier
 from routing_service.errors import DecisionError, Reason
 from routing_service.routers.base import Scores
 
@@ -109,6 +109,10 @@ def test_a_decision_says_everything(fake_router: type[Any], make_engine: MakeEng
         truncated=True,
         skipped_parts=2,
         request_id="r-1",
+        source=ScoreSource.FRESH,
+        policy="",
+        generation=1,
+        asked=Asked(10, ""),
     )
     assert (found.tokenize_us, found.inference_us) == (10.0, 20.0)
     assert found.queue_us == 0
@@ -313,6 +317,10 @@ def test_a_fallback_decides_and_says_why(
         truncated=False,
         skipped_parts=1,
         request_id="r",
+        source=ScoreSource.NONE,
+        policy="",
+        generation=1,
+        asked=Asked(len(SECRET), ""),
     )
     for results in answers(engine, [RouteRequest(SECRET, skipped_parts=1, request_id="r")] * 2).values():
         assert [comparable(result) for result in results] == [expected, expected]

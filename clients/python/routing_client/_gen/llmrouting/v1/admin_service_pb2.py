@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!llmrouting/v1/admin_service.proto\x12\rllmrouting.v1\"\x0f\n\rReloadRequest\"=\n\x0eReloadResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x17\n\x0f\x63hanged_routers\x18\x02 \x03(\t\"\x12\n\x10GetConfigRequest\"5\n\x11GetConfigResponse\x12\x0c\n\x04yaml\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x32\xa5\x01\n\x0c\x41\x64minService\x12\x45\n\x06Reload\x12\x1c.llmrouting.v1.ReloadRequest\x1a\x1d.llmrouting.v1.ReloadResponse\x12N\n\tGetConfig\x12\x1f.llmrouting.v1.GetConfigRequest\x1a .llmrouting.v1.GetConfigResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!llmrouting/v1/admin_service.proto\x12\rllmrouting.v1\"\x0f\n\rReloadRequest\"=\n\x0eReloadResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x17\n\x0f\x63hanged_routers\x18\x02 \x03(\t\"\x12\n\x10GetConfigRequest\"5\n\x11GetConfigResponse\x12\x0c\n\x04yaml\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"\x0e\n\x0c\x44rainRequest\"(\n\rDrainResponse\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x01 \x01(\x04\x32\xe9\x01\n\x0c\x41\x64minService\x12\x45\n\x06Reload\x12\x1c.llmrouting.v1.ReloadRequest\x1a\x1d.llmrouting.v1.ReloadResponse\x12N\n\tGetConfig\x12\x1f.llmrouting.v1.GetConfigRequest\x1a .llmrouting.v1.GetConfigResponse\x12\x42\n\x05\x44rain\x12\x1b.llmrouting.v1.DrainRequest\x1a\x1c.llmrouting.v1.DrainResponseBK\n\x15\x65xample.llmrouting.v1P\x01Z0llmrouting.example/go/llmrouting/v1;llmroutingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'llmrouting.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\025example.llmrouting.v1P\001Z0llmrouting.example/go/llmrouting/v1;llmroutingv1'
   _globals['_RELOADREQUEST']._serialized_start=52
   _globals['_RELOADREQUEST']._serialized_end=67
   _globals['_RELOADRESPONSE']._serialized_start=69
@@ -39,6 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCONFIGREQUEST']._serialized_end=150
   _globals['_GETCONFIGRESPONSE']._serialized_start=152
   _globals['_GETCONFIGRESPONSE']._serialized_end=205
-  _globals['_ADMINSERVICE']._serialized_start=208
-  _globals['_ADMINSERVICE']._serialized_end=373
+  _globals['_DRAINREQUEST']._serialized_start=207
+  _globals['_DRAINREQUEST']._serialized_end=221
+  _globals['_DRAINRESPONSE']._serialized_start=223
+  _globals['_DRAINRESPONSE']._serialized_end=263
+  _globals['_ADMINSERVICE']._serialized_start=266
+  _globals['_ADMINSERVICE']._serialized_end=499
 # @@protoc_insertion_point(module_scope)

@@ -29,3 +29,13 @@ class GetConfigResponse(_message.Message):
     yaml: str
     generation: int
     def __init__(self, yaml: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class DrainRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DrainResponse(_message.Message):
+    __slots__ = ("calls_in_flight",)
+    CALLS_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    calls_in_flight: int
+    def __init__(self, calls_in_flight: _Optional[int] = ...) -> None: ...

@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class AdminServiceStub(object):
     """Runs the server. On a listener of its own, so that callers of `RoutingService` cannot reach it.
+
+    Not served yet: every method answers UNIMPLEMENTED with METHOD_NOT_IMPLEMENTED.
     """
 
     def __init__(self, channel):
@@ -45,14 +47,21 @@ class AdminServiceStub(object):
                 request_serializer=llmrouting_dot_v1_dot_admin__service__pb2.GetConfigRequest.SerializeToString,
                 response_deserializer=llmrouting_dot_v1_dot_admin__service__pb2.GetConfigResponse.FromString,
                 _registered_method=True)
+        self.Drain = channel.unary_unary(
+                '/llmrouting.v1.AdminService/Drain',
+                request_serializer=llmrouting_dot_v1_dot_admin__service__pb2.DrainRequest.SerializeToString,
+                response_deserializer=llmrouting_dot_v1_dot_admin__service__pb2.DrainResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
     """Runs the server. On a listener of its own, so that callers of `RoutingService` cannot reach it.
+
+    Not served yet: every method answers UNIMPLEMENTED with METHOD_NOT_IMPLEMENTED.
     """
 
     def Reload(self, request, context):
-        """Loads the configuration and the artifacts anew and swaps them in at once, or keeps the old ones when anything fails.
+        """Loads the configuration and the artifacts again and swaps them in at once, or keeps the old ones when anything fails.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -60,6 +69,14 @@ class AdminServiceServicer(object):
 
     def GetConfig(self, request, context):
         """The configuration in force. Secrets are never shown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Drain(self, request, context):
+        """Takes the server out of service: health says NOT_SERVING, so that load balancers send no new calls, while the calls
+        that still come are answered. Calling it again changes nothing. Only SIGTERM ends the process.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +95,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=llmrouting_dot_v1_dot_admin__service__pb2.GetConfigRequest.FromString,
                     response_serializer=llmrouting_dot_v1_dot_admin__service__pb2.GetConfigResponse.SerializeToString,
             ),
+            'Drain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Drain,
+                    request_deserializer=llmrouting_dot_v1_dot_admin__service__pb2.DrainRequest.FromString,
+                    response_serializer=llmrouting_dot_v1_dot_admin__service__pb2.DrainResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'llmrouting.v1.AdminService', rpc_method_handlers)
@@ -88,6 +110,8 @@ def add_AdminServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AdminService(object):
     """Runs the server. On a listener of its own, so that callers of `RoutingService` cannot reach it.
+
+    Not served yet: every method answers UNIMPLEMENTED with METHOD_NOT_IMPLEMENTED.
     """
 
     @staticmethod
@@ -134,6 +158,33 @@ class AdminService(object):
             '/llmrouting.v1.AdminService/GetConfig',
             llmrouting_dot_v1_dot_admin__service__pb2.GetConfigRequest.SerializeToString,
             llmrouting_dot_v1_dot_admin__service__pb2.GetConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Drain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmrouting.v1.AdminService/Drain',
+            llmrouting_dot_v1_dot_admin__service__pb2.DrainRequest.SerializeToString,
+            llmrouting_dot_v1_dot_admin__service__pb2.DrainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n llmrouting/v1/conversation.proto\x12\rllmrouting.v1\"8\n\x0c\x43onversation\x12(\n\x08messages\x18\x01 \x03(\x0b\x32\x16.llmrouting.v1.Message\"Y\n\x07Message\x12!\n\x04role\x18\x01 \x01(\x0e\x32\x13.llmrouting.v1.Role\x12+\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x1a.llmrouting.v1.ContentPart\"P\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12)\n\x05other\x18\x02 \x01(\x0b\x32\x18.llmrouting.v1.OtherPartH\x00\x42\x06\n\x04part\"\x19\n\tOtherPart\x12\x0c\n\x04kind\x18\x01 \x01(\t*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04\x12\r\n\tROLE_TOOL\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n llmrouting/v1/conversation.proto\x12\rllmrouting.v1\"8\n\x0c\x43onversation\x12(\n\x08messages\x18\x01 \x03(\x0b\x32\x16.llmrouting.v1.Message\"Y\n\x07Message\x12!\n\x04role\x18\x01 \x01(\x0e\x32\x13.llmrouting.v1.Role\x12+\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x1a.llmrouting.v1.ContentPart\"P\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12)\n\x05other\x18\x02 \x01(\x0b\x32\x18.llmrouting.v1.OtherPartH\x00\x42\x06\n\x04part\"\x19\n\tOtherPart\x12\x0c\n\x04kind\x18\x01 \x01(\t*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04\x12\r\n\tROLE_TOOL\x10\x05\x42K\n\x15\x65xample.llmrouting.v1P\x01Z0llmrouting.example/go/llmrouting/v1;llmroutingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'llmrouting.v1.conversation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\025example.llmrouting.v1P\001Z0llmrouting.example/go/llmrouting/v1;llmroutingv1'
   _globals['_ROLE']._serialized_start=309
   _globals['_ROLE']._serialized_end=424
   _globals['_CONVERSATION']._serialized_start=51

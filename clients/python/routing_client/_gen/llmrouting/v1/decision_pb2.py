@@ -25,23 +25,36 @@ _sym_db = _symbol_database.Default()
 from routing_client._gen.llmrouting.v1 import error_reason_pb2 as llmrouting_dot_v1_dot_error__reason__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cllmrouting/v1/decision.proto\x12\rllmrouting.v1\x1a llmrouting/v1/error_reason.proto\")\n\tModelPair\x12\x0e\n\x06strong\x18\x01 \x01(\t\x12\x0c\n\x04weak\x18\x02 \x01(\t\")\n\tCandidate\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"W\n\x06Timing\x12\x13\n\x0btokenize_us\x18\x01 \x01(\x01\x12\x10\n\x08queue_us\x18\x02 \x01(\x01\x12\x14\n\x0cinference_us\x18\x03 \x01(\x01\x12\x10\n\x08total_us\x18\x04 \x01(\x01\"\x87\x04\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12!\n\x04tier\x18\x03 \x01(\x0e\x32\x13.llmrouting.v1.Tier\x12\x1c\n\x0fstrong_win_rate\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tthreshold\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06router\x18\x06 \x01(\t\x12\x17\n\x0frouter_revision\x18\x07 \x01(\t\x12-\n\x06reason\x18\x08 \x01(\x0e\x32\x1d.llmrouting.v1.DecisionReason\x12\x33\n\x0f\x66\x61llback_reason\x18\t \x01(\x0e\x32\x1a.llmrouting.v1.ErrorReason\x12,\n\ncandidates\x18\n \x03(\x0b\x32\x18.llmrouting.v1.Candidate\x12\x1a\n\rprompt_tokens\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\x11\n\ttruncated\x18\x0c \x01(\x08\x12\x15\n\rskipped_parts\x18\r \x01(\r\x12%\n\x06timing\x18\x0e \x01(\x0b\x32\x15.llmrouting.v1.Timing\x12\x12\n\nrequest_id\x18\x0f \x01(\t\x12\x0e\n\x06\x63\x61\x63hed\x18\x10 \x01(\x08\x42\x12\n\x10_strong_win_rateB\x0c\n\n_thresholdB\x10\n\x0e_prompt_tokens*<\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_STRONG\x10\x01\x12\r\n\tTIER_WEAK\x10\x02*\x8b\x01\n\x0e\x44\x65\x63isionReason\x12\x1f\n\x1b\x44\x45\x43ISION_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45\x43ISION_REASON_THRESHOLD\x10\x01\x12\x1b\n\x17\x44\x45\x43ISION_REASON_SESSION\x10\x02\x12\x1c\n\x18\x44\x45\x43ISION_REASON_FALLBACK\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cllmrouting/v1/decision.proto\x12\rllmrouting.v1\x1a llmrouting/v1/error_reason.proto\")\n\tModelPair\x12\x0e\n\x06strong\x18\x01 \x01(\t\x12\x0c\n\x04weak\x18\x02 \x01(\t\"\xd7\x01\n\tCandidate\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\x05score\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x10\x65xpected_quality\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x1e\n\x11\x65xpected_cost_usd\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x33\n\x0b\x65xcluded_by\x18\x05 \x03(\x0e\x32\x1e.llmrouting.v1.ExclusionReasonB\x08\n\x06_scoreB\x13\n\x11_expected_qualityB\x14\n\x12_expected_cost_usd\"W\n\x06Timing\x12\x13\n\x0btokenize_us\x18\x01 \x01(\x01\x12\x10\n\x08queue_us\x18\x02 \x01(\x01\x12\x14\n\x0cinference_us\x18\x03 \x01(\x01\x12\x10\n\x08total_us\x18\x04 \x01(\x01\"-\n\x05\x41sked\x12\x14\n\x0clength_bytes\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"A\n\x04Span\x12\x0f\n\x07message\x18\x01 \x01(\r\x12\x0c\n\x04part\x18\x02 \x01(\r\x12\r\n\x05\x62\x65gin\x18\x03 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x04\")\n\tInfluence\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"n\n\x0b\x45xplanation\x12\"\n\x05spans\x18\x01 \x03(\x0b\x32\x13.llmrouting.v1.Span\x12\r\n\x05topic\x18\x02 \x01(\t\x12,\n\ninfluences\x18\x03 \x03(\x0b\x32\x18.llmrouting.v1.Influence\"\xc1\x06\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12!\n\x04tier\x18\x03 \x01(\x0e\x32\x13.llmrouting.v1.Tier\x12\x1c\n\x0fstrong_win_rate\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tthreshold\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06router\x18\x06 \x01(\t\x12\x17\n\x0frouter_revision\x18\x07 \x01(\t\x12-\n\x06reason\x18\x08 \x01(\x0e\x32\x1d.llmrouting.v1.DecisionReason\x12\x33\n\x0f\x66\x61llback_reason\x18\t \x01(\x0e\x32\x1a.llmrouting.v1.ErrorReason\x12,\n\ncandidates\x18\n \x03(\x0b\x32\x18.llmrouting.v1.Candidate\x12\x1a\n\rprompt_tokens\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\x11\n\ttruncated\x18\x0c \x01(\x08\x12\x15\n\rskipped_parts\x18\r \x01(\r\x12%\n\x06timing\x18\x0e \x01(\x0b\x32\x15.llmrouting.v1.Timing\x12\x12\n\nrequest_id\x18\x0f \x01(\t\x12*\n\x06source\x18\x10 \x01(\x0e\x32\x1a.llmrouting.v1.ScoreSource\x12\x0e\n\x06policy\x18\x11 \x01(\t\x12\x12\n\ngeneration\x18\x12 \x01(\x04\x12#\n\x05\x61sked\x18\x13 \x01(\x0b\x32\x14.llmrouting.v1.Asked\x12/\n\x0b\x65xplanation\x18\x14 \x01(\x0b\x32\x1a.llmrouting.v1.Explanation\x12\x13\n\x06signal\x18\x15 \x01(\x01H\x03\x88\x01\x01\x12\x17\n\npropensity\x18\x16 \x01(\x01H\x04\x88\x01\x01\x12\x11\n\x04rung\x18\x17 \x01(\rH\x05\x88\x01\x01\x12\x11\n\x04turn\x18\x18 \x01(\rH\x06\x88\x01\x01\x12\x10\n\x08switched\x18\x19 \x01(\x08\x12\x10\n\x08identity\x18\x1a \x01(\tB\x12\n\x10_strong_win_rateB\x0c\n\n_thresholdB\x10\n\x0e_prompt_tokensB\t\n\x07_signalB\r\n\x0b_propensityB\x07\n\x05_rungB\x07\n\x05_turn*M\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_STRONG\x10\x01\x12\r\n\tTIER_WEAK\x10\x02\x12\x0f\n\x0bTIER_MIDDLE\x10\x03*\xfe\x01\n\x0e\x44\x65\x63isionReason\x12\x1f\n\x1b\x44\x45\x43ISION_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45\x43ISION_REASON_THRESHOLD\x10\x01\x12\x1b\n\x17\x44\x45\x43ISION_REASON_SESSION\x10\x02\x12\x1c\n\x18\x44\x45\x43ISION_REASON_FALLBACK\x10\x03\x12\x18\n\x14\x44\x45\x43ISION_REASON_RULE\x10\x04\x12\x1d\n\x19\x44\x45\x43ISION_REASON_ABSTAINED\x10\x05\x12\x1c\n\x18\x44\x45\x43ISION_REASON_EXPLORED\x10\x06\x12\x1a\n\x16\x44\x45\x43ISION_REASON_CANARY\x10\x07*s\n\x0bScoreSource\x12\x1c\n\x18SCORE_SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12SCORE_SOURCE_FRESH\x10\x01\x12\x17\n\x13SCORE_SOURCE_CACHED\x10\x02\x12\x15\n\x11SCORE_SOURCE_NONE\x10\x03*\x85\x02\n\x0f\x45xclusionReason\x12 \n\x1c\x45XCLUSION_REASON_UNSPECIFIED\x10\x00\x12!\n\x1d\x45XCLUSION_REASON_INPUT_TOKENS\x10\x01\x12\"\n\x1e\x45XCLUSION_REASON_OUTPUT_TOKENS\x10\x02\x12\x1a\n\x16\x45XCLUSION_REASON_TOOLS\x10\x03\x12\x1b\n\x17\x45XCLUSION_REASON_VISION\x10\x04\x12\x1a\n\x16\x45XCLUSION_REASON_AUDIO\x10\x05\x12\x19\n\x15\x45XCLUSION_REASON_JSON\x10\x06\x12\x19\n\x15\x45XCLUSION_REASON_RULE\x10\x07\x42K\n\x15\x65xample.llmrouting.v1P\x01Z0llmrouting.example/go/llmrouting/v1;llmroutingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'llmrouting.v1.decision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_TIER']._serialized_start=778
-  _globals['_TIER']._serialized_end=838
-  _globals['_DECISIONREASON']._serialized_start=841
-  _globals['_DECISIONREASON']._serialized_end=980
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\025example.llmrouting.v1P\001Z0llmrouting.example/go/llmrouting/v1;llmroutingv1'
+  _globals['_TIER']._serialized_start=1536
+  _globals['_TIER']._serialized_end=1613
+  _globals['_DECISIONREASON']._serialized_start=1616
+  _globals['_DECISIONREASON']._serialized_end=1870
+  _globals['_SCORESOURCE']._serialized_start=1872
+  _globals['_SCORESOURCE']._serialized_end=1987
+  _globals['_EXCLUSIONREASON']._serialized_start=1990
+  _globals['_EXCLUSIONREASON']._serialized_end=2251
   _globals['_MODELPAIR']._serialized_start=81
   _globals['_MODELPAIR']._serialized_end=122
-  _globals['_CANDIDATE']._serialized_start=124
-  _globals['_CANDIDATE']._serialized_end=165
-  _globals['_TIMING']._serialized_start=167
-  _globals['_TIMING']._serialized_end=254
-  _globals['_DECISION']._serialized_start=257
-  _globals['_DECISION']._serialized_end=776
+  _globals['_CANDIDATE']._serialized_start=125
+  _globals['_CANDIDATE']._serialized_end=340
+  _globals['_TIMING']._serialized_start=342
+  _globals['_TIMING']._serialized_end=429
+  _globals['_ASKED']._serialized_start=431
+  _globals['_ASKED']._serialized_end=476
+  _globals['_SPAN']._serialized_start=478
+  _globals['_SPAN']._serialized_end=543
+  _globals['_INFLUENCE']._serialized_start=545
+  _globals['_INFLUENCE']._serialized_end=586
+  _globals['_EXPLANATION']._serialized_start=588
+  _globals['_EXPLANATION']._serialized_end=698
+  _globals['_DECISION']._serialized_start=701
+  _globals['_DECISION']._serialized_end=1534
 # @@protoc_insertion_point(module_scope)

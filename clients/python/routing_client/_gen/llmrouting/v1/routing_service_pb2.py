@@ -22,54 +22,68 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from routing_client._gen.llmrouting.v1 import conversation_pb2 as llmrouting_dot_v1_dot_conversation__pb2
 from routing_client._gen.llmrouting.v1 import decision_pb2 as llmrouting_dot_v1_dot_decision__pb2
+from routing_client._gen.llmrouting.v1 import item_error_pb2 as llmrouting_dot_v1_dot_item__error__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#llmrouting/v1/routing_service.proto\x12\rllmrouting.v1\x1a\x17google/rpc/status.proto\x1a llmrouting/v1/conversation.proto\x1a\x1cllmrouting/v1/decision.proto\"\xa6\x02\n\rDecideRequest\x12\x13\n\x06prompt\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32\x1b.llmrouting.v1.Conversation\x12\x0e\n\x06router\x18\x03 \x01(\t\x12\x16\n\tthreshold\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0cstrong_share\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12(\n\x06models\x18\x07 \x01(\x0b\x32\x18.llmrouting.v1.ModelPair\x12\x12\n\nsession_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\tB\t\n\x07_promptB\x0c\n\n_thresholdB\x0f\n\r_strong_share\";\n\x0e\x44\x65\x63ideResponse\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x17.llmrouting.v1.Decision\"D\n\x12\x42\x61tchDecideRequest\x12.\n\x08requests\x18\x01 \x03(\x0b\x32\x1c.llmrouting.v1.DecideRequest\"C\n\x13\x42\x61tchDecideResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.llmrouting.v1.DecideResult\"j\n\x0c\x44\x65\x63ideResult\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x17.llmrouting.v1.DecisionH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"D\n\x13StreamDecideRequest\x12-\n\x07request\x18\x01 \x01(\x0b\x32\x1c.llmrouting.v1.DecideRequest\"W\n\x14StreamDecideResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x06result\x18\x02 \x01(\x0b\x32\x1b.llmrouting.v1.DecideResult\"t\n\x10\x43\x61librateRequest\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x15\n\rstrong_shares\x18\x02 \x03(\x01\x12\x0f\n\x07prompts\x18\x03 \x03(\t\x12(\n\x06models\x18\x04 \x01(\x0b\x32\x18.llmrouting.v1.ModelPair\"\x96\x01\n\x11\x43\x61librateResponse\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x17\n\x0frouter_revision\x18\x02 \x01(\t\x12\x13\n\x0bsample_size\x18\x03 \x01(\x04\x12/\n\x06points\x18\x04 \x03(\x0b\x32\x1f.llmrouting.v1.CalibrationPoint\x12\x12\n\nresolution\x18\x05 \x01(\x01\"\x8d\x02\n\x10\x43\x61librationPoint\x12\x14\n\x0cstrong_share\x18\x01 \x01(\x01\x12\x11\n\tthreshold\x18\x02 \x01(\x01\x12\x1b\n\x0erealized_share\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x39\n\x0eshare_interval\x18\x04 \x01(\x0b\x32!.llmrouting.v1.ConfidenceInterval\x12=\n\x12threshold_interval\x18\x05 \x01(\x0b\x32!.llmrouting.v1.ConfidenceInterval\x12\x17\n\ntied_share\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_realized_shareB\r\n\x0b_tied_share\"/\n\x12\x43onfidenceInterval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\x14\n\x12ListRoutersRequest\"n\n\x13ListRoutersResponse\x12*\n\x07routers\x18\x01 \x03(\x0b\x32\x19.llmrouting.v1.RouterInfo\x12+\n\x08policies\x18\x02 \x03(\x0b\x32\x19.llmrouting.v1.PolicyInfo\"\xd6\x01\n\nRouterInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\x12(\n\x06models\x18\x04 \x01(\x0b\x32\x18.llmrouting.v1.ModelPair\x12\x34\n\x0b\x63\x61libration\x18\x05 \x01(\x0b\x32\x1f.llmrouting.v1.CalibrationTable\x12\x12\n\nis_default\x18\x06 \x01(\x08\x12\x17\n\nmax_tokens\x18\x07 \x01(\rH\x00\x88\x01\x01\x42\r\n\x0b_max_tokens\"Q\n\nPolicyInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06router\x18\x02 \x01(\t\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x12\n\nis_default\x18\x04 \x01(\x08\"h\n\x10\x43\x61librationTable\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0bsample_size\x18\x02 \x01(\x04\x12/\n\x06points\x18\x03 \x03(\x0b\x32\x1f.llmrouting.v1.CalibrationPoint\"l\n\x14ReportOutcomeRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x07quality\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x08\x42\n\n\x08_quality\")\n\x15ReportOutcomeResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x08\x32\x8e\x04\n\x0eRoutingService\x12\x45\n\x06\x44\x65\x63ide\x12\x1c.llmrouting.v1.DecideRequest\x1a\x1d.llmrouting.v1.DecideResponse\x12T\n\x0b\x42\x61tchDecide\x12!.llmrouting.v1.BatchDecideRequest\x1a\".llmrouting.v1.BatchDecideResponse\x12[\n\x0cStreamDecide\x12\".llmrouting.v1.StreamDecideRequest\x1a#.llmrouting.v1.StreamDecideResponse(\x01\x30\x01\x12P\n\tCalibrate\x12\x1f.llmrouting.v1.CalibrateRequest\x1a .llmrouting.v1.CalibrateResponse(\x01\x12T\n\x0bListRouters\x12!.llmrouting.v1.ListRoutersRequest\x1a\".llmrouting.v1.ListRoutersResponse\x12Z\n\rReportOutcome\x12#.llmrouting.v1.ReportOutcomeRequest\x1a$.llmrouting.v1.ReportOutcomeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#llmrouting/v1/routing_service.proto\x12\rllmrouting.v1\x1a\x1egoogle/protobuf/duration.proto\x1a llmrouting/v1/conversation.proto\x1a\x1cllmrouting/v1/decision.proto\x1a\x1ellmrouting/v1/item_error.proto\"\xa4\x01\n\x0cRequirements\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\r\n\x05tools\x18\x03 \x01(\x08\x12\x0e\n\x06vision\x18\x04 \x01(\x08\x12\r\n\x05\x61udio\x18\x05 \x01(\x08\x12\x0c\n\x04json\x18\x06 \x01(\x08\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokens\"\xd9\x03\n\rDecideRequest\x12\x13\n\x06prompt\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32\x1b.llmrouting.v1.Conversation\x12\x0e\n\x06router\x18\x03 \x01(\t\x12\x16\n\tthreshold\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0cstrong_share\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12(\n\x06models\x18\x07 \x01(\x0b\x32\x18.llmrouting.v1.ModelPair\x12\x12\n\nsession_id\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x0f\n\x07\x65xplain\x18\n \x01(\x08\x12\x31\n\x0crequirements\x18\x0b \x01(\x0b\x32\x1b.llmrouting.v1.Requirements\x12<\n\x08metadata\x18\x0c \x03(\x0b\x32*.llmrouting.v1.DecideRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_promptB\x0c\n\n_thresholdB\x0f\n\r_strong_share\";\n\x0e\x44\x65\x63ideResponse\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x17.llmrouting.v1.Decision\"D\n\x12\x42\x61tchDecideRequest\x12.\n\x08requests\x18\x01 \x03(\x0b\x32\x1c.llmrouting.v1.DecideRequest\"C\n\x13\x42\x61tchDecideResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.llmrouting.v1.DecideResult\"\x84\x01\n\x0c\x44\x65\x63ideResult\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x17.llmrouting.v1.DecisionH\x00\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x18.llmrouting.v1.ItemErrorH\x00\x12\x12\n\nrequest_id\x18\x03 \x01(\tB\x08\n\x06result\"E\n\x13StreamDecideRequest\x12.\n\x08requests\x18\x01 \x03(\x0b\x32\x1c.llmrouting.v1.DecideRequest\"D\n\x14StreamDecideResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.llmrouting.v1.DecideResult\"\xa8\x01\n\x10\x43\x61librateRequest\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x15\n\rstrong_shares\x18\x02 \x03(\x01\x12\x0f\n\x07prompts\x18\x03 \x03(\t\x12(\n\x06models\x18\x04 \x01(\x0b\x32\x18.llmrouting.v1.ModelPair\x12\x32\n\rconversations\x18\x05 \x03(\x0b\x32\x1b.llmrouting.v1.Conversation\"\x96\x01\n\x11\x43\x61librateResponse\x12\x0e\n\x06router\x18\x01 \x01(\t\x12\x17\n\x0frouter_revision\x18\x02 \x01(\t\x12\x13\n\x0bsample_size\x18\x03 \x01(\x04\x12/\n\x06points\x18\x04 \x03(\x0b\x32\x1f.llmrouting.v1.CalibrationPoint\x12\x12\n\nresolution\x18\x05 \x01(\x01\"\x8d\x02\n\x10\x43\x61librationPoint\x12\x14\n\x0cstrong_share\x18\x01 \x01(\x01\x12\x11\n\tthreshold\x18\x02 \x01(\x01\x12\x1b\n\x0erealized_share\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x39\n\x0eshare_interval\x18\x04 \x01(\x0b\x32!.llmrouting.v1.ConfidenceInterval\x12=\n\x12threshold_interval\x18\x05 \x01(\x0b\x32!.llmrouting.v1.ConfidenceInterval\x12\x17\n\ntied_share\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_realized_shareB\r\n\x0b_tied_share\"/\n\x12\x43onfidenceInterval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\x14\n\x12ListRoutersRequest\"n\n\x13ListRoutersResponse\x12*\n\x07routers\x18\x01 \x03(\x0b\x32\x19.llmrouting.v1.RouterInfo\x12+\n\x08policies\x18\x02 \x03(\x0b\x32\x19.llmrouting.v1.PolicyInfo\"\xd6\x01\n\nRouterInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\x12(\n\x06models\x18\x04 \x01(\x0b\x32\x18.llmrouting.v1.ModelPair\x12\x34\n\x0b\x63\x61libration\x18\x05 \x01(\x0b\x32\x1f.llmrouting.v1.CalibrationTable\x12\x12\n\nis_default\x18\x06 \x01(\x08\x12\x17\n\nmax_tokens\x18\x07 \x01(\rH\x00\x88\x01\x01\x42\r\n\x0b_max_tokens\"Q\n\nPolicyInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06router\x18\x02 \x01(\t\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x12\n\nis_default\x18\x04 \x01(\x08\"h\n\x10\x43\x61librationTable\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0bsample_size\x18\x02 \x01(\x04\x12/\n\x06points\x18\x03 \x03(\x0b\x32\x1f.llmrouting.v1.CalibrationPoint\"\x96\x02\n\x14ReportOutcomeRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x07quality\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x08\x12\x15\n\x08\x63ost_usd\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12*\n\x07latency\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x0cinput_tokens\x18\x07 \x01(\rH\x02\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x08 \x01(\rH\x03\x88\x01\x01\x42\n\n\x08_qualityB\x0b\n\t_cost_usdB\x0f\n\r_input_tokensB\x10\n\x0e_output_tokens\")\n\x15ReportOutcomeResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x08\"R\n\x19\x42\x61tchReportOutcomeRequest\x12\x35\n\x08requests\x18\x01 \x03(\x0b\x32#.llmrouting.v1.ReportOutcomeRequest\"Q\n\x1a\x42\x61tchReportOutcomeResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".llmrouting.v1.ReportOutcomeResult\"^\n\x13ReportOutcomeResult\x12\x12\n\x08recorded\x18\x01 \x01(\x08H\x00\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x18.llmrouting.v1.ItemErrorH\x00\x42\x08\n\x06result2\xf9\x04\n\x0eRoutingService\x12\x45\n\x06\x44\x65\x63ide\x12\x1c.llmrouting.v1.DecideRequest\x1a\x1d.llmrouting.v1.DecideResponse\x12T\n\x0b\x42\x61tchDecide\x12!.llmrouting.v1.BatchDecideRequest\x1a\".llmrouting.v1.BatchDecideResponse\x12[\n\x0cStreamDecide\x12\".llmrouting.v1.StreamDecideRequest\x1a#.llmrouting.v1.StreamDecideResponse(\x01\x30\x01\x12P\n\tCalibrate\x12\x1f.llmrouting.v1.CalibrateRequest\x1a .llmrouting.v1.CalibrateResponse(\x01\x12T\n\x0bListRouters\x12!.llmrouting.v1.ListRoutersRequest\x1a\".llmrouting.v1.ListRoutersResponse\x12Z\n\rReportOutcome\x12#.llmrouting.v1.ReportOutcomeRequest\x1a$.llmrouting.v1.ReportOutcomeResponse\x12i\n\x12\x42\x61tchReportOutcome\x12(.llmrouting.v1.BatchReportOutcomeRequest\x1a).llmrouting.v1.BatchReportOutcomeResponseBK\n\x15\x65xample.llmrouting.v1P\x01Z0llmrouting.example/go/llmrouting/v1;llmroutingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'llmrouting.v1.routing_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_DECIDEREQUEST']._serialized_start=144
-  _globals['_DECIDEREQUEST']._serialized_end=438
-  _globals['_DECIDERESPONSE']._serialized_start=440
-  _globals['_DECIDERESPONSE']._serialized_end=499
-  _globals['_BATCHDECIDEREQUEST']._serialized_start=501
-  _globals['_BATCHDECIDEREQUEST']._serialized_end=569
-  _globals['_BATCHDECIDERESPONSE']._serialized_start=571
-  _globals['_BATCHDECIDERESPONSE']._serialized_end=638
-  _globals['_DECIDERESULT']._serialized_start=640
-  _globals['_DECIDERESULT']._serialized_end=746
-  _globals['_STREAMDECIDEREQUEST']._serialized_start=748
-  _globals['_STREAMDECIDEREQUEST']._serialized_end=816
-  _globals['_STREAMDECIDERESPONSE']._serialized_start=818
-  _globals['_STREAMDECIDERESPONSE']._serialized_end=905
-  _globals['_CALIBRATEREQUEST']._serialized_start=907
-  _globals['_CALIBRATEREQUEST']._serialized_end=1023
-  _globals['_CALIBRATERESPONSE']._serialized_start=1026
-  _globals['_CALIBRATERESPONSE']._serialized_end=1176
-  _globals['_CALIBRATIONPOINT']._serialized_start=1179
-  _globals['_CALIBRATIONPOINT']._serialized_end=1448
-  _globals['_CONFIDENCEINTERVAL']._serialized_start=1450
-  _globals['_CONFIDENCEINTERVAL']._serialized_end=1497
-  _globals['_LISTROUTERSREQUEST']._serialized_start=1499
-  _globals['_LISTROUTERSREQUEST']._serialized_end=1519
-  _globals['_LISTROUTERSRESPONSE']._serialized_start=1521
-  _globals['_LISTROUTERSRESPONSE']._serialized_end=1631
-  _globals['_ROUTERINFO']._serialized_start=1634
-  _globals['_ROUTERINFO']._serialized_end=1848
-  _globals['_POLICYINFO']._serialized_start=1850
-  _globals['_POLICYINFO']._serialized_end=1931
-  _globals['_CALIBRATIONTABLE']._serialized_start=1933
-  _globals['_CALIBRATIONTABLE']._serialized_end=2037
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=2039
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=2147
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=2149
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=2190
-  _globals['_ROUTINGSERVICE']._serialized_start=2193
-  _globals['_ROUTINGSERVICE']._serialized_end=2719
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\025example.llmrouting.v1P\001Z0llmrouting.example/go/llmrouting/v1;llmroutingv1'
+  _globals['_DECIDEREQUEST_METADATAENTRY']._loaded_options = None
+  _globals['_DECIDEREQUEST_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_REQUIREMENTS']._serialized_start=183
+  _globals['_REQUIREMENTS']._serialized_end=347
+  _globals['_DECIDEREQUEST']._serialized_start=350
+  _globals['_DECIDEREQUEST']._serialized_end=823
+  _globals['_DECIDEREQUEST_METADATAENTRY']._serialized_start=734
+  _globals['_DECIDEREQUEST_METADATAENTRY']._serialized_end=781
+  _globals['_DECIDERESPONSE']._serialized_start=825
+  _globals['_DECIDERESPONSE']._serialized_end=884
+  _globals['_BATCHDECIDEREQUEST']._serialized_start=886
+  _globals['_BATCHDECIDEREQUEST']._serialized_end=954
+  _globals['_BATCHDECIDERESPONSE']._serialized_start=956
+  _globals['_BATCHDECIDERESPONSE']._serialized_end=1023
+  _globals['_DECIDERESULT']._serialized_start=1026
+  _globals['_DECIDERESULT']._serialized_end=1158
+  _globals['_STREAMDECIDEREQUEST']._serialized_start=1160
+  _globals['_STREAMDECIDEREQUEST']._serialized_end=1229
+  _globals['_STREAMDECIDERESPONSE']._serialized_start=1231
+  _globals['_STREAMDECIDERESPONSE']._serialized_end=1299
+  _globals['_CALIBRATEREQUEST']._serialized_start=1302
+  _globals['_CALIBRATEREQUEST']._serialized_end=1470
+  _globals['_CALIBRATERESPONSE']._serialized_start=1473
+  _globals['_CALIBRATERESPONSE']._serialized_end=1623
+  _globals['_CALIBRATIONPOINT']._serialized_start=1626
+  _globals['_CALIBRATIONPOINT']._serialized_end=1895
+  _globals['_CONFIDENCEINTERVAL']._serialized_start=1897
+  _globals['_CONFIDENCEINTERVAL']._serialized_end=1944
+  _globals['_LISTROUTERSREQUEST']._serialized_start=1946
+  _globals['_LISTROUTERSREQUEST']._serialized_end=1966
+  _globals['_LISTROUTERSRESPONSE']._serialized_start=1968
+  _globals['_LISTROUTERSRESPONSE']._serialized_end=2078
+  _globals['_ROUTERINFO']._serialized_start=2081
+  _globals['_ROUTERINFO']._serialized_end=2295
+  _globals['_POLICYINFO']._serialized_start=2297
+  _globals['_POLICYINFO']._serialized_end=2378
+  _globals['_CALIBRATIONTABLE']._serialized_start=2380
+  _globals['_CALIBRATIONTABLE']._serialized_end=2484
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=2487
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=2765
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=2767
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=2808
+  _globals['_BATCHREPORTOUTCOMEREQUEST']._serialized_start=2810
+  _globals['_BATCHREPORTOUTCOMEREQUEST']._serialized_end=2892
+  _globals['_BATCHREPORTOUTCOMERESPONSE']._serialized_start=2894
+  _globals['_BATCHREPORTOUTCOMERESPONSE']._serialized_end=2975
+  _globals['_REPORTOUTCOMERESULT']._serialized_start=2977
+  _globals['_REPORTOUTCOMERESULT']._serialized_end=3071
+  _globals['_ROUTINGSERVICE']._serialized_start=3074
+  _globals['_ROUTINGSERVICE']._serialized_end=3707
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
-from google.rpc import status_pb2 as _status_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
 from routing_client._gen.llmrouting.v1 import conversation_pb2 as _conversation_pb2
 from routing_client._gen.llmrouting.v1 import decision_pb2 as _decision_pb2
+from routing_client._gen.llmrouting.v1 import item_error_pb2 as _item_error_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -9,8 +10,31 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Requirements(_message.Message):
+    __slots__ = ("input_tokens", "output_tokens", "tools", "vision", "audio", "json")
+    INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TOOLS_FIELD_NUMBER: _ClassVar[int]
+    VISION_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FIELD_NUMBER: _ClassVar[int]
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    input_tokens: int
+    output_tokens: int
+    tools: bool
+    vision: bool
+    audio: bool
+    json: bool
+    def __init__(self, input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., tools: bool = ..., vision: bool = ..., audio: bool = ..., json: bool = ...) -> None: ...
+
 class DecideRequest(_message.Message):
-    __slots__ = ("prompt", "conversation", "router", "threshold", "strong_share", "policy", "models", "session_id", "request_id")
+    __slots__ = ("prompt", "conversation", "router", "threshold", "strong_share", "policy", "models", "session_id", "request_id", "explain", "requirements", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_FIELD_NUMBER: _ClassVar[int]
     ROUTER_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +44,9 @@ class DecideRequest(_message.Message):
     MODELS_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    REQUIREMENTS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     conversation: _conversation_pb2.Conversation
     router: str
@@ -29,7 +56,10 @@ class DecideRequest(_message.Message):
     models: _decision_pb2.ModelPair
     session_id: str
     request_id: str
-    def __init__(self, prompt: _Optional[str] = ..., conversation: _Optional[_Union[_conversation_pb2.Conversation, _Mapping]] = ..., router: _Optional[str] = ..., threshold: _Optional[float] = ..., strong_share: _Optional[float] = ..., policy: _Optional[str] = ..., models: _Optional[_Union[_decision_pb2.ModelPair, _Mapping]] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    explain: bool
+    requirements: Requirements
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, prompt: _Optional[str] = ..., conversation: _Optional[_Union[_conversation_pb2.Conversation, _Mapping]] = ..., router: _Optional[str] = ..., threshold: _Optional[float] = ..., strong_share: _Optional[float] = ..., policy: _Optional[str] = ..., models: _Optional[_Union[_decision_pb2.ModelPair, _Mapping]] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ..., explain: bool = ..., requirements: _Optional[_Union[Requirements, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class DecideResponse(_message.Message):
     __slots__ = ("decision",)
@@ -50,38 +80,40 @@ class BatchDecideResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[DecideResult, _Mapping]]] = ...) -> None: ...
 
 class DecideResult(_message.Message):
-    __slots__ = ("decision", "error")
+    __slots__ = ("decision", "error", "request_id")
     DECISION_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     decision: _decision_pb2.Decision
-    error: _status_pb2.Status
-    def __init__(self, decision: _Optional[_Union[_decision_pb2.Decision, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+    error: _item_error_pb2.ItemError
+    request_id: str
+    def __init__(self, decision: _Optional[_Union[_decision_pb2.Decision, _Mapping]] = ..., error: _Optional[_Union[_item_error_pb2.ItemError, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class StreamDecideRequest(_message.Message):
-    __slots__ = ("request",)
-    REQUEST_FIELD_NUMBER: _ClassVar[int]
-    request: DecideRequest
-    def __init__(self, request: _Optional[_Union[DecideRequest, _Mapping]] = ...) -> None: ...
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[DecideRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[DecideRequest, _Mapping]]] = ...) -> None: ...
 
 class StreamDecideResponse(_message.Message):
-    __slots__ = ("request_id", "result")
-    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
-    RESULT_FIELD_NUMBER: _ClassVar[int]
-    request_id: str
-    result: DecideResult
-    def __init__(self, request_id: _Optional[str] = ..., result: _Optional[_Union[DecideResult, _Mapping]] = ...) -> None: ...
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[DecideResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[DecideResult, _Mapping]]] = ...) -> None: ...
 
 class CalibrateRequest(_message.Message):
-    __slots__ = ("router", "strong_shares", "prompts", "models")
+    __slots__ = ("router", "strong_shares", "prompts", "models", "conversations")
     ROUTER_FIELD_NUMBER: _ClassVar[int]
     STRONG_SHARES_FIELD_NUMBER: _ClassVar[int]
     PROMPTS_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
+    CONVERSATIONS_FIELD_NUMBER: _ClassVar[int]
     router: str
     strong_shares: _containers.RepeatedScalarFieldContainer[float]
     prompts: _containers.RepeatedScalarFieldContainer[str]
     models: _decision_pb2.ModelPair
-    def __init__(self, router: _Optional[str] = ..., strong_shares: _Optional[_Iterable[float]] = ..., prompts: _Optional[_Iterable[str]] = ..., models: _Optional[_Union[_decision_pb2.ModelPair, _Mapping]] = ...) -> None: ...
+    conversations: _containers.RepeatedCompositeFieldContainer[_conversation_pb2.Conversation]
+    def __init__(self, router: _Optional[str] = ..., strong_shares: _Optional[_Iterable[float]] = ..., prompts: _Optional[_Iterable[str]] = ..., models: _Optional[_Union[_decision_pb2.ModelPair, _Mapping]] = ..., conversations: _Optional[_Iterable[_Union[_conversation_pb2.Conversation, _Mapping]]] = ...) -> None: ...
 
 class CalibrateResponse(_message.Message):
     __slots__ = ("router", "router_revision", "sample_size", "points", "resolution")
@@ -174,19 +206,47 @@ class CalibrationTable(_message.Message):
     def __init__(self, source: _Optional[str] = ..., sample_size: _Optional[int] = ..., points: _Optional[_Iterable[_Union[CalibrationPoint, _Mapping]]] = ...) -> None: ...
 
 class ReportOutcomeRequest(_message.Message):
-    __slots__ = ("decision_id", "model", "quality", "failed")
+    __slots__ = ("decision_id", "model", "quality", "failed", "cost_usd", "latency", "input_tokens", "output_tokens")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
+    COST_USD_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     model: str
     quality: float
     failed: bool
-    def __init__(self, decision_id: _Optional[str] = ..., model: _Optional[str] = ..., quality: _Optional[float] = ..., failed: bool = ...) -> None: ...
+    cost_usd: float
+    latency: _duration_pb2.Duration
+    input_tokens: int
+    output_tokens: int
+    def __init__(self, decision_id: _Optional[str] = ..., model: _Optional[str] = ..., quality: _Optional[float] = ..., failed: bool = ..., cost_usd: _Optional[float] = ..., latency: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ...) -> None: ...
 
 class ReportOutcomeResponse(_message.Message):
     __slots__ = ("recorded",)
     RECORDED_FIELD_NUMBER: _ClassVar[int]
     recorded: bool
     def __init__(self, recorded: bool = ...) -> None: ...
+
+class BatchReportOutcomeRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[ReportOutcomeRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[ReportOutcomeRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchReportOutcomeResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[ReportOutcomeResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[ReportOutcomeResult, _Mapping]]] = ...) -> None: ...
+
+class ReportOutcomeResult(_message.Message):
+    __slots__ = ("recorded", "error")
+    RECORDED_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    recorded: bool
+    error: _item_error_pb2.ItemError
+    def __init__(self, recorded: bool = ..., error: _Optional[_Union[_item_error_pb2.ItemError, _Mapping]] = ...) -> None: ...

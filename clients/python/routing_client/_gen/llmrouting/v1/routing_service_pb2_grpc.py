@@ -68,6 +68,11 @@ class RoutingServiceStub(object):
                 request_serializer=llmrouting_dot_v1_dot_routing__service__pb2.ReportOutcomeRequest.SerializeToString,
                 response_deserializer=llmrouting_dot_v1_dot_routing__service__pb2.ReportOutcomeResponse.FromString,
                 _registered_method=True)
+        self.BatchReportOutcome = channel.unary_unary(
+                '/llmrouting.v1.RoutingService/BatchReportOutcome',
+                request_serializer=llmrouting_dot_v1_dot_routing__service__pb2.BatchReportOutcomeRequest.SerializeToString,
+                response_deserializer=llmrouting_dot_v1_dot_routing__service__pb2.BatchReportOutcomeResponse.FromString,
+                _registered_method=True)
 
 
 class RoutingServiceServicer(object):
@@ -85,21 +90,22 @@ class RoutingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BatchDecide(self, request, context):
-        """Decides for many at once. A bad item answers with its own status and fails nobody else.
+        """Decides for many at once. A bad item answers with an `ItemError` and fails nobody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamDecide(self, request_iterator, context):
-        """A long-lived pipe of decisions. Answers carry the request's id and may come out of order.
+        """A long-lived pipe of decisions. Answers carry the request's id and may come out of order; each side puts as many into
+        a message as it likes. Not served yet: answers UNIMPLEMENTED with METHOD_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Calibrate(self, request_iterator, context):
-        """Thresholds for wanted strong shares, from a stream of the caller's own prompts, of any length.
+        """Thresholds for wanted strong shares, from a stream of the caller's own traffic, of any length.
 
         The first message carries the settings. The server scores prompts as they come and answers when the caller ends the
         stream; it keeps a bounded summary of the scores and no prompt. One bad prompt, or one that the router fails at,
@@ -120,7 +126,16 @@ class RoutingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReportOutcome(self, request, context):
-        """What became of a decision. Idempotent by decision id: reporting the same outcome twice counts once.
+        """What became of a decision. Idempotent by decision id: reporting the same outcome twice counts once. Not served yet:
+        answers UNIMPLEMENTED with METHOD_NOT_IMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchReportOutcome(self, request, context):
+        """What became of many decisions. A bad item answers with an `ItemError` and fails nobody else. Not served yet, as
+        `ReportOutcome`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +173,11 @@ def add_RoutingServiceServicer_to_server(servicer, server):
                     servicer.ReportOutcome,
                     request_deserializer=llmrouting_dot_v1_dot_routing__service__pb2.ReportOutcomeRequest.FromString,
                     response_serializer=llmrouting_dot_v1_dot_routing__service__pb2.ReportOutcomeResponse.SerializeToString,
+            ),
+            'BatchReportOutcome': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchReportOutcome,
+                    request_deserializer=llmrouting_dot_v1_dot_routing__service__pb2.BatchReportOutcomeRequest.FromString,
+                    response_serializer=llmrouting_dot_v1_dot_routing__service__pb2.BatchReportOutcomeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -326,6 +346,33 @@ class RoutingService(object):
             '/llmrouting.v1.RoutingService/ReportOutcome',
             llmrouting_dot_v1_dot_routing__service__pb2.ReportOutcomeRequest.SerializeToString,
             llmrouting_dot_v1_dot_routing__service__pb2.ReportOutcomeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchReportOutcome(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/llmrouting.v1.RoutingService/BatchReportOutcome',
+            llmrouting_dot_v1_dot_routing__service__pb2.BatchReportOutcomeRequest.SerializeToString,
+            llmrouting_dot_v1_dot_routing__service__pb2.BatchReportOutcomeResponse.FromString,
             options,
             channel_credentials,
             insecure,
