@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from routing_service.cli import show_any_text
 from routing_service.errors import RoutingServiceError, UsageError
 from routing_service.extras import pip_install
 
@@ -68,6 +69,7 @@ _EXPORTS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line. Returns the exit code: 0, 1 when something is wrong, 2 for wrong usage."""
+    show_any_text()
     try:
         options = _parser().parse_args(arguments)
         print(_import(options.export).run(options))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from routing_service.errors import ConfigError, unknown_name
+from routing_service.routellm_config import translation
 from routing_service.yaml_sections import Section, read_yaml
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
@@ -366,7 +367,13 @@ def parse_config(text: str, source: str, base: Path) -> Config:
         ConfigError: something in it is wrong.
     """
     document = read_yaml(text, source, base)
-    file = document.parse(_File)
+    try:
+        file = document.parse(_File)
+    except ConfigError as error:
+        ours = translation(text)
+        if ours is None:
+            raise
+        raise document.error(f"is RouteLLM's configuration. Here the same is\n\n{ours}\n") from error
     sections = file.routers or {"static": read_yaml("type: static", source, base)}
     routers = {name: _router(section) for name, section in sections.items()}
     default = file.default_router or ("static" if "static" in routers else next(iter(routers)))

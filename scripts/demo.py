@@ -16,13 +16,15 @@ from statistics import median
 
 from routing_client import RoutingClient, RoutingError
 
-PROMPTS = (
+EASY = (
     "Hi there!",
     "What is the capital of France?",
     "Translate 'good morning' into Spanish.",
     "Who wrote Romeo and Juliet?",
     "Give me three synonyms for happy.",
     "Write a short birthday wish for my sister.",
+)
+HARD = (
     "A shop sells pens at 3 for $2. If I buy 18 pens and pay with a $20 note, how much change do I get?",
     "Explain how a B-tree keeps its height logarithmic when keys are deleted.",
     "Implement a lock-free queue in C++ and argue why it is free of the ABA problem.",
@@ -31,6 +33,9 @@ PROMPTS = (
     "A box holds 5 red and 7 blue balls. Two are drawn without replacement, then one is put back and a third is drawn. "
     "What is the probability that all three are red?",
 )
+PROMPTS = EASY + HARD
+# US dollars per million output tokens, as listed when the router was trained: GPT-4 Turbo and Mixtral 8x7B.
+PRICES = {"strong": 30.0, "weak": 0.6}
 SHARES = (0.2, 0.5, 0.8)
 CALLS = 25  # a prompt, so that the times shown are medians
 # Each of them is to be scored, or the times would be those of the cache of recent scores.
@@ -69,30 +74,39 @@ def service() -> Iterator[str]:
 
 
 def show_decisions(client: RoutingClient) -> None:
-    """Print a line a prompt: what was decided, and the median of the microseconds that its stages took."""
-    print(f"{'win rate':>8}  {'model':<26}  {'tokenize':>8} {'infer':>6} {'total':>6}  prompt")
-    for prompt in PROMPTS:
-        decisions = [client.decide(prompt) for _ in range(CALLS)]
-        timings = [decision.timing for decision in decisions if decision.timing is not None]
-        tokenize, inference, total = (
-            median(getattr(timing, stage) for timing in timings)
-            for stage in ("tokenize_us", "inference_us", "total_us")
-        )
-        decision = decisions[0]
-        times = f"{tokenize:>5.0f} µs {inference:>3.0f} µs {total:>3.0f} µs"
-        shown = prompt if len(prompt) <= 60 else prompt[:59] + "…"
-        print(f"{decision.strong_win_rate:>8.3f}  {decision.model:<26}  {times}  {shown}")
-    print(f"\nStrong from a win rate of {decision.threshold:.3f} on: half of the calibration sample. Other shares:")
+    """Print a line for each prompt: what was decided, and the median microseconds that its stages took."""
+    threshold = None
+    for title, prompts in (("Easy prompts", EASY), ("Hard prompts", HARD)):
+        print(f"{title:<62}  win rate  choice  {'tokenize':>8} {'infer':>6} {'total':>6}")
+        for prompt in prompts:
+            decisions = [client.decide(prompt) for _ in range(CALLS)]
+            timings = [decision.timing for decision in decisions if decision.timing is not None]
+            tokenize, inference, total = (
+                median(getattr(timing, stage) for timing in timings)
+                for stage in ("tokenize_us", "inference_us", "total_us")
+            )
+            decision = decisions[0]
+            threshold = decision.threshold
+            shown = prompt if len(prompt) <= 60 else prompt[:59] + "…"
+            times = f"{tokenize:>5.0f} µs {inference:>3.0f} µs {total:>3.0f} µs"
+            print(f"  {shown:<60}  {decision.strong_win_rate:>8.3f}  {decision.tier:<6}  {times}")
+        print()
+    print(
+        f"Strong when the win rate is at least {threshold:.3f}; half of the calibration sample reaches it."
+    )
 
 
-def show_thresholds(client: RoutingClient) -> None:
-    """Print the threshold for each wanted share of strong calls, and what it does to the prompts above."""
+def show_savings(client: RoutingClient) -> None:
+    """Print, for each wanted share of strong calls, its threshold and what these prompts would cost."""
+    print("Other shares, and what they save if every answer is as long as any other:")
     for point in client.calibrate(strong_shares=SHARES).points:
         decisions = client.decide_batch(PROMPTS, threshold=point.threshold)
         strong = sum(not isinstance(d, RoutingError) and d.is_strong for d in decisions)
+        cost = strong * PRICES["strong"] + (len(PROMPTS) - strong) * PRICES["weak"]
+        saved = 1 - cost / (len(PROMPTS) * PRICES["strong"])
         print(
-            f"  {point.strong_share:>4.0%} strong calls: threshold {point.threshold:.5f} "
-            f"({strong} of these {len(PROMPTS)} prompts)"
+            f"  {point.strong_share:>4.0%} strong calls: threshold {point.threshold:.5f}; "
+            f"{strong} of these {len(PROMPTS)} prompts go to the strong model, {saved:.0%} saved"
         )
 
 
@@ -102,9 +116,10 @@ def main() -> None:
     with service() as address, RoutingClient(address) as client:
         static = next(router for router in client.routers() if router.is_default)
         print(f"Service at {address} was ready after {time.monotonic() - started:.1f} s.")
-        print(f"Router {static.name!r}, revision {static.revision}: {static.models.strong} or {static.models.weak}?\n")
+        print(f"Router {static.name!r}, revision {static.revision}.")
+        print(f"Strong: {static.models.strong}. Weak: {static.models.weak}.\n")
         show_decisions(client)
-        show_thresholds(client)
+        show_savings(client)
     print("\nThe service has stopped. Next: README.md, or `.venv/bin/routing-service --help`.")
 
 

@@ -126,7 +126,9 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = _from_json(raw)
         revision = manifest.revision
     except FileNotFoundError as error:
-        raise ArtifactError(path, "is missing; an artifact is a folder with a manifest.json") from error
+        raise ArtifactError(
+            path, f"is missing; an artifact is a folder with a manifest.json{_advice(folder)}"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(path, f"cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:
@@ -138,6 +140,17 @@ def read_manifest(folder: Path) -> Manifest:
             "restore it, or export or train the artifact again",
         )
     return manifest
+
+
+def _advice(folder: Path) -> str:
+    """How to make an artifact of what is there instead: a checkpoint, as RouteLLM and Hugging Face have them."""
+    weights = ("*.safetensors", "pytorch_model*.bin", "*.pt")
+    if not (folder / "config.json").exists() and not any(any(folder.glob(pattern)) for pattern in weights):
+        return ""
+    return (
+        f", and {folder} looks like a checkpoint; run: "
+        f"export-onnx mf|bert|causal_llm --checkpoint {folder} --output DIR, and name DIR here"
+    )
 
 
 def _from_json(raw: Any) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from routing_service.observability.logging import configure_logging
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line. Returns the exit code: 0, 1 when something is wrong, 2 for wrong usage."""
+    show_any_text()
     # Until `serve` has read what its configuration says: a command tells what it has to tell itself.
     configure_logging(ObservabilityConfig(log_level="warning", log_format="console"))
     try:
@@ -28,6 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _complain(getattr(error, "message", None) or str(error), code)
     return 0
+
+
+def show_any_text() -> None:
+    """A terminal that cannot show a character (with `PYTHONIOENCODING=ascii`, say) shows its escape."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _complain(message: str, code: int) -> int:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from routing_service.cli.options import add_address_option, emit, share, to_json
 from routing_service.errors import UsageError
+
+if TYPE_CHECKING:
+    from routing_client import RouterList
 
 name = "decide"
 summary = "Ask a running service about one prompt."
@@ -26,13 +31,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Ask, and print the decision."""
-    from routing_client import RoutingClient, RoutingError
+    from routing_client import RoutingClient, RoutingError, UnavailableError
 
     try:
         with RoutingClient(options.address) as client:
             decision = client.decide(
                 options.prompt, router=options.router, threshold=options.threshold, strong_share=options.strong_share
             )
+            if options.threshold is not None:
+                _warn_of_extreme(options.threshold, decision.router, client.routers())
+    except UnavailableError as error:
+        from routing_service.server.probe import probe
+
+        probe(options.address, timeout=2.0)  # says what is the matter, in the words of `health`
+        raise UsageError(f"{error} (service at {options.address})") from error
     except RoutingError as error:
         raise UsageError(f"{error} (service at {options.address})") from error
     if options.json:
@@ -41,3 +53,18 @@ def run(options: argparse.Namespace) -> None:
         rate = "none" if decision.strong_win_rate is None else f"{decision.strong_win_rate:.5f}"
         threshold = "none" if decision.threshold is None else f"{decision.threshold:.5f}"
         emit(f"{decision.model}  ({decision.tier}, strong win rate {rate}, threshold {threshold}, {decision.router})")
+
+
+def _warn_of_extreme(threshold: float, name: str, served: RouterList) -> None:
+    """Say on stderr when a threshold makes the same choice for nearly every prompt: scores often lie close together."""
+    table = next((router.calibration for router in served if router.name == name), None)
+    if table is None or threshold in (0.0, 1.0):
+        return
+    lowest, highest = table.threshold_for(0.99), table.threshold_for(0.01)
+    if not lowest <= threshold <= highest:
+        model = "strong" if threshold < lowest else "weak"
+        print(
+            f"routing-service: warning: threshold {threshold:g} sends more than 99 % of prompts to the {model} model: "
+            f"{name}'s win rates lie mostly between {lowest:.3f} and {highest:.3f}; try --strong-share 0.5",
+            file=sys.stderr,
+        )

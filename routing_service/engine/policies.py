@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import structlog
+
 from routing_service.calibration.thresholds import threshold_for_share
 from routing_service.config import Config, PolicyConfig
 from routing_service.engine.types import RouteRequest
 from routing_service.errors import DecisionError, Reason, nearest, unknown_name
 from routing_service.routers.base import ModelPair, Router
+
+log = structlog.get_logger(__name__)
+
+# A threshold beyond these shares of strong decisions makes the same choice for nearly every prompt.
+_MIN_SHARE, _MAX_SHARE = 0.01, 0.99
 
 # What applies when neither the request nor the configuration says anything: half of the calibration sample goes strong.
 DEFAULT_STRONG_SHARE = 0.5
@@ -35,6 +42,40 @@ class NamedPolicy(NamedTuple):
     threshold: float
 
 
+class Extremes:
+    """Warns, once a router and side, of thresholds that send nearly everything to one model.
+
+    Scores often lie close together, and then a round number such as 0.5 is no even split. 0 and 1 are no accident.
+    """
+
+    def __init__(self, routers: Mapping[str, Router]) -> None:
+        tables = {name: router.calibration for name, router in routers.items()}
+        self._usual = {
+            name: tuple(threshold_for_share(table.quantiles, share) for share in (_MAX_SHARE, _MIN_SHARE))
+            for name, table in tables.items()
+            if table is not None
+        }
+        self._warned: set[tuple[str, str]] = set()
+
+    def check(self, router: str, threshold: float, *, policy: str = "") -> None:
+        """Log a warning when the threshold lies outside the 1st to 99th percentile of the router's table."""
+        usual = self._usual.get(router)
+        if usual is None or usual[0] <= threshold <= usual[1] or threshold in (0.0, 1.0):
+            return
+        side = "strong" if threshold < usual[0] else "weak"
+        if (router, side) in self._warned and not policy:
+            return
+        self._warned.add((router, side))
+        log.warning(
+            "threshold sends over 99 % of prompts to one model; use strong_share for a share",
+            router=router,
+            threshold=round(threshold, 5),
+            model=side,
+            usual=[round(edge, 5) for edge in usual],
+            **({"policy": policy} if policy else {}),
+        )
+
+
 class Planner:
     """Makes plans for one configuration. Everything that can be computed ahead is.
 
@@ -51,6 +92,9 @@ class Planner:
         self.default_router = config.default_router
         self.default_policy = config.default_policy
         self.policies = {name: self._resolve(name, policy, config) for name, policy in config.policies.items()}
+        self._extremes = Extremes(self._routers)
+        for name, policy in self.policies.items():
+            self._extremes.check(policy.router, policy.threshold, policy=name)
         self._defaults: dict[str, Plan] = {}
         for name, router in self._routers.items():
             # A router without a table still needs a default: the even odds of an uncalibrated score.
@@ -95,6 +139,7 @@ class Planner:
             plan = plan._replace(threshold=policy.threshold, policy=name)
         elif request.threshold is not None:
             plan = plan._replace(threshold=_in_range(request.threshold, "threshold", Reason.THRESHOLD_OUT_OF_RANGE))
+            self._extremes.check(plan.name, plan.threshold)
         elif request.strong_share is not None:
             plan = plan._replace(threshold=_threshold_of_share(plan, request.strong_share))
         if request.strong_model or request.weak_model:

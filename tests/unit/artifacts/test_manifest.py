@@ -273,3 +273,14 @@ def test_a_file_larger_than_the_read_buffer_is_hashed_whole(tmp_path: Path) -> N
     content = bytes(range(256)) * (2 * 4096 + 1)
     (tmp_path / "file").write_bytes(content)
     assert file_entry(tmp_path / "file") == FileEntry(hashlib.sha256(content).hexdigest(), len(content))
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "pytorch_model.bin"])
+def test_a_checkpoint_in_place_of_an_artifact_is_told_how_to_become_one(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(ArtifactError, match=r"looks like a checkpoint; run: export-onnx mf\|bert"):
+        read_manifest(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(ArtifactError) as caught:
+        read_manifest(tmp_path)
+    assert "looks like a checkpoint" not in str(caught.value)

@@ -91,3 +91,11 @@ def test_a_reader_of_the_output_that_has_gone_is_no_error_to_speak_of(tmp_path: 
     finally:
         os.close(writer)
     assert (ran.returncode, ran.stderr) == (1, b"")
+
+
+def test_a_terminal_without_unicode_shows_escapes(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("models: {strong: größe, weak: 小}\nrouters: {odds: {type: random}}", "utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run([*CHECK, tmp_path / "c.yaml"], capture_output=True, text=True, timeout=60, env=environment)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "gr\\xf6\\xdfe / \\u5c0f" in ran.stdout

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -239,3 +240,36 @@ def test_planning_does_not_change_what_later_requests_get(planner: Planner) -> N
     before = plan(planner)
     plan(planner, threshold=0.1, strong_model="own-big")
     assert plan(planner) == before
+
+
+# --- thresholds that split nothing ---------------------------------------------------------------------------
+
+
+def test_a_threshold_that_splits_nothing_is_warned_of_once(
+    fake_router: type[Any], make_planner: Callable[..., Planner]
+) -> None:
+    planner = make_planner({"main": fake_router(), "raw": fake_router(calibration=None)}, "default_router: main")
+    with structlog.testing.capture_logs() as logs:
+        for threshold in (0.5, 0.0, 1.0, 0.2, 0.8):
+            plan(planner, threshold=threshold)
+        plan(planner, router="raw", threshold=0.001)
+    assert logs == []
+    with structlog.testing.capture_logs() as logs:
+        for threshold in (0.001, 0.002, 0.999, 0.998):
+            plan(planner, threshold=threshold)
+    assert [(entry["log_level"], entry["router"], entry["model"]) for entry in logs] == [
+        ("warning", "main", "strong"),
+        ("warning", "main", "weak"),
+    ]
+    assert "a secret" not in str(logs)
+
+
+def test_a_policy_that_splits_nothing_is_warned_of_at_the_start(
+    fake_router: type[Any], make_planner: Callable[..., Planner]
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        make_planner(
+            {"main": fake_router()},
+            "default_router: main\npolicies: {low: {threshold: 0.001}, fine: {threshold: 0.4}, all: {threshold: 0}}",
+        )
+    assert [entry["policy"] for entry in logs] == ["low"]
