@@ -91,9 +91,7 @@ def show_decisions(client: RoutingClient) -> None:
             times = f"{tokenize:>5.0f} µs {inference:>3.0f} µs {total:>3.0f} µs"
             print(f"  {shown:<60}  {decision.strong_win_rate:>8.3f}  {decision.tier:<6}  {times}")
         print()
-    print(
-        f"Strong when the win rate is at least {threshold:.3f}; half of the calibration sample reaches it."
-    )
+    print(f"Strong when the win rate is at least {threshold:.3f}; half of the calibration sample reaches it.")
 
 
 def show_savings(client: RoutingClient) -> None:
