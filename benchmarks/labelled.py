@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from routing_lab.data.routellm_folders import dev_rows, response_files
-from routing_lab.data.sources import DEFAULT_STRONG, DEFAULT_WEAK
 
 from routing_service.errors import UsageError
+from routing_service.models import ROUTELLM_PAIR
 
 # An answer is a letter and little else.
 OUTPUT_TOKENS = 5
@@ -31,8 +31,8 @@ def main() -> None:
         sys.exit(f"benchmarks.labelled: {folder} holds no responses/*.csv")
     try:
         for file in files:
-            for row in dev_rows(folder, file, DEFAULT_STRONG, DEFAULT_WEAK):
-                scores = {DEFAULT_STRONG: row.strong, DEFAULT_WEAK: row.weak}
+            for row in dev_rows(folder, file, *ROUTELLM_PAIR):
+                scores = {ROUTELLM_PAIR.strong: row.strong, ROUTELLM_PAIR.weak: row.weak}
                 print(json.dumps({"prompt": row.prompt, "scores": scores, "output_tokens": OUTPUT_TOKENS}))
     except UsageError as error:
         sys.exit(f"benchmarks.labelled: {error}")

@@ -27,7 +27,7 @@ from benchmarks.machine import describe
 from export_onnx import mf
 from routing_service.artifacts.loading import open_artifact
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
-from routing_service.routers.base import RESEARCH_PAIR
+from routing_service.models import ROUTELLM_PAIR
 from routing_service.routers.mf import MatrixFactorizationRouter
 
 PEER_WORKER = Path(__file__).with_name("routellm_mf_worker.py")
@@ -117,7 +117,7 @@ def _ours(folder: Path, precision: str, vectors: npt.NDArray[np.float32]) -> Cal
 
     def ask(query: int) -> tuple[float, float]:
         start = time.perf_counter()
-        scores = router.score([str(query)], RESEARCH_PAIR)
+        scores = router.score([str(query)], ROUTELLM_PAIR)
         return (time.perf_counter() - start) * 1e6, scores.strong_win_rates[0]
 
     return ask

@@ -28,7 +28,7 @@ from benchmarks.machine import describe
 from export_onnx import sw_ranking
 from routing_service.artifacts.loading import open_artifact
 from routing_service.artifacts.onnx_runtime import SessionConfig
-from routing_service.routers.base import RESEARCH_PAIR
+from routing_service.models import ROUTELLM_PAIR
 from routing_service.routers.tier_ranking import Solver, TierRanker
 
 PEER_WORKER = Path(__file__).with_name("routellm_sw_ranking_worker.py")
@@ -84,7 +84,7 @@ def _make_data(folder: Path, battles: int, dimension: int) -> None:
     from pyarrow import parquet
 
     rng = np.random.default_rng(0)
-    names = np.array([*RESEARCH_PAIR, *(f"model-{number}" for number in range(MODELS - 2))])
+    names = np.array([*ROUTELLM_PAIR, *(f"model-{number}" for number in range(MODELS - 2))])
     strength = rng.normal(0.0, 0.4, MODELS)
     a = rng.integers(MODELS, size=battles)
     b = (a + rng.integers(1, MODELS, size=battles)) % MODELS
@@ -216,7 +216,7 @@ def _serve(variant: str, folder: Path) -> None:
         number = int(line)
         asked = queries if number < 0 else queries[number : number + 1]
         start = time.perf_counter()
-        rates = ranker.win_rates(asked, RESEARCH_PAIR)
+        rates = ranker.win_rates(asked, ROUTELLM_PAIR)
         print(json.dumps({"seconds": time.perf_counter() - start, "strong_win_rate": float(rates[0])}), flush=True)
 
 

@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> str:
         manifest = draft.write_manifest(
             Manifest(
                 type=ARTIFACT_TYPE,
-                models={"strong": "", "weak": ""},  # an encoder knows no models
+                models=None,
                 max_tokens=max_tokens,
                 files={name: file_entry(folder / name) for name in (*files, TOKENIZER, SELF_TEST)},
                 license="NOASSERTION",  # SPDX for not known: no file of a checkpoint says

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Self
@@ -30,7 +31,7 @@ from routing_service.artifacts.onnx_runtime import SessionConfig, open_session
 from routing_service.artifacts.writing import new_artifact
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
 from routing_service.errors import UsageError, unknown_name
-from routing_service.routers.base import RESEARCH_PAIR, ModelPair
+from routing_service.models import ROUTELLM_PAIR, ModelPair
 from routing_service.routers.mf import DIRECTION, GRAPH, RATE, SELF_TEST, MatrixFactorizationRouter
 
 # RouteLLM's, which its checkpoints don't name.
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace) -> str:
         manifest = draft.write_manifest(
             Manifest(
                 type="mf",
-                models=pair._asdict(),
+                models=pair,
                 max_tokens=0,  # it reads vectors; tokens are the embedder's matter
                 files={name: file_entry(folder / name) for name in (*files, SELF_TEST)},
                 license="NOASSERTION",  # SPDX for not known: no file of a checkpoint says
@@ -197,12 +198,10 @@ def _serve_once(artifact: Artifact) -> None:
 
 
 def _pair(options: argparse.Namespace, ids: Sequence[str]) -> ModelPair:
-    pair = ModelPair(options.strong_model or RESEARCH_PAIR.strong, options.weak_model or RESEARCH_PAIR.weak)
-    for side, name in pair._asdict().items():
+    pair = ROUTELLM_PAIR.with_options(options.strong_model, options.weak_model)
+    for side, name in asdict(pair).items():
         if name not in ids:
             raise UsageError(f"--{side}-model: {unknown_name('model of this checkpoint', name, ids)}")
-    if pair.strong == pair.weak:
-        raise UsageError(f"--strong-model and --weak-model are both {pair.strong!r}; name two different models")
     return pair
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from export_onnx.battles import A_WINS, TIE, Battles
+from routing_service.models import ModelPair
 from routing_service.routers import lbfgs
-from routing_service.routers.base import ModelPair
 from routing_service.routers.bradley_terry import GRADIENT_TOLERANCE, LN10, MAX_ITERATIONS
 from routing_service.routers.tier_ranking import battle_weights
 

@@ -27,7 +27,7 @@ from routing_service.artifacts.manifest import Manifest, SelfTest, SelfTestVecto
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session
 from routing_service.artifacts.writing import new_artifact
 from routing_service.errors import UsageError, unknown_name
-from routing_service.routers.base import RESEARCH_PAIR, ModelPair
+from routing_service.models import ROUTELLM_PAIR, ModelPair
 from routing_service.routers.bradley_terry import routellm_ratings
 from routing_service.routers.tier_ranking import GRAPH, OUTCOMES, SELF_TEST, TierRanker, TierSettings, unit_vectors
 
@@ -68,9 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how vectors are stored; fp16: half the size, int8: a quarter, and several times faster (default: fp32)",
     )
     parser.add_argument(
-        "--strong-model", metavar="M", help=f"one of the battles' models (default: {RESEARCH_PAIR.strong})"
+        "--strong-model", metavar="M", help=f"one of the battles' models (default: {ROUTELLM_PAIR.strong})"
     )
-    parser.add_argument("--weak-model", metavar="M", help=f"one of the battles' models (default: {RESEARCH_PAIR.weak})")
+    parser.add_argument("--weak-model", metavar="M", help=f"one of the battles' models (default: {ROUTELLM_PAIR.weak})")
     parser.add_argument(
         "--embedding-model",
         default=EMBEDDING_MODEL,
@@ -137,7 +137,7 @@ def run(options: argparse.Namespace) -> str:
         manifest = draft.write_manifest(
             Manifest(
                 type="sw_ranking",
-                models=pair._asdict(),
+                models=pair,
                 max_tokens=MAX_TOKENS,
                 files={name: file_entry(folder / name) for name in (*names, OUTCOMES, SELF_TEST)},
                 license=options.license,
@@ -211,10 +211,8 @@ def _prove(source: npt.NDArray[np.float64], exported: npt.NDArray[np.float64], p
 
 
 def _pair(strong: str | None, weak: str | None, battles: Battles) -> ModelPair:
-    pair = ModelPair(strong or RESEARCH_PAIR.strong, weak or RESEARCH_PAIR.weak)
-    for side, name in pair._asdict().items():
+    pair = ROUTELLM_PAIR.with_options(strong, weak)
+    for side, name in asdict(pair).items():
         if name not in battles.models:
             raise UsageError(f"--{side}-model: {unknown_name('model with battles', name, battles.models)}")
-    if pair.strong == pair.weak:
-        raise UsageError(f"--strong-model and --weak-model are both {pair.strong!r}; name two different models")
     return pair

@@ -19,7 +19,8 @@ from export_onnx.parity import Parity, proof_prompts, prove
 from export_onnx.quantize import Precision, precision_of
 from routing_service.artifacts.manifest import CalibrationTable, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.errors import UsageError
-from routing_service.routers.base import RESEARCH_PAIR, ModelPair, Scores
+from routing_service.models import ROUTELLM_PAIR, ModelPair
+from routing_service.routers.base import Scores
 
 # Other processors sum in another order, and round int8 at other places.
 SELF_TEST_TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3, "int8": 2e-2}
@@ -64,19 +65,13 @@ class TextExport:
         Raises:
             UsageError: the models are the same, or the file of prompts cannot be read.
         """
-        strong, weak = options.strong_model or RESEARCH_PAIR.strong, options.weak_model or RESEARCH_PAIR.weak
-        if strong == weak:
-            raise UsageError(
-                f"the strong and the weak model are both {strong!r}; name two with --strong-model, --weak-model"
-            )
+        pair = ROUTELLM_PAIR.with_options(options.strong_model, options.weak_model)
         prompts: tuple[str, ...] = ()
         if options.prompts is not None:
             from routing_service.calibration.prompts import read_prompts
 
             prompts = tuple(read_prompts(options.prompts))
-        return cls(
-            kind, checkpoint, Path(options.output), ModelPair(strong, weak), precision_of(options.quantize), prompts
-        )
+        return cls(kind, checkpoint, Path(options.output), pair, precision_of(options.quantize), prompts)
 
     def proof_prompts(self, *more: str) -> tuple[str, ...]:
         """The prompts of the parity proof."""
@@ -117,7 +112,7 @@ class TextExport:
         training = self.training(score) if self.training else None
         return Manifest(
             type=self.kind,
-            models=self.pair._asdict(),
+            models=self.pair,
             max_tokens=max_tokens,
             files={name: file_entry(folder / name) for name in files},
             license="NOASSERTION",  # SPDX for not known: no file of a checkpoint says

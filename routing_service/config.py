@@ -12,31 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from routing_service.errors import ConfigError, unknown_name
+from routing_service.models import ModelPair
 from routing_service.routellm_config import translation
 from routing_service.yaml_sections import Section, read_yaml
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]\s]+)\]|(?P<host>[^\[\]:\s]+)):(?P<port>\d{1,5})", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelsConfig:
-    """The two models that decisions choose between, under the names that callers know.
-
-    Example:
-        models: {strong: gpt-4-1106-preview, weak: mixtral-8x7b-instruct-v0.1}
-    """
-
-    strong: str
-    """The strong, expensive model."""
-    weak: str
-    """The weak, cheap model."""
-
-    def __post_init__(self) -> None:
-        if not self.strong or not self.weak:
-            raise ValueError("the models' names must not be empty")
-        if self.strong == self.weak:
-            raise ValueError(f"the strong and the weak model are both {self.strong!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +32,7 @@ class RouterKeys:
 
     type: str
     """The router's type, e.g. `static`."""
-    models: ModelsConfig | None = None
+    models: ModelPair | None = None
     """The models that this router chooses between. By default the configuration's `models`, else the artifact's."""
     calibration: Path | None = None
     """A table written by `calibrate --output`, used in place of the artifact's own."""
@@ -287,7 +268,7 @@ class Config:
         server: {address: "0.0.0.0:50051", workers: 2, metrics_address: "0.0.0.0:9090"}
     """
 
-    models: ModelsConfig | None = None
+    models: ModelPair | None = None
     """The two models to choose between. By default those of each router's artifact."""
     default_router: str = "static"
     """The router for requests that name none. By default `static`, else the first in `routers`."""
@@ -315,7 +296,7 @@ class Config:
 class _File:
     """The top level of the file, before routers and embedders are read."""
 
-    models: ModelsConfig | None = None
+    models: ModelPair | None = None
     default_router: str | None = None
     default_policy: str | None = None
     routers: dict[str, Section] = field(default_factory=dict)

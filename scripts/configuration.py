@@ -28,6 +28,7 @@ from routing_client import endpoints
 from routing_service import config
 from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.embedders.registry import EMBEDDERS
+from routing_service.models import ModelPair
 from routing_service.plugins import Plugins
 from routing_service.routers.registry import ROUTERS
 from routing_service.yaml_sections import Section
@@ -103,7 +104,7 @@ def options(plugins: Plugins[Any], name: str) -> Dataclass:
 def sections() -> Iterator[tuple[str, Dataclass, Dataclass | None]]:
     """Every section: its heading, its dataclass, and the dataclass whose keys are documented elsewhere."""
     yield "## All sections", config.Config, None
-    yield "## models", config.ModelsConfig, None
+    yield "## models", ModelPair, None
     yield "## routers", config.RouterKeys, None
     for plugins, kind, heading in (
         (ROUTERS, config.RouterKeys, "## routers"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from routing_service.artifacts.manifest import MANIFEST_NAME, Manifest, file_entry, read_manifest
 from routing_service.errors import ArtifactError
+from routing_service.models import ModelPair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,17 @@ class Artifact:
 
     folder: Path
     manifest: Manifest
+
+    @property
+    def models(self) -> ModelPair:
+        """The pair that a router's artifact was made for.
+
+        Raises:
+            ArtifactError: it names none, as the artifact of an encoder.
+        """
+        if self.manifest.models is None:
+            raise ArtifactError(self.folder / MANIFEST_NAME, "names no models, which a router needs")
+        return self.manifest.models
 
     def file(self, name: str) -> Path:
         """The path of a file of the artifact.

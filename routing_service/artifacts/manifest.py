@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from routing_service.errors import ArtifactError
+from routing_service.models import ModelPair
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 REVISION_LENGTH = 16
+# How a manifest says that its type knows no models, as an encoder's does.
+_NO_MODELS = {"strong": "", "weak": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +72,14 @@ class CalibrationTable:
 class Manifest:
     """The content of `manifest.json`.
 
-    `type` is the router's type; `models` has the keys `strong` and `weak`; `max_tokens` is how many tokens of a prompt
-    are read, 0 where the router does not tokenize; `files` maps names inside the folder to their entries; `license` is
-    an SPDX expression; `options` is JSON that the router's type reads; `provenance` and `metrics` are free-form JSON
-    for people.
+    `type` is the router's type; `models` is the pair that it was made for, None for a type that knows no models, such
+    as an encoder; `max_tokens` is how many tokens of a prompt are read, 0 where the router does not tokenize; `files`
+    maps names inside the folder to their entries; `license` is an SPDX expression; `options` is JSON that the router's
+    type reads; `provenance` and `metrics` are free-form JSON for people.
     """
 
     type: str
-    models: dict[str, str]
+    models: ModelPair | None
     max_tokens: int
     files: dict[str, FileEntry]
     license: str
@@ -88,20 +91,23 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        if set(self.models) != {"strong", "weak"}:
-            raise ValueError("models must have the keys 'strong' and 'weak'")
         if self.max_tokens < 0:
             raise ValueError("max_tokens must not be negative")
 
     @property
     def revision(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of the manifest's content, which holds every file's hash."""
-        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        content = self._content()
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:REVISION_LENGTH]
 
     def to_json(self) -> str:
         """The manifest as text: two-space JSON with the revision, ending in a newline."""
-        return json.dumps({"revision": self.revision, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps({"revision": self.revision, **self._content()}, indent=2, ensure_ascii=False) + "\n"
+
+    def _content(self) -> dict[str, Any]:
+        content = asdict(self)
+        return content if self.models is not None else content | {"models": _NO_MODELS}
 
 
 def file_entry(path: Path) -> FileEntry:
@@ -157,7 +163,11 @@ def _from_json(raw: Any) -> Manifest:
     content: dict[str, Any] = _typed(dict[str, Any], raw, "")
     if (version := content.get("schema_version")) != SCHEMA_VERSION:
         raise ValueError(f"schema_version is {version!r}, this release reads {SCHEMA_VERSION}")
-    manifest: Manifest = _typed(Manifest, {key: value for key, value in content.items() if key != "revision"}, "")
+    values = {key: value for key, value in content.items() if key != "revision"}
+    if "models" in values:
+        models = values["models"]
+        values["models"] = None if models == _NO_MODELS else _typed(ModelPair, models, "models")
+    manifest: Manifest = _typed(Manifest, values, "")
     return manifest
 
 

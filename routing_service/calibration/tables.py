@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from routing_service.artifacts.manifest import CalibrationTable
-from routing_service.config import ModelsConfig
 from routing_service.errors import ArtifactError
 from routing_service.files import writing
+from routing_service.models import ModelPair
 
 SCHEMA_VERSION = 1
 # As many levels as the tables of artifacts have: a share is read off to within 0.1 %.
@@ -29,7 +29,7 @@ class SavedTable:
 
     router_type: str
     router_revision: str
-    models: ModelsConfig
+    models: ModelPair
     calibration: CalibrationTable
 
 
@@ -43,7 +43,7 @@ def write_table(path: Path, table: SavedTable) -> None:
         "schema_version": SCHEMA_VERSION,
         "router_type": table.router_type,
         "router_revision": table.router_revision,
-        "models": {"strong": table.models.strong, "weak": table.models.weak},
+        "models": asdict(table.models),
         "source": table.calibration.source,
         "sample_size": table.calibration.sample_size,
         "quantiles": list(table.calibration.quantiles),
@@ -72,7 +72,7 @@ def read_table(path: Path) -> SavedTable:
 
 
 def table_for(
-    path: Path, name: str, router_type: str, revision: str, scores_pair: Callable[[ModelsConfig], bool]
+    path: Path, name: str, router_type: str, revision: str, scores_pair: Callable[[ModelPair], bool]
 ) -> CalibrationTable:
     """The table in a file, if it is of the scores of that router, which the configuration calls `name`.
 
@@ -121,13 +121,13 @@ def _checked(raw: Any) -> SavedTable:
     return SavedTable(raw["router_type"], raw["router_revision"], _models(raw["models"]), calibration)
 
 
-def _models(raw: Any) -> ModelsConfig:
+def _models(raw: Any) -> ModelPair:
     names = {"strong", "weak"}
     _require(
         isinstance(raw, dict) and raw.keys() == names and all(isinstance(raw[name], str) for name in names),
         "'models' must be an object of the names of the strong and the weak model",
     )
-    return ModelsConfig(raw["strong"], raw["weak"])
+    return ModelPair(raw["strong"], raw["weak"])
 
 
 def _require(condition: bool, problem: str) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from routing_service.artifacts.manifest import CalibrationTable
     from routing_service.calibration.distribution import ScoreDistribution
     from routing_service.engine.engine import Engine
-    from routing_service.routers.base import ModelPair, Router
+    from routing_service.models import ModelPair
 
 
 def engine_to_score(options: argparse.Namespace) -> Engine:
@@ -54,7 +54,9 @@ def collect(engine: Engine, router: str, path: Path, options: argparse.Namespace
     scores, prompts = ScoreDistribution(), read_prompts(path)
     if path == STDIN:
         prompts = _until_interrupted(prompts)
-    rates = score_prompts(engine, router, limited(prompts, options), shares_pair(engine.routers[router], options))
+    # Without labelled data they can only be names to the router.
+    models = engine.routers[router].models.with_options(options.strong_model, options.weak_model)
+    rates = score_prompts(engine, router, limited(prompts, options), models)
     try:
         for rate in progress(rates, None):
             scores.add(rate)
@@ -78,21 +80,13 @@ def _until_interrupted(prompts: Iterator[str]) -> Iterator[str]:
             raise
 
 
-def shares_pair(router: Router, options: argparse.Namespace) -> ModelPair:
-    """The models that the options name, else the router's own. Without labelled data they can only be names to it."""
-    from routing_service.routers.base import ModelPair
-
-    return ModelPair(options.strong_model or router.models.strong, options.weak_model or router.models.weak)
-
-
 def scored_pair(engine: Engine, router: str, options: argparse.Namespace) -> ModelPair:
     """The models that the options name, where the router knows them under that name, else its own."""
-    from routing_service.routers.base import ModelPair
-
     known = engine.routers[router]
-    strong = options.strong_model if options.strong_model in known.strong_names else known.models.strong
-    weak = options.weak_model if options.weak_model in known.weak_names else known.models.weak
-    return ModelPair(strong, weak)
+    return known.models.with_options(
+        options.strong_model if options.strong_model in known.strong_names else None,
+        options.weak_model if options.weak_model in known.weak_names else None,
+    )
 
 
 def limited(prompts: Iterator[str], options: argparse.Namespace) -> Iterator[str]:

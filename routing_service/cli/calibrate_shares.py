@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from routing_service.cli.calibrate_sample import collect, engine_to_score, limited, own_table, shares_pair, source_of
+from routing_service.cli.calibrate_sample import collect, engine_to_score, limited, own_table, source_of
 from routing_service.cli.options import emit, load_engine, progress, router_name, to_json
 from routing_service.errors import UsageError
 
@@ -28,7 +28,6 @@ def calibrate_here(options: argparse.Namespace) -> None:
     from routing_service.artifacts.manifest import CalibrationTable
     from routing_service.calibration.points import point_from_scores, point_from_table
     from routing_service.calibration.tables import TABLE_LEVELS, SavedTable, write_table
-    from routing_service.config import ModelsConfig
 
     engine = engine_to_score(options) if options.input else load_engine(options)
     name = router_name(engine, options.router)
@@ -43,7 +42,7 @@ def calibrate_here(options: argparse.Namespace) -> None:
         points = [point_from_table(table, wanted) for wanted in shares]
         head = {"source": table.source, "sample_size": table.sample_size}
     if options.output is not None:
-        scored = ModelsConfig(*shares_pair(router, options))
+        scored = router.models.with_options(options.strong_model, options.weak_model)
         write_table(options.output, SavedTable(router.type, router.revision, scored, table))
         print(
             f"note: the table is in {options.output}; `calibration: {options.output.name}` in router {name!r} of the "

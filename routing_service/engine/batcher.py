@@ -19,8 +19,9 @@ import structlog
 
 from routing_service.engine.scoring import Scored, score
 from routing_service.errors import DecisionError, Reason
+from routing_service.models import ModelPair
 from routing_service.observability.logging import exception_summary
-from routing_service.routers.base import ModelPair, Router
+from routing_service.routers.base import Router
 
 log = structlog.get_logger(__name__)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from routing_service.calibration.tables import table_for
-from routing_service.config import Config, ModelsConfig
+from routing_service.config import Config
 from routing_service.embedders.registry import Embedders
 from routing_service.engine.engine import Engine
 from routing_service.engine.policies import Planner
 from routing_service.errors import ArtifactError
-from routing_service.routers.base import ModelPair, Router
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router
 from routing_service.routers.registry import build_routers
 
 # A shorter key can be found by trying.
@@ -60,8 +61,8 @@ def _use_configured_tables(routers: dict[str, Router], config: Config) -> None:
         if configured.calibration is None:
             continue
 
-        def scores_pair(models: ModelsConfig, router: Router = router) -> bool:
-            return router.scores_alike(ModelPair(models.strong, models.weak), router.models)
+        def scores_pair(models: ModelPair, router: Router = router) -> bool:
+            return router.scores_alike(models, router.models)
 
         try:
             router.calibration = table_for(configured.calibration, name, router.type, router.revision, scores_pair)

@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 from routing_service.engine.scoring import Scored
 from routing_service.errors import DecisionError
-from routing_service.routers.base import ModelPair
+from routing_service.models import ModelPair
 
 # Longer prompts are scored each time: digesting them takes as long as the fastest router does.
 MAX_CACHED_PROMPT_LENGTH = 32_768
@@ -31,7 +31,8 @@ class ScoreCache:
         """What a score is kept under; None when it is not kept."""
         if not self._capacity or len(text) > MAX_CACHED_PROMPT_LENGTH:
             return None
-        return router, models, blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        return router, models.strong, models.weak, digest
 
     def get(self, key: Hashable | None) -> Scored | None:
         """The score kept under `key`, as one that took no time; None when there is none."""

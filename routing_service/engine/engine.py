@@ -19,7 +19,8 @@ from routing_service.engine.policies import Plan, Planner
 from routing_service.engine.scoring import Scored, score
 from routing_service.engine.types import Decision, DecisionReason, RouteRequest, ScoreSource, Tier
 from routing_service.errors import DecisionError, Reason
-from routing_service.routers.base import ModelPair, Router
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router
 
 # Prompts scored in one run: large enough to amortise the run, small enough that padding and pauses stay short.
 SCORING_BATCH = 64

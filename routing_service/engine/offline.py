@@ -8,7 +8,7 @@ from itertools import islice
 from routing_service.engine.engine import SCORING_BATCH, Engine
 from routing_service.engine.types import Decision, RouteRequest
 from routing_service.errors import UsageError
-from routing_service.routers.base import ModelPair
+from routing_service.models import ModelPair
 
 
 def score_prompts(

@@ -11,7 +11,8 @@ from routing_service.calibration.thresholds import threshold_for_share
 from routing_service.config import Config, PolicyConfig
 from routing_service.engine.types import RouteRequest
 from routing_service.errors import DecisionError, Reason, nearest, unknown_name
-from routing_service.routers.base import ModelPair, Router
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router
 
 log = structlog.get_logger(__name__)
 
@@ -178,18 +179,18 @@ def _in_range(value: float, field: str, reason: Reason) -> float:
 
 
 def _models(plan: Plan, request: RouteRequest) -> ModelPair:
-    models = ModelPair(request.strong_model or plan.models.strong, request.weak_model or plan.models.weak)
-    sides = (("strong", models.strong, plan.router.strong_names), ("weak", models.weak, plan.router.weak_names))
+    strong, weak = request.strong_model or plan.models.strong, request.weak_model or plan.models.weak
+    sides = (("strong", strong, plan.router.strong_names), ("weak", weak, plan.router.weak_names))
     for side, name, known in sides:
         if name not in known:
             raise _not_found(
                 Reason.MODEL_NOT_FOUND, f"{side} model of router {plan.name!r}", name, known, f"models.{side}"
             )
-    if models.strong == models.weak:
+    if strong == weak:
         raise DecisionError(
             Reason.MODELS_IDENTICAL, "The strong and the weak model are the same; name two different ones.", "models"
         )
-    return models
+    return ModelPair(strong, weak)
 
 
 def _not_found(

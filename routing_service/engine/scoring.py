@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import structlog
 
 from routing_service.errors import DecisionError, Reason
+from routing_service.models import ModelPair
 from routing_service.observability.logging import exception_summary
-from routing_service.routers.base import ModelPair, Router, Scores
+from routing_service.routers.base import Router, Scores
 
 log = structlog.get_logger(__name__)
 

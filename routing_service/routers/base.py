@@ -5,26 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.config import ROUTER_KEYS
 from routing_service.embedders.base import Embedder
 from routing_service.errors import DecisionError
+from routing_service.models import ROUTELLM_PAIR, ModelPair
 from routing_service.yaml_sections import Section
 
 T = TypeVar("T")
-
-
-class ModelPair(NamedTuple):
-    """The names of the strong and the weak model."""
-
-    strong: str
-    weak: str
-
-
-# The pair of RouteLLM's published routers, for router types that have no artifact to say theirs.
-RESEARCH_PAIR = ModelPair("gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +101,7 @@ class Router(ABC):
             ArtifactError: the router's artifact cannot be trusted or read.
         """
         context.options(NoOptions)
-        return cls(models=context.models or RESEARCH_PAIR)
+        return cls(models=context.models or ROUTELLM_PAIR)
 
     @abstractmethod
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:

@@ -18,7 +18,8 @@ from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, 
 from routing_service.artifacts.settings import read_settings
 from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, length_buckets, padded
 from routing_service.errors import ArtifactError
-from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router, RouterContext, Scores
 
 GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
 INPUTS = ("attention_mask", "input_ids")
@@ -121,7 +122,7 @@ class BertRouter(Router):
         self, artifact: Artifact, models: ModelPair | None = None, session: SessionConfig | None = None
     ) -> None:
         manifest = artifact.manifest
-        self._own_models = ModelPair(**manifest.models)
+        self._own_models = artifact.models
         super().__init__(
             revision=manifest.revision,
             models=models or self._own_models,

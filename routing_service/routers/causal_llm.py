@@ -23,7 +23,8 @@ from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, 
 from routing_service.artifacts.settings import read_settings
 from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, length_buckets, padded
 from routing_service.errors import ArtifactError
-from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router, RouterContext, Scores
 from routing_service.routers.causal_llm_prompt import PromptTemplate
 
 GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
@@ -183,7 +184,7 @@ class CausalLLMRouter(Router):
         self, artifact: Artifact, models: ModelPair | None = None, session: SessionConfig | None = None
     ) -> None:
         manifest = artifact.manifest
-        self._own_models = ModelPair(**manifest.models)
+        self._own_models = artifact.models
         super().__init__(
             revision=manifest.revision,
             models=models or self._own_models,

@@ -28,7 +28,8 @@ from routing_service.embedders.base import Embedder
 from routing_service.embedders.onnx import ARTIFACT_TYPE as ENCODER_TYPE
 from routing_service.embedders.onnx import OnnxEmbedder
 from routing_service.errors import ArtifactError, DecisionError, Reason, nearest
-from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router, RouterContext, Scores
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +101,7 @@ class MatrixFactorizationRouter(Router):
 
     def __init__(self, artifact: Artifact, embedder: Embedder, models: ModelPair | None = None) -> None:
         manifest = artifact.manifest
-        own = ModelPair(**manifest.models)
+        own = artifact.models
         settings = read_settings(artifact, MatrixFactorizationSettings)
         if unknown := [name for name in own if name not in settings.model_ids]:
             raise ArtifactError(
@@ -213,10 +214,9 @@ class MatrixFactorizationRouter(Router):
         try:
             last = len(self._rows) - 1
             self._direction(last, last)  # the table has a row for every model id
-            pair = ModelPair(own.strong, own.weak)
-            by_graph = self._session.run((RATE,), _feeds(vectors, *self._row_pair(pair)))[0]
-            single = np.concatenate([self.win_rates(vector[np.newaxis], pair) for vector in vectors])
-            batch = self.win_rates(vectors, pair)
+            by_graph = self._session.run((RATE,), _feeds(vectors, *self._row_pair(own)))[0]
+            single = np.concatenate([self.win_rates(vector[np.newaxis], own) for vector in vectors])
+            batch = self.win_rates(vectors, own)
         except Exception as error:
             raise ArtifactError(artifact.file(GRAPH), f"cannot be run: {error}") from error
         for rates in (by_graph, single, batch):

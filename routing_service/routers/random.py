@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from routing_service.artifacts.manifest import CalibrationTable
-from routing_service.routers.base import RESEARCH_PAIR, ModelPair, Router, RouterContext, Scores
+from routing_service.models import ROUTELLM_PAIR, ModelPair
+from routing_service.routers.base import Router, RouterContext, Scores
 
 _UNIFORM = CalibrationTable("uniform by construction", 0, (0.0, 1.0))
 
@@ -49,7 +50,7 @@ class RandomRouter(Router):
     @classmethod
     def build(cls, context: RouterContext) -> Self:
         """Take the seed from the configuration."""
-        return cls(context.models or RESEARCH_PAIR, context.options(RandomOptions))
+        return cls(context.models or ROUTELLM_PAIR, context.options(RandomOptions))
 
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - chance knows no models
         """Draw a win rate for each prompt."""

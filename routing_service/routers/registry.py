@@ -5,7 +5,7 @@ from __future__ import annotations
 from routing_service.config import Config
 from routing_service.embedders.registry import Embedders
 from routing_service.plugins import Plugins
-from routing_service.routers.base import ModelPair, Router, RouterContext
+from routing_service.routers.base import Router, RouterContext
 
 ROUTERS: Plugins[Router] = Plugins(
     kind="router type",
@@ -32,7 +32,6 @@ def build_routers(config: Config, embedders: Embedders) -> dict[str, Router]:
     routers = {}
     for name, router in config.routers.items():
         kind = ROUTERS.find(router.type, router.section)
-        chosen = router.models or config.models
-        models = ModelPair(chosen.strong, chosen.weak) if chosen else None
+        models = router.models or config.models
         routers[name] = kind.build(RouterContext(name, router.section, models, embedders.for_section(router.section)))
     return routers

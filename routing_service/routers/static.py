@@ -16,7 +16,8 @@ import numpy as np
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT, Artifact, open_artifact, self_test
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.errors import ArtifactError
-from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router, RouterContext, Scores
 from routing_service.routers.static_text import StaticTextEncoder, pad_ids
 
 PAD_ID = -1  # ONNX's Gather reads it as the table's last row, which is zero
@@ -56,7 +57,7 @@ class StaticRouter(Router):
         self, artifact: Artifact, models: ModelPair | None = None, session: SessionConfig | None = None
     ) -> None:
         manifest = artifact.manifest
-        own = ModelPair(**manifest.models)
+        own = artifact.models
         super().__init__(
             revision=manifest.revision,
             models=models or own,

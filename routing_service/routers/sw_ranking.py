@@ -19,7 +19,8 @@ from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.embedders.base import Embedder
 from routing_service.errors import DecisionError, Reason, nearest
-from routing_service.routers.base import ModelPair, Router, RouterContext, Scores
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router, RouterContext, Scores
 from routing_service.routers.tier_ranking import Solver, TierRanker, Vectors
 
 log = structlog.get_logger(__name__)
@@ -74,7 +75,7 @@ class SimilarityWeightedRouter(Router):
     ) -> None:
         manifest = artifact.manifest
         self.ranker = TierRanker.open(artifact, session or SessionConfig(), solver)
-        own, tiers = ModelPair(**manifest.models), self.ranker.settings.model2tier
+        own, tiers = artifact.models, self.ranker.settings.model2tier
         models = models or own
         self._strong = _with_alias(tiers, models.strong, own.strong)
         self._weak = _with_alias(tiers, models.weak, own.weak)

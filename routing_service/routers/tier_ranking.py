@@ -33,7 +33,8 @@ from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, 
 from routing_service.artifacts.settings import read_settings
 from routing_service.artifacts.vectors import read_vectors
 from routing_service.errors import ArtifactError
-from routing_service.routers.base import ModelPair, Scores
+from routing_service.models import ModelPair
+from routing_service.routers.base import Scores
 from routing_service.routers.bradley_terry import newton_ratings, routellm_ratings, win_rate
 
 GRAPH, OUTCOMES, SELF_TEST = "similarity.onnx", "outcomes.npy", "self_test_embeddings.npy"
@@ -104,7 +105,7 @@ class TierRanker:
             ArtifactError: a file or an option is not what it should be, or the recorded win rates are not reproduced.
         """
         settings = read_settings(artifact, TierSettings)
-        if unknown := [name for name in artifact.manifest.models.values() if name not in settings.model2tier]:
+        if unknown := [name for name in artifact.models if name not in settings.model2tier]:
             raise ArtifactError(
                 artifact.folder / MANIFEST_NAME, f"has the model {unknown[0]!r}, which is not in its model2tier"
             )
@@ -149,7 +150,7 @@ def _self_test(ranker: TierRanker, artifact: Artifact) -> None:
     test = artifact.manifest.self_test
     vectors = read_vectors(artifact.file(SELF_TEST), len(test.vectors), ranker.settings.dimension)
     stored = {vector.prompt: row for vector, row in zip(test.vectors, vectors, strict=True)}
-    self_test(_StoredVectors(ranker, ModelPair(**artifact.manifest.models), stored), artifact)
+    self_test(_StoredVectors(ranker, artifact.models, stored), artifact)
 
 
 class _StoredVectors:

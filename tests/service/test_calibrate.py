@@ -17,7 +17,8 @@ from routing_service.artifacts.loading import DEFAULT_ARTIFACT, open_artifact
 from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.calibration.distribution import ScoreDistribution
 from routing_service.calibration.tables import SavedTable, write_table
-from routing_service.config import LimitsConfig, ModelsConfig
+from routing_service.config import LimitsConfig
+from routing_service.models import ModelPair
 from routing_service.server import calibrations
 from tests.support.calibrating import SECRET, NumberRouter, Serve, engine_of, refusal, stream
 from tests.support.waiting import PATIENCE_SECONDS
@@ -294,7 +295,7 @@ def test_a_table_of_one_s_own_is_listed_and_in_force(start_service: StartService
     table = SavedTable(
         "static",
         manifest.revision,
-        ModelsConfig("a", "b"),
+        ModelPair("a", "b"),
         CalibrationTable("last week's traffic", 500, (0.0, 0.25, 0.5)),
     )
     write_table(tmp_path / "own.json", table)

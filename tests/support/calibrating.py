@@ -14,7 +14,8 @@ from routing_client.proto import routing_service_pb2 as pb
 from routing_service.config import Config, FallbackConfig
 from routing_service.engine.engine import Engine
 from routing_service.engine.policies import Planner
-from routing_service.routers.base import ModelPair, Router, Scores
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router, Scores
 from tests.support.grpc_status import status_of
 
 SECRET = "swordfish"

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 from routing_service.artifacts.manifest import CalibrationTable, Manifest, SelfTest, SelfTestVector, file_entry
+from routing_service.models import ModelPair
 from routing_service.routers.static_text import StaticTextEncoder
 
 settings.register_profile("unit", deadline=None, derandomize=True)
@@ -114,7 +115,7 @@ def build(folder: Path, *, graph: onnx.ModelProto | None = None, vectors: Any = 
         vectors = _vectors(folder, max_tokens)
     manifest = {
         "type": "static",
-        "models": {"strong": "big", "weak": "small"},
+        "models": ModelPair("big", "small"),
         "max_tokens": max_tokens,
         "files": {name: file_entry(folder / name) for name in ("model.onnx", "tokenizer.json")},
         "license": "Apache-2.0",

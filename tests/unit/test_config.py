@@ -12,7 +12,6 @@ from routing_service.config import (
     ROUTER_KEYS,
     Config,
     LimitsConfig,
-    ModelsConfig,
     ObservabilityConfig,
     PolicyConfig,
     ServerConfig,
@@ -22,6 +21,7 @@ from routing_service.config import (
     split_address,
 )
 from routing_service.errors import ConfigError
+from routing_service.models import ModelPair
 
 
 def parse(text: str) -> Config:
@@ -68,9 +68,9 @@ server:
 observability: {log_level: debug, log_format: console}
 """
     )
-    assert config.models == ModelsConfig("gpt", "mixtral")
+    assert config.models == ModelPair("gpt", "mixtral")
     assert (config.default_router, config.default_policy) == ("odds", "cheap")
-    assert config.routers["odds"].models == ModelsConfig("a", "b")
+    assert config.routers["odds"].models == ModelPair("a", "b")
     assert config.routers["static"].models is None
     assert config.policies == {"cheap": PolicyConfig("odds", None, 0.2), "exact": PolicyConfig(None, 0.0, None)}
     assert config.fallback.on_router_error == "strong"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from routing_service.routers.base import ModelPair, Router, Scores
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router, Scores
 
 
 class LengthRouter(Router):

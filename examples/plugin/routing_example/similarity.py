@@ -9,7 +9,8 @@ from typing import ClassVar, Self
 import numpy as np
 
 from routing_service.embedders.base import Embedder
-from routing_service.routers.base import RESEARCH_PAIR, ModelPair, Router, RouterContext, Scores
+from routing_service.models import ROUTELLM_PAIR, ModelPair
+from routing_service.routers.base import Router, RouterContext, Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class SimilarityRouter(Router):
     def build(cls, context: RouterContext) -> Self:
         """Read the options and ask for the embedder that they name."""
         options = context.options(SimilarityOptions)
-        return cls(context.embedder(options.embedder), options.examples, context.models or RESEARCH_PAIR)
+        return cls(context.embedder(options.embedder), options.examples, context.models or ROUTELLM_PAIR)
 
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - one pair only
         """Compare with every example."""

@@ -17,8 +17,6 @@ from routing_lab.data.files import DataFile, discover, labels
 from routing_lab.data.routellm_folders import BENCHMARKS, dev_rows, held_out_prompts, response_files
 from routing_lab.data.rows import BattleRow, ScoreRow, read_rows
 from routing_lab.data.sources import (
-    DEFAULT_STRONG,
-    DEFAULT_WEAK,
     OWN_SOURCE,
     SOURCES,
     Source,
@@ -27,7 +25,7 @@ from routing_lab.data.sources import (
 )
 from routing_service.artifacts.manifest import file_entry
 from routing_service.errors import UsageError
-from routing_service.routers.base import ModelPair
+from routing_service.models import ROUTELLM_PAIR, ModelPair
 
 # With fewer prompts, held-out ones could not tell a router from a coin.
 MIN_PROMPTS = 200
@@ -62,7 +60,7 @@ def sides(strong: Names | None, weak: Names | None) -> Sides:
     Raises:
         UsageError: a model is on both sides.
     """
-    found = Sides(as_names(strong or DEFAULT_STRONG), as_names(weak or DEFAULT_WEAK))
+    found = Sides(as_names(strong or ROUTELLM_PAIR.strong), as_names(weak or ROUTELLM_PAIR.weak))
     weak_models = {canonical_model(name) for name in found.weak}
     if both := [name for name in found.strong if canonical_model(name) in weak_models]:
         raise UsageError(

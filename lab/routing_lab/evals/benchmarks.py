@@ -16,6 +16,7 @@ from routing_lab.data.examples import in_dev_half
 from routing_lab.data.sources import canonical_model
 from routing_lab.evals.metrics import Float64
 from routing_service.errors import UsageError, nearest, unknown_name
+from routing_service.models import ModelPair
 
 Split = Literal["all", "dev", "audit"]
 # Names longer than this in an error are cut: a column's name may be a prompt where a file lacks its header.
@@ -98,8 +99,7 @@ class PairedBenchmark:
     """
 
     data: BenchmarkData
-    strong_model: str
-    weak_model: str
+    models: ModelPair
     strong: Float64
     weak: Float64
     unscored: int = 0
@@ -128,7 +128,8 @@ def for_pair(data: BenchmarkData, strong: str, weak: str) -> PairedBenchmark:
             f"{data.title}: {unscored} of {len(data.prompts)} prompts lack a score of {name!r}{where}. "
             "Give every prompt a finite number, or leave it out of the benchmark."
         )
-    pair = PairedBenchmark(data, strong_name, weak_name, data.scores[strong_name], data.scores[weak_name], unscored)
+    models = ModelPair(strong_name, weak_name)
+    pair = PairedBenchmark(data, models, data.scores[strong_name], data.scores[weak_name], unscored)
     if np.array_equal(pair.strong, pair.weak):
         raise UsageError(
             f"{data.title}: {strong_name!r} and {weak_name!r} have the same score on every prompt, so that no choice "

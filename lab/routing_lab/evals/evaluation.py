@@ -27,6 +27,7 @@ from routing_lab.evals.routers import LoadedRouter, cache_key, load_router
 from routing_lab.evals.scoring import Progress, Scoring, draw, terminal_progress, win_rates
 from routing_service.config import Config
 from routing_service.errors import UsageError
+from routing_service.models import ModelPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class ProbabilityMetrics:
 class RouterResult:
     """One router on one benchmark.
 
-    `strong_model` and `weak_model` are what its win rates are for; `own_pair` says that it knows no other pair and that
+    `models` are what its win rates are for; `own_pair` says that it knows no other pair and that
     the benchmark's is another. `cached` of the distinct prompts' rates came from the cache. `runs` is 1 for a router
     that gives a prompt the same rate every time.
     """
@@ -83,8 +84,7 @@ class RouterResult:
     name: str
     type: str
     revision: str
-    strong_model: str
-    weak_model: str
+    models: ModelPair
     own_pair: bool
     runs: int
     cached: int
@@ -142,8 +142,8 @@ def evaluate(
         for name in names:
             routers.append(load_router(config, name, settings.strong_model, settings.weak_model))  # noqa: PERF401 - what is loaded must be closed when the next fails
         default = config.models or routers[0].router.models
-        strong, weak = settings.strong_model or default.strong, settings.weak_model or default.weak
-        pairs = [for_pair(data, strong, weak) for data in benchmarks]
+        asked = default.with_options(settings.strong_model, settings.weak_model)
+        pairs = [for_pair(data, *asked) for data in benchmarks]
         how = Scoring(config, settings.processes, settings.progress)
         return [_benchmark_result(pair, routers, how, settings) for pair in pairs]
     finally:
@@ -187,8 +187,7 @@ def _router_result(loaded: LoadedRouter, pair: PairedBenchmark, how: Scoring, se
         name=loaded.name,
         type=router.type,
         revision=router.revision,
-        strong_model=loaded.pair.strong,
-        weak_model=loaded.pair.weak,
+        models=loaded.pair,
         own_pair=loaded.own_pair,
         runs=len(rates),
         cached=cached,

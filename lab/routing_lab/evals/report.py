@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -60,8 +61,8 @@ def _benchmark(result: BenchmarkResult) -> dict[str, Any]:
         "unscored_left_out": pair.unscored,
         "content_hash": data.content_hash,
         "notes": list(data.notes),
-        "strong": {"model": pair.strong_model, "quality": result.strong_quality},
-        "weak": {"model": pair.weak_model, "quality": result.weak_quality},
+        "strong": {"model": pair.models.strong, "quality": result.strong_quality},
+        "weak": {"model": pair.models.weak, "quality": result.weak_quality},
         "shares": [round(float(share), 4) for share in BAND_SHARES],
         "references": {"random": _reference(result.random), "optimal": _reference(result.optimal)},
         "routers": [_router(router, result) for router in result.routers],
@@ -79,7 +80,7 @@ def _router(router: RouterResult, result: BenchmarkResult) -> dict[str, Any]:
         "name": router.name,
         "type": router.type,
         "revision": router.revision,
-        "scored_for": {"strong": router.strong_model, "weak": router.weak_model},
+        "scored_for": asdict(router.models),
         "runs": router.runs,
         "sample": {"exposure": router.sample.exposure, "learnt": router.sample.learnt, "note": router.sample.note},
         "notes": notes(router, result),
@@ -123,7 +124,7 @@ def notes(router: RouterResult, result: BenchmarkResult) -> list[str]:
     if router.sample.exposure is not Exposure.UNTRAINED:
         found.append(f"{router.name}: {router.sample.note}")
     if router.own_pair:
-        own = f"{router.strong_model} and {router.weak_model}"
+        own = " and ".join(router.models)
         found.append(f"{router.name} knows only its own pair, {own}, and was scored for that")
     if router.distinct_rates == 1:
         found.append(f"{router.name} gives every prompt the same win rate: it can only send all or none")
@@ -133,8 +134,8 @@ def notes(router: RouterResult, result: BenchmarkResult) -> list[str]:
         )
     elif result.strong_quality < result.weak_quality:
         found.append(
-            f"{result.paired.strong_model} scores below {result.paired.weak_model}: APGR and CPT say how much of that "
-            "loss is made, so that less is better; is the pair the wrong way round?"
+            f"{result.paired.models.strong} scores below {result.paired.models.weak}: APGR and CPT say how much of "
+            "that loss is made, so that less is better; is the pair the wrong way round?"
         )
     elif math.isnan(router.exact.intervals.apgr.low):
         found.append(

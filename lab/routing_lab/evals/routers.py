@@ -18,7 +18,8 @@ from routing_service.config import Config, parse_config
 from routing_service.embedders.base import Embedder
 from routing_service.embedders.registry import Embedders
 from routing_service.errors import UsageError, unknown_name
-from routing_service.routers.base import ModelPair, Router
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router
 from routing_service.routers.registry import build_routers
 from routing_service.yaml_sections import Section
 
@@ -120,10 +121,10 @@ def cache_key(loaded: LoadedRouter, content_hash: str) -> CacheKey | None:
 
 def _pair(router: Router, strong: str | None, weak: str | None) -> tuple[ModelPair, bool]:
     """The pair to score for: the asked one as far as the router knows it. And whether it had to be its own instead."""
-    wanted = ModelPair(strong or router.models.strong, weak or router.models.weak)
-    found = ModelPair(_known(wanted.strong, router.strong_names), _known(wanted.weak, router.weak_names))
-    if all(found) and found.strong != found.weak:
-        return found, False
+    found_strong = _known(strong or router.models.strong, router.strong_names)
+    found_weak = _known(weak or router.models.weak, router.weak_names)
+    if found_strong and found_weak and found_strong != found_weak:
+        return ModelPair(found_strong, found_weak), False
     return router.models, True
 
 

@@ -22,7 +22,8 @@ from routing_service.config import Config
 from routing_service.engine import scoring as engine_scoring
 from routing_service.engine.engine import SCORING_BATCH
 from routing_service.errors import RoutingServiceError, UsageError
-from routing_service.routers.base import ModelPair, Router
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router
 
 # Prompts in one piece of work: of a router that takes microseconds so many that they are worth sending to another
 # process; of any other one batch, or less where there are few prompts, for it may take seconds for each.

@@ -28,7 +28,7 @@ def summary(result: BenchmarkResult) -> str:
         split = ", held out whole"
     lines = [
         f"{data.title}{split}: {', '.join(counted)}",
-        f"strong {result.paired.strong_model}: {result.strong_quality:.4f}   weak {result.paired.weak_model}: "
+        f"strong {result.paired.models.strong}: {result.strong_quality:.4f}   weak {result.paired.models.weak}: "
         f"{result.weak_quality:.4f}   {data.unit}",
         "",
         *_table(result),

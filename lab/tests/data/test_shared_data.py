@@ -8,16 +8,16 @@ import pytest
 from routing_lab.data.examples import LeakGuard, in_dev_half
 from routing_lab.data.preferences import load_preferences
 from routing_lab.data.routellm_folders import benchmark_folders, contaminated_prompts, held_out_prompts
-from routing_lab.data.sources import DEFAULT_STRONG, DEFAULT_WEAK
 from routing_lab.data.splits import Overlap, keep_apart
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT, open_artifact
+from routing_service.models import ROUTELLM_PAIR
 
 
 @pytest.mark.shared
 def test_no_held_out_prompt_is_trained_on(shared_dir: Path) -> None:
     data = load_preferences(
-        [shared_dir / "data" / "preferences", shared_dir / "data" / "routellm_evals"], DEFAULT_STRONG, DEFAULT_WEAK
+        [shared_dir / "data" / "preferences", shared_dir / "data" / "routellm_evals"], *ROUTELLM_PAIR
     )
     folders = benchmark_folders(shared_dir / "data" / "routellm_evals")
     assert set(folders) == {"mmlu", "gsm8k", "mt_bench"}
@@ -36,7 +36,7 @@ def test_no_held_out_prompt_is_trained_on(shared_dir: Path) -> None:
 @pytest.mark.shared
 def test_no_prompt_of_a_benchmark_is_left_when_it_is_reported_on(shared_dir: Path) -> None:
     evals = shared_dir / "data" / "routellm_evals"
-    data = load_preferences([shared_dir / "data" / "preferences", evals], DEFAULT_STRONG, DEFAULT_WEAK)
+    data = load_preferences([shared_dir / "data" / "preferences", evals], *ROUTELLM_PAIR)
     split = keep_apart(data.examples, [evals], Overlap.DROP, data.files)
     assert {example.source for example in split.rows}.isdisjoint({"mmlu", "gsm8k"})
     assert 0 < len(data.examples) - len(split.rows) == sum(file.overlap for file in data.files)

@@ -11,6 +11,7 @@ from routing_lab.data.examples import in_dev_half
 from routing_lab.evals.benchmarks import BenchmarkData, for_pair, take_split
 
 from routing_service.errors import UsageError
+from routing_service.models import ModelPair
 
 PROMPTS = tuple(f"prompt {i}" for i in range(20))
 
@@ -24,7 +25,7 @@ def benchmark(**changes: Any) -> BenchmarkData:
 def test_a_model_is_found_without_organisation_and_case() -> None:
     data = benchmark()
     pair = for_pair(data, "big-1", "vendor/SMALL")
-    assert (pair.strong_model, pair.weak_model) == ("org/Big-1", "small")
+    assert pair.models == ModelPair("org/Big-1", "small")
     assert pair.strong is data.scores["org/Big-1"]
 
 

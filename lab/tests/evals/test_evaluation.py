@@ -26,6 +26,7 @@ from routing_lab.evals.summary import summary
 from routing_service.artifacts.loading import open_artifact
 from routing_service.config import Config, parse_config
 from routing_service.errors import UsageError
+from routing_service.models import ModelPair
 from routing_service.routers.static import StaticRouter
 from tests.support.benchmarks import WriteRows, no_progress
 
@@ -72,7 +73,7 @@ def test_a_router_is_measured_by_its_own_rates(config: Config, own: Path, static
     assert sum(part.count for part in found.probabilities.bins) == 60
     assert found.routellm.cpt == routellm_metrics(rates, strong, weak).cpt
     assert found.revision == router.revision
-    assert (found.strong_model, found.weak_model, found.own_pair, found.runs) == ("big", "small", False, 1)
+    assert (found.models, found.own_pair, found.runs) == (ModelPair("big", "small"), False, 1)
 
 
 def test_a_prompt_that_comes_again_is_scored_once_and_counts_as_often_as_it_comes(

@@ -15,6 +15,7 @@ from routing_lab.evals.provenance import Exposure, sample_of
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT
 from routing_service.artifacts.manifest import Manifest, SelfTest, read_manifest
+from routing_service.models import ModelPair
 from tests.support.benchmarks import write_lines
 
 PROMPTS = tuple(f"prompt {i}" for i in range(40))
@@ -24,7 +25,7 @@ OWN = BenchmarkData("own", "own", "score", PROMPTS, {"m": np.zeros(40)}, files={
 
 
 def manifest(**provenance: Any) -> Manifest:
-    return Manifest("static", {"strong": "a", "weak": "b"}, 0, {}, "MIT", SelfTest(0.1, ()), provenance=provenance)
+    return Manifest("static", ModelPair("a", "b"), 0, {}, "MIT", SelfTest(0.1, ()), provenance=provenance)
 
 
 def file(name: str, digest: str = "cc", **counts: int) -> dict[str, Any]:

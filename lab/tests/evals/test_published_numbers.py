@@ -12,7 +12,7 @@ from routing_lab.evals.metrics import apgr
 from routing_lab.evals.registry import load_benchmark
 from routing_lab.evals.routellm import routellm_metrics
 
-from routing_service.routers.base import RESEARCH_PAIR
+from routing_service.models import ROUTELLM_PAIR
 
 
 @pytest.mark.shared
@@ -28,7 +28,7 @@ def test_the_data_gives_the_published_numbers(
     shared_dir: Path, name: str, prompts: int, audit: int, strong: float, weak: float, optimal: float
 ) -> None:
     data = load_benchmark(name, shared_dir / "data" / "routellm_evals")
-    pair = for_pair(data, *RESEARCH_PAIR)
+    pair = for_pair(data, *ROUTELLM_PAIR)
     digits = 4 if name == "mt-bench" else 2
     assert len(data.prompts) == prompts
     assert (round(pair.strong.mean(), digits), round(pair.weak.mean(), digits)) == (strong, weak)

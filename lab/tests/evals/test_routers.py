@@ -15,7 +15,7 @@ from routing_lab.evals.routers import cache_key, load_router, with_unconfigured
 from routing_service.config import Config, parse_config
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
 from routing_service.errors import ArtifactError, UsageError
-from routing_service.routers.base import ModelPair
+from routing_service.models import ModelPair
 from routing_service.yaml_sections import read_yaml
 from tests.support.mf import export_tiny
 

@@ -19,7 +19,8 @@ from routing_lab.evals.scoring import Scoring, draw, terminal_progress, win_rate
 from routing_service.config import Config
 from routing_service.engine.engine import SCORING_BATCH
 from routing_service.errors import DecisionError, Reason, UsageError
-from routing_service.routers.base import RESEARCH_PAIR, ModelPair, Router, Scores
+from routing_service.models import ROUTELLM_PAIR, ModelPair
+from routing_service.routers.base import Router, Scores
 from routing_service.yaml_sections import Section
 from tests.support.benchmarks import no_progress
 
@@ -33,7 +34,7 @@ class Counting(Router):
     type = "counting"
 
     def __init__(self, *, concurrency: int = 1, fails_at: str = "", error: BaseException | None = None) -> None:
-        super().__init__(models=RESEARCH_PAIR, revision="1")
+        super().__init__(models=ROUTELLM_PAIR, revision="1")
         self.concurrency, self.fails_at, self.error = concurrency, fails_at, error or ValueError("told to")
         self.scored: list[str] = []
         self.threads: set[int] = set()
@@ -51,7 +52,7 @@ class Counting(Router):
 
 def loaded(router: Router) -> LoadedRouter:
     return LoadedRouter(
-        "counting", router, Section("", Path(), "", None), None, None, RESEARCH_PAIR, False, router.close
+        "counting", router, Section("", Path(), "", None), None, None, ROUTELLM_PAIR, False, router.close
     )
 
 

@@ -16,7 +16,8 @@ from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 SLOW = """
 import os, time
-from routing_service.routers.base import RESEARCH_PAIR, Router, Scores
+from routing_service.models import ROUTELLM_PAIR
+from routing_service.routers.base import Router, Scores
 
 class Slow(Router):
     type = "slow"

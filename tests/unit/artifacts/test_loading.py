@@ -17,6 +17,7 @@ from routing_service.artifacts.loading import Artifact, open_artifact, self_test
 from routing_service.artifacts.manifest import FileEntry, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session
 from routing_service.errors import ArtifactError
+from routing_service.models import ModelPair
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def refusal(folder: Path, path: Path) -> str:
 
 
 def with_files(folder: Path, files: dict[str, FileEntry]) -> Path:
-    manifest = Manifest("static", {"strong": "a", "weak": "b"}, 8, files, "MIT", SelfTest(0.1, ()))
+    manifest = Manifest("static", ModelPair("a", "b"), 8, files, "MIT", SelfTest(0.1, ()))
     (folder / "manifest.json").write_text(manifest.to_json())
     return folder
 
@@ -42,7 +43,7 @@ def test_an_untouched_artifact_opens(static_artifact: Path) -> None:
     artifact = open_artifact(static_artifact, "static")
     assert artifact.folder == static_artifact
     assert artifact.file("model.onnx") == static_artifact / "model.onnx"
-    assert artifact.manifest.models == {"strong": "big", "weak": "small"}
+    assert artifact.manifest.models == ModelPair("big", "small")
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
@@ -186,7 +187,7 @@ class Scorer:
 
 def recorded(*rates: float, tolerance: float = 0.01) -> Artifact:
     vectors = tuple(SelfTestVector(f"secret {index}", rate) for index, rate in enumerate(rates))
-    manifest = Manifest("x", {"strong": "a", "weak": "b"}, 8, {}, "MIT", SelfTest(tolerance, vectors))
+    manifest = Manifest("x", ModelPair("a", "b"), 8, {}, "MIT", SelfTest(tolerance, vectors))
     return Artifact(Path("artifact"), manifest)
 
 

@@ -22,6 +22,7 @@ from routing_service.artifacts.manifest import (
     read_manifest,
 )
 from routing_service.errors import ArtifactError
+from routing_service.models import ModelPair
 
 NAMES = st.text(min_size=1, max_size=12)
 RATES = st.floats(0, 1)
@@ -33,7 +34,7 @@ JSON = st.recursive(
 MANIFESTS = st.builds(
     Manifest,
     type=NAMES,
-    models=st.fixed_dictionaries({"strong": NAMES, "weak": NAMES}),
+    models=st.none() | st.lists(NAMES, min_size=2, max_size=2, unique=True).map(lambda names: ModelPair(*names)),
     max_tokens=st.integers(0, 1 << 20),
     files=st.dictionaries(
         NAMES,
@@ -55,7 +56,7 @@ MANIFESTS = st.builds(
 )
 EXAMPLE = Manifest(
     "static",
-    {"strong": "big", "weak": "small"},
+    ModelPair("big", "small"),
     512,
     {"model.onnx": FileEntry("ab" * 32, 12)},
     "Apache-2.0",
@@ -101,6 +102,12 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
 def test_whole_numbers_among_the_quantiles_are_read_back(tmp_path: Path) -> None:
     manifest = replace(EXAMPLE, calibration=CalibrationTable("a sample", 2, (0, 0.5, 1)))
     assert read_manifest(write(tmp_path, manifest.to_json())).calibration == manifest.calibration
+
+
+def test_a_type_without_models_says_so_with_empty_names(tmp_path: Path) -> None:
+    text = replace(EXAMPLE, models=None).to_json()
+    assert json.loads(text)["models"] == {"strong": "", "weak": ""}
+    assert read_manifest(write(tmp_path, text)).models is None
 
 
 def test_the_text_is_for_people() -> None:
@@ -213,6 +220,8 @@ NOT_FINITE = float("nan")
     "change",
     [
         {"models": {"strong": "a"}},
+        {"models": {"strong": "a", "weak": "a"}},
+        {"models": {"strong": "a", "weak": ""}},
         {"models": {"strong": "a", "weak": "b", "third": "c"}},
         {"models": ["strong", "weak"]},
         {"models": None},

@@ -12,6 +12,7 @@ from routing_service.artifacts.loading import Artifact
 from routing_service.artifacts.manifest import Manifest, SelfTest
 from routing_service.artifacts.settings import read_settings
 from routing_service.errors import ArtifactError
+from routing_service.models import ModelPair
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ GOOD = {"count": 2, "side": "left", "ids": [1, 2], "label": None}
 
 
 def artifact(options: dict[str, Any]) -> Artifact:
-    manifest = Manifest("x", {"strong": "a", "weak": "b"}, 1, {}, "MIT", SelfTest(0.0, ()), options=options)
+    manifest = Manifest("x", ModelPair("a", "b"), 1, {}, "MIT", SelfTest(0.0, ()), options=options)
     return Artifact(Path("folder"), manifest)
 
 

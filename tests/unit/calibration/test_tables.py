@@ -12,12 +12,13 @@ import pytest
 
 from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.calibration.tables import SavedTable, read_table, table_for, write_table
-from routing_service.config import ModelsConfig, load_config
+from routing_service.config import load_config
 from routing_service.engine.build import build_engine
 from routing_service.engine.types import RouteRequest
 from routing_service.errors import ArtifactError, ConfigError, UsageError
+from routing_service.models import ModelPair
 
-PAIR = ModelsConfig("big", "small")
+PAIR = ModelPair("big", "small")
 TABLE = SavedTable("static", "r1", PAIR, CalibrationTable("last week's prompts, é", 9, (0.25, 0.5, 0.625)))
 
 
@@ -83,7 +84,7 @@ def test_another_router_s_table_is_refused_with_what_to_do(path: Path, kind: str
 
 def test_another_pair_s_table_is_refused_with_what_to_do(path: Path) -> None:
     with pytest.raises(ArtifactError) as caught:
-        table_for(path, "mine", "static", "r1", ModelsConfig("big", "tiny").__eq__)
+        table_for(path, "mine", "static", "r1", ModelPair("big", "tiny").__eq__)
     for part in ("'big' and 'small'", "'mine'", "--router mine --input PROMPTS --output table.json"):
         assert part in str(caught.value)
 

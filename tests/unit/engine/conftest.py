@@ -13,7 +13,8 @@ from routing_service.config import Config, parse_config
 from routing_service.engine import scoring
 from routing_service.engine.engine import Engine
 from routing_service.engine.policies import Planner
-from routing_service.routers.base import ModelPair, Router, Scores
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router, Scores
 
 TABLE = CalibrationTable("a test", 5, (0.0, 0.25, 0.5, 0.75, 1.0))
 

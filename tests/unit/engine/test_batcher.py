@@ -13,7 +13,8 @@ from routing_service.engine import batcher as batcher_module
 from routing_service.engine.batcher import Batcher
 from routing_service.engine.scoring import Scored
 from routing_service.errors import DecisionError, Reason
-from routing_service.routers.base import ModelPair, Router, Scores
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router, Scores
 
 PAIR, OTHER_PAIR = ModelPair("big", "small"), ModelPair("big", "other")
 

@@ -12,7 +12,8 @@ from routing_service.engine.policies import Planner
 from routing_service.engine.scoring import Scored
 from routing_service.engine.types import Decision, RouteRequest, ScoreSource
 from routing_service.errors import DecisionError, Reason
-from routing_service.routers.base import ModelPair, Router, Scores
+from routing_service.models import ModelPair
+from routing_service.routers.base import Router, Scores
 
 PAIR = ModelPair("big", "small")
 

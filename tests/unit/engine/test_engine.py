@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from routing_service.engine.engine import SCORING_BATCH, Engine
 from routing_service.engine.types import Asked, Decision, DecisionReason, RouteRequest, ScoreSource, Tier
 from routing_service.errors import DecisionError, Reason
+from routing_service.models import ModelPair
 from routing_service.routers.base import Scores
 
 SECRET = "a secret prompt"
@@ -163,7 +164,7 @@ def test_the_router_is_asked_about_the_models_that_are_answered_with(
 ) -> None:
     router = fake_router(names=(["big", "own"], ["small"]), inline=inline)
     assert decision(make_engine({"main": router}), RouteRequest("x", strong_model="own")).model == "own"
-    assert set(router.pairs) == {("own", "small")}
+    assert set(router.pairs) == {ModelPair("own", "small")}
 
 
 def test_only_a_router_that_is_not_inline_makes_a_call_wait(

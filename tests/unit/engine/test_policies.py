@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from routing_service.engine.policies import Plan, Planner
 from routing_service.engine.types import RouteRequest
 from routing_service.errors import ConfigError, DecisionError, Reason
+from routing_service.models import ModelPair
 
 POLICIES = """
 default_router: main
@@ -50,8 +51,8 @@ def plan(planner: Planner, **fields: Any) -> Plan:
 
 def test_by_default_half_of_the_calibration_sample_goes_strong(planner: Planner) -> None:
     found = plan(planner)
-    assert (found.name, found.threshold, found.models) == ("main", 0.5, ("big", "small"))
-    assert plan(planner, router="other").models == ("huge", "tiny")
+    assert (found.name, found.threshold, found.models) == ("main", 0.5, ModelPair("big", "small"))
+    assert plan(planner, router="other").models == ModelPair("huge", "tiny")
 
 
 def test_a_router_without_a_table_has_even_odds(planner: Planner) -> None:
@@ -114,7 +115,7 @@ def test_a_huge_name_makes_no_huge_answer(planner: Planner) -> None:
 
 def test_a_policy_brings_its_router_and_threshold(planner: Planner) -> None:
     found = plan(planner, policy="exact")
-    assert (found.name, found.threshold, found.models) == ("other", 0.9, ("huge", "tiny"))
+    assert (found.name, found.threshold, found.models) == ("other", 0.9, ModelPair("huge", "tiny"))
     assert plan(planner, policy="exact", router="other").name == "other"
     assert plan(planner, policy="cheap").threshold == pytest.approx(0.75)
 
@@ -215,7 +216,7 @@ def test_a_policy_that_needs_a_table_that_is_not_there_is_a_configuration_error(
 def test_a_request_may_name_any_model_that_its_router_can_score(
     planner: Planner, models: dict[str, str], pair: tuple[str, str]
 ) -> None:
-    assert plan(planner, **models).models == pair
+    assert plan(planner, **models).models == ModelPair(*pair)
 
 
 def test_naming_models_changes_neither_router_nor_threshold(planner: Planner) -> None:

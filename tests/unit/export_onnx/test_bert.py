@@ -22,6 +22,7 @@ from benchmarks.random_checkpoints import CLASSIFIER_SPECIALS, prompt_of, write_
 from export_onnx.bert import strong_label
 from routing_service.artifacts.loading import open_artifact
 from routing_service.errors import UsageError
+from routing_service.models import ModelPair
 from routing_service.routers.bert import BertRouter
 from tests.support.exporting import change_tensors, export, refusal, set_json
 
@@ -138,7 +139,7 @@ def test_the_manifest_says_where_it_comes_from_and_nothing_of_the_machine(
     options = ("--strong-model", "big", "--weak-model", "small", "--prompts", str(tmp_path / "prompts.txt"))
     folder = export("bert", xlm_roberta, tmp_path / "artifact", *options)
     manifest = open_artifact(folder, "bert").manifest
-    assert manifest.models == {"strong": "big", "weak": "small"}
+    assert manifest.models == ModelPair("big", "small")
     assert manifest.provenance["checkpoint"] == "some-classifier"
     assert set(manifest.provenance["checkpoint_sha256"]) == {
         "config.json",

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import pickle
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from export_onnx.checkpoint import open_checkpoint
 from export_onnx.mf_checkpoint import ROUTELLM_MODEL_IDS, read_weights
 from routing_service.artifacts.loading import open_artifact
 from routing_service.errors import UsageError
-from routing_service.routers.base import ModelPair
+from routing_service.models import ROUTELLM_PAIR, ModelPair
 from routing_service.routers.mf import MatrixFactorizationRouter
 from tests.support.mf import IDS, export, export_tiny, write_checkpoint
 
@@ -60,16 +61,15 @@ def test_every_pair_gives_the_formula_s_win_rate(
     assert "parity over" in report
     router = served(tmp_path / "artifact")
     vectors = np.random.default_rng(1).standard_normal((5, 8 if projected else 6)).astype(np.float32)
-    for strong in IDS:
-        for weak in IDS:
-            wanted = [by_hand(checkpoint, vector, strong, weak) for vector in vectors]
-            assert router.win_rates(vectors, ModelPair(strong, weak)) == pytest.approx(wanted, abs=tolerance)
+    for pair in (ModelPair(*ids) for ids in permutations(IDS, 2)):
+        wanted = [by_hand(checkpoint, vector, *pair) for vector in vectors]
+        assert router.win_rates(vectors, pair) == pytest.approx(wanted, abs=tolerance)
 
 
 def test_the_manifest_says_where_it_comes_from(tmp_path: Path) -> None:
     folder = export_tiny(tmp_path / "artifact", embedding_model="some-embedder")
     manifest = open_artifact(folder, "mf").manifest
-    assert manifest.models == {"strong": "big", "weak": "small"}
+    assert manifest.models == ModelPair("big", "small")
     assert manifest.options == {"model_ids": list(IDS), "dimension": 8, "embedding_model": "some-embedder"}
     assert manifest.provenance["checkpoint"] == "artifact-checkpoint"
     assert manifest.provenance["precision"] == "fp32"
@@ -104,7 +104,7 @@ def test_routellm_s_64_names_are_the_default(tmp_path: Path) -> None:
     export(checkpoint, tmp_path / "artifact")
     manifest = open_artifact(tmp_path / "artifact", "mf").manifest
     assert tuple(manifest.options["model_ids"]) == ROUTELLM_MODEL_IDS
-    assert manifest.models == {"strong": "gpt-4-1106-preview", "weak": "mixtral-8x7b-instruct-v0.1"}
+    assert manifest.models == ROUTELLM_PAIR
     assert manifest.options["embedding_model"] == "text-embedding-3-small"
 
 

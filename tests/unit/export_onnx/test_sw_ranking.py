@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from routing_service.artifacts.loading import open_artifact
 from routing_service.artifacts.manifest import read_manifest
 from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.errors import UsageError
-from routing_service.routers.base import ModelPair
+from routing_service.models import ModelPair
 from routing_service.routers.tier_ranking import OUTCOMES, TierRanker
 from tests.support.sw_ranking import (
     DIMENSION,
@@ -63,11 +64,9 @@ def test_every_pair_has_the_win_rate_of_the_battles(tmp_path: Path, precision: s
     embeddings = read_embeddings(find_tables("--embeddings", data["embeddings"]), battles)
     queries = np.random.default_rng(3).standard_normal((6, DIMENSION), np.float32)
     served = ranker(tmp_path / "artifact")
-    for strong in MODELS:
-        for weak in MODELS:
-            pair = ModelPair(strong, weak)
-            expected = source_win_rates(battles, served.settings.model2tier, embeddings, queries, pair)
-            assert served.win_rates(queries, pair) == pytest.approx(expected, abs=tolerance)
+    for pair in (ModelPair(*names) for names in permutations(MODELS, 2)):
+        expected = source_win_rates(battles, served.settings.model2tier, embeddings, queries, pair)
+        assert served.win_rates(queries, pair) == pytest.approx(expected, abs=tolerance)
 
 
 def test_the_proof_s_source_is_a_regression_over_battles_as_routellm_s(tmp_path: Path) -> None:

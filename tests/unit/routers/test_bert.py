@@ -20,7 +20,7 @@ from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.config import parse_config
 from routing_service.embedders.registry import Embedders
 from routing_service.errors import ArtifactError, ConfigError
-from routing_service.routers.base import ModelPair
+from routing_service.models import ModelPair
 from routing_service.routers.bert import BertRouter
 from routing_service.routers.registry import build_routers
 from tests.support.exporting import export, rewrite_manifest

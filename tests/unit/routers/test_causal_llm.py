@@ -19,8 +19,8 @@ from benchmarks.random_checkpoints import prompt_of, write_decoder
 from routing_service.artifacts.loading import open_artifact
 from routing_service.config import parse_config
 from routing_service.embedders.registry import Embedders
+from routing_service.models import ModelPair
 from routing_service.routers import causal_llm
-from routing_service.routers.base import ModelPair
 from routing_service.routers.causal_llm import CausalLLMRouter
 from routing_service.routers.registry import build_routers
 from tests.support.exporting import export, rewrite_manifest

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from routing_service.calibration.thresholds import threshold_for_share
 from routing_service.errors import ConfigError
-from routing_service.routers.base import ModelPair
+from routing_service.models import ModelPair
 from routing_service.routers.random import RandomOptions, RandomRouter
 from routing_service.yaml_sections import read_yaml
 

@@ -17,8 +17,9 @@ from routing_service.artifacts.manifest import SelfTestVector
 from routing_service.config import parse_config
 from routing_service.embedders.registry import Embedders
 from routing_service.errors import ArtifactError, ConfigError
+from routing_service.models import ModelPair
 from routing_service.routers import static
-from routing_service.routers.base import ModelPair, Router
+from routing_service.routers.base import Router
 from routing_service.routers.registry import build_routers
 from routing_service.routers.static import StaticRouter
 
@@ -46,14 +47,14 @@ def test_it_takes_everything_from_the_manifest(router: StaticRouter, static_arti
         manifest.max_tokens,
         manifest.calibration,
     )
-    assert router.models == ("big", "small")
+    assert router.models == ModelPair("big", "small")
     assert router.strong_names == {"big"}
     assert router.weak_names == {"small"}
 
 
 def test_it_answers_to_configured_names_and_to_the_artifact_s_own(static_artifact: Path) -> None:
     router = StaticRouter(open_artifact(static_artifact, "static"), ModelPair("gpt", "mixtral"))
-    assert router.models == ("gpt", "mixtral")
+    assert router.models == ModelPair("gpt", "mixtral")
     assert router.strong_names == {"gpt", "big"}
     assert router.weak_names == {"mixtral", "small"}
 
@@ -161,9 +162,9 @@ routers:
         tmp_path,
     )
     assert {name: (router.type, router.models) for name, router in routers.items()} == {
-        "near": ("static", ("gpt", "mixtral")),
-        "far": ("static", ("a", "b")),
-        "odds": ("random", ("gpt", "mixtral")),
+        "near": ("static", ModelPair("gpt", "mixtral")),
+        "far": ("static", ModelPair("a", "b")),
+        "odds": ("random", ModelPair("gpt", "mixtral")),
     }
 
 
@@ -171,7 +172,7 @@ def test_without_an_artifact_the_one_that_ships_is_loaded(
     static_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(static, "DEFAULT_ARTIFACT", static_artifact)
-    assert built("")["static"].models == ("big", "small")
+    assert built("")["static"].models == ModelPair("big", "small")
 
 
 @pytest.mark.parametrize(

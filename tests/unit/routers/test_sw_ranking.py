@@ -17,7 +17,8 @@ from routing_service.artifacts.loading import open_artifact
 from routing_service.config import parse_config
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
 from routing_service.errors import ArtifactError, ConfigError, DecisionError, Reason
-from routing_service.routers.base import ModelPair, RouterContext
+from routing_service.models import ModelPair
+from routing_service.routers.base import RouterContext
 from routing_service.routers.registry import ROUTERS
 from routing_service.routers.sw_ranking import SimilarityWeightedRouter
 from tests.support.sw_ranking import DIMENSION, MODELS, export_tiny
@@ -88,7 +89,7 @@ def test_every_model_of_the_battles_can_be_either_side(router: SimilarityWeighte
 def test_a_configured_name_without_battles_stands_for_the_artifact_s_own(folder: Path) -> None:
     with structlog.testing.capture_logs() as logs:
         renamed = load(folder, ModelPair("openai/big", "tiny"))
-    assert renamed.models == ("openai/big", "tiny")
+    assert renamed.models == ModelPair("openai/big", "tiny")
     assert renamed.strong_names == {*MODELS, "openai/big"}
     assert renamed.weak_names == frozenset(MODELS)
     rates = load(folder).score(["ab"], ModelPair("big", "tiny")).strong_win_rates

@@ -20,7 +20,7 @@ from routing_service.artifacts.loading import open_artifact
 from routing_service.artifacts.manifest import Manifest, file_entry, read_manifest
 from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.errors import ArtifactError
-from routing_service.routers.base import ModelPair
+from routing_service.models import ModelPair
 from routing_service.routers.tier_ranking import (
     MAX_QUERIES,
     OUTCOMES,

@@ -31,7 +31,7 @@ from routing_lab.training.finetune.state import FinetuneWork, RunState
 from routing_lab.training.work import work_folder
 from routing_service.artifacts.writing import check_output
 from routing_service.errors import UsageError
-from routing_service.routers.base import ModelPair
+from routing_service.models import ModelPair
 
 LIBRARIES = ("numpy", "peft", "safetensors", "tokenizers", "torch", "transformers")
 

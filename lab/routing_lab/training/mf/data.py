@@ -17,7 +17,7 @@ from routing_lab.data.sources import source_of
 from routing_lab.data.splits import Overlap, Split, held_out, keep_apart
 from routing_lab.training.mf.model import Battles
 from routing_service.errors import UsageError, unknown_name
-from routing_service.routers.base import ModelPair
+from routing_service.models import ModelPair
 
 # With fewer, validation could not tell a router from a coin.
 MIN_BATTLES, MIN_VALIDATION_PROMPTS = 200, 20

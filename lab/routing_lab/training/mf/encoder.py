@@ -58,7 +58,7 @@ def write_word_vector_encoder(source: Embeddings, folder: Path) -> Artifact:
         draft.write_manifest(
             Manifest(
                 type=ARTIFACT_TYPE,
-                models={"strong": "", "weak": ""},  # an encoder knows no models
+                models=None,
                 max_tokens=MAX_TOKENS,
                 files={name: file_entry(fresh / name) for name in (*files, TOKENIZER, SELF_TEST)},
                 license=source.provenance.get("license", "NOASSERTION"),

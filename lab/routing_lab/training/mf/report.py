@@ -79,7 +79,7 @@ class MatrixFactorizationReport:
             f"validation on {validation['battles']:,} battles over {validation['prompts']:,} prompts: accuracy "
             f"{shown(validation['accuracy'])} without ties, log loss {shown(validation['log_loss'])} (chance: 0.693)",
         ]
-        pair = f"{self.manifest.models['strong']} against {self.manifest.models['weak']}"
+        pair = " against ".join(self.manifest.models or ())
         if not found["by_source"]:
             lines.append(f"no validation battle is between {pair}, so nothing was measured for the pair itself")
         lines += [

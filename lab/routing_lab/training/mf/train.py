@@ -151,7 +151,7 @@ def train(
             "type": "mf",
             "version": metadata.version("routing-service"),
             **request.settings(),
-            "models": battles.pair._asdict(),
+            "models": asdict(battles.pair),
             "encoder": encoder.manifest.revision,
             **battles.provenance(),
         }
@@ -223,7 +223,7 @@ def _build(
     rows = (f"row {row} of {SELF_TEST}" for row in range(len(proof)))
     return Manifest(
         type=MatrixFactorizationRouter.type,
-        models=battles.pair._asdict(),
+        models=battles.pair,
         max_tokens=encoder.manifest.max_tokens,
         files={name: file_entry(folder / name) for name in files},
         license="NOASSERTION",  # SPDX for not known: it depends on the data's

@@ -129,7 +129,7 @@ def train(
         manifest = draft.write_manifest(
             Manifest(
                 type="static",
-                models=named.pair._asdict(),
+                models=named.pair,
                 max_tokens=MAX_TOKENS,
                 files={name: file_entry(folder / name) for name in (MODEL_NAME, TOKENIZER_NAME)},
                 license=LICENSE,

@@ -31,6 +31,7 @@ from routing_service.artifacts.loading import open_artifact
 from routing_service.cli import main
 from routing_service.cli.parser import parse
 from routing_service.errors import UsageError
+from routing_service.models import ModelPair
 from routing_service.routers.bert import BertRouter
 from tests.support.exporting import set_json
 from tests.support.finetuning import ENCODERS, VOCABULARY, decide, prompts, request, write_encoder, write_rows
@@ -98,7 +99,7 @@ def test_a_tie_may_count_as_half_a_win(tmp_path: Path, data: Path, encoder: Path
 def test_the_manifest_says_how_it_was_made_and_holds_no_prompt(tmp_path: Path, data: Path, encoder: Path) -> None:
     report = train(request(encoder, data, tmp_path / "out", max_tokens=20, quantize="int8", seed=2))
     manifest = open_artifact(tmp_path / "out", "bert").manifest
-    assert manifest.models == {"strong": "big", "weak": "small"}
+    assert manifest.models == ModelPair("big", "small")
     assert manifest.max_tokens == 20
     assert manifest.calibration is not None
     assert len(manifest.calibration.quantiles) == 1001

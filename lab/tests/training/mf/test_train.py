@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.embedders.onnx import OnnxEmbedder
 from routing_service.errors import ArtifactError, UsageError
-from routing_service.routers.base import ModelPair
+from routing_service.models import ModelPair
 from routing_service.routers.mf import MatrixFactorizationRouter, bundled_embedder
 from tests.support.training import EASY, HARD, RECIPE, WriteBattles, WritePreferences, request, silent
 
@@ -47,7 +47,7 @@ def test_what_is_trained_is_served_and_tells_hard_from_easy(
     report = run(write_battles(600), tmp_path / "out", embeddings_folder)
     router = serve(tmp_path / "out")
     assert router.revision == report.revision
-    assert router.models == ("big", "small")
+    assert router.models == ModelPair("big", "small")
     easy, hard = router.score([EASY + "?", HARD + "?"], router.models).strong_win_rates
     assert 0.3 < easy < hard - 0.1
     assert report.metrics["by_source"]["battles.jsonl"]["apgr"][0] > 0.55
