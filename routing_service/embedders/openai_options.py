@@ -14,7 +14,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 # How many tokens OpenAI's own models read.
 KNOWN_MAX_TOKENS = {"text-embedding-3-small": 8191, "text-embedding-3-large": 8191, "text-embedding-ada-002": 8191}
 # Where it is not known how many tokens a model reads, a text of more bytes is not sent together with others.
-LONGEST_TOGETHER_BYTES = 2048
+MAX_BATCHED_TEXT_BYTES = 2048
 # Longer than 16 bytes a token is no language, and no embedding model reads more than 32,768 tokens: what goes beyond is
 # cut without asking.
 BYTES_PER_TOKEN = 16
@@ -68,7 +68,7 @@ class OpenAIOptions:
     @property
     def longest_together(self) -> int:
         """How many bytes a text may have that is sent together with others; a longer one might be refused."""
-        return self.known_max_tokens or LONGEST_TOGETHER_BYTES
+        return self.known_max_tokens or MAX_BATCHED_TEXT_BYTES
 
     @property
     def max_bytes(self) -> int:
