@@ -29,7 +29,7 @@ from export_onnx import sw_ranking
 from routing_service.artifacts.loading import open_artifact
 from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.models import ROUTELLM_PAIR
-from routing_service.routers.tier_ranking import Solver, TierRanker
+from routing_service.routers.sw_ranking.tier_ranking import Solver, TierRanker
 
 PEER_WORKER = Path(__file__).with_name("routellm_sw_ranking_worker.py")
 PEER = "RouteLLM 0.2.0"

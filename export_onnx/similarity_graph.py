@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from export_onnx.graph import GraphWriter
 from export_onnx.quantize import Precision
-from routing_service.routers.tier_ranking import QUERIES, SIMILARITIES
+from routing_service.routers.sw_ranking.tier_ranking import QUERIES, SIMILARITIES
 
 ROWS = "rows"
 # float16 rows are converted so many at a time: as float32 they fit a core's second-level cache.

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from export_onnx.battles import A_WINS, TIE, Battles
 from routing_service.models import ModelPair
-from routing_service.routers import lbfgs
-from routing_service.routers.bradley_terry import GRADIENT_TOLERANCE, LN10, MAX_ITERATIONS
-from routing_service.routers.tier_ranking import battle_weights
+from routing_service.routers.sw_ranking import lbfgs
+from routing_service.routers.sw_ranking.bradley_terry import GRADIENT_TOLERANCE, LN10, MAX_ITERATIONS
+from routing_service.routers.sw_ranking.tier_ranking import battle_weights
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

@@ -28,8 +28,15 @@ from routing_service.artifacts.onnx_runtime import SessionConfig, open_session
 from routing_service.artifacts.writing import new_artifact
 from routing_service.errors import UsageError, unknown_name
 from routing_service.models import ROUTELLM_PAIR, ModelPair
-from routing_service.routers.bradley_terry import routellm_ratings
-from routing_service.routers.tier_ranking import GRAPH, OUTCOMES, SELF_TEST, TierRanker, TierSettings, unit_vectors
+from routing_service.routers.sw_ranking.bradley_terry import routellm_ratings
+from routing_service.routers.sw_ranking.tier_ranking import (
+    GRAPH,
+    OUTCOMES,
+    SELF_TEST,
+    TierRanker,
+    TierSettings,
+    unit_vectors,
+)
 
 Indices = npt.NDArray[np.int64]
 

@@ -17,7 +17,7 @@ ROUTERS: Plugins[Router] = Plugins(
         "mf": "routing_service.routers.mf:MatrixFactorizationRouter",
         "random": "routing_service.routers.random:RandomRouter",
         "static": "routing_service.routers.static:StaticRouter",
-        "sw_ranking": "routing_service.routers.sw_ranking:SimilarityWeightedRouter",
+        "sw_ranking": "routing_service.routers.sw_ranking.router:SimilarityWeightedRouter",
     },
 )
 

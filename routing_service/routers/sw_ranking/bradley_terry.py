@@ -21,7 +21,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from routing_service.routers import lbfgs
+from routing_service.routers.sw_ranking import lbfgs
 
 Matrix = npt.NDArray[np.float64]
 

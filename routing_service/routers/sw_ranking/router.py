@@ -21,7 +21,7 @@ from routing_service.embedders.base import Embedder
 from routing_service.errors import DecisionError, Reason, nearest
 from routing_service.models import ModelPair
 from routing_service.routers.base import Router, RouterContext, Scores
-from routing_service.routers.tier_ranking import Solver, TierRanker, Vectors
+from routing_service.routers.sw_ranking.tier_ranking import Solver, TierRanker, Vectors
 
 log = structlog.get_logger(__name__)
 

@@ -35,7 +35,7 @@ from routing_service.artifacts.vectors import read_vectors
 from routing_service.errors import ArtifactError
 from routing_service.models import ModelPair
 from routing_service.routers.base import Scores
-from routing_service.routers.bradley_terry import newton_ratings, routellm_ratings, win_rate
+from routing_service.routers.sw_ranking.bradley_terry import newton_ratings, routellm_ratings, win_rate
 
 GRAPH, OUTCOMES, SELF_TEST = "similarity.onnx", "outcomes.npy", "self_test_embeddings.npy"
 QUERIES, SIMILARITIES = "queries", "similarities"

@@ -25,7 +25,7 @@ from routing_service.artifacts.manifest import read_manifest
 from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.errors import UsageError
 from routing_service.models import ModelPair
-from routing_service.routers.tier_ranking import OUTCOMES, TierRanker
+from routing_service.routers.sw_ranking.tier_ranking import OUTCOMES, TierRanker
 from tests.support.sw_ranking import (
     DIMENSION,
     MODELS,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from routing_service.routers.bradley_terry import newton_ratings, routellm_ratings, win_rate
+from routing_service.routers.sw_ranking.bradley_terry import newton_ratings, routellm_ratings, win_rate
 
 Matrix = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from routing_service.routers import lbfgs
+from routing_service.routers.sw_ranking import lbfgs
 
 Vector = npt.NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from routing_service.errors import ArtifactError, ConfigError, DecisionError, Re
 from routing_service.models import ModelPair
 from routing_service.routers.base import RouterContext
 from routing_service.routers.registry import ROUTERS
-from routing_service.routers.sw_ranking import SimilarityWeightedRouter
+from routing_service.routers.sw_ranking.router import SimilarityWeightedRouter
 from tests.support.sw_ranking import DIMENSION, MODELS, export_tiny
 
 PAIR = ModelPair("big", "small")

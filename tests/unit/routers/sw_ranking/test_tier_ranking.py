@@ -21,7 +21,7 @@ from routing_service.artifacts.manifest import Manifest, file_entry, read_manife
 from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.errors import ArtifactError
 from routing_service.models import ModelPair
-from routing_service.routers.tier_ranking import (
+from routing_service.routers.sw_ranking.tier_ranking import (
     MAX_QUERIES,
     OUTCOMES,
     SELF_TEST,
