@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-# Every test process computes on one core, as do the services that it starts: the matrices here are too small to share out,
-# and threads that wait for a busy core cost more than the work. Set before anything imports NumPy.
+
+# Every test process computes on one core, as do the services that it starts: the matrices here are too small to share
+# out, and threads that wait for a busy core cost more than the work. Set before anything imports NumPy.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
