@@ -55,7 +55,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         for name in names:
             _add_for_help(commands, name)
     else:
-        parser.error(unknown_name("command", asked, [*names, *ELSEWHERE]))
+        parser.error(unknown_name("command", asked, {*names, *ELSEWHERE}))
     return parser.parse_args(arguments)
 
 

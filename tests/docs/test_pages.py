@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 from routing_service.errors import DecisionError, Reason
+from tests.docs.blocks import PAGES, ROOT, name_of
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [
-    path
-    for path in sorted(ROOT.rglob("*.md"))
-    if not any(part.startswith(".") or part == "node_modules" for part in path.relative_to(ROOT).parts)
-]
 MAX_README_LINES = 130
 
 
@@ -29,7 +24,7 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= MAX_README_LINES
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_leads_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^()\s]+)\)", text):
