@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from routing_lab.data.examples import LeakGuard
 from routing_lab.data.files import DataFile, discover, labels
+from routing_lab.data.leaks import LeakGuard
 from routing_lab.data.preferences import Names, are_shares
 from routing_lab.data.routellm_folders import BENCHMARKS, dev_score_rows, held_out_prompts, response_files
 from routing_lab.data.rows import BattleRow, ScoreRow, read_rows

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from routing_lab.data.examples import question_stem
+from routing_lab.data.questions import question_stem
 
 # A sequence that more distinct known prompts than this hold, and a twentieth of them, is a template's.
 TEMPLATE_PROMPTS = 20

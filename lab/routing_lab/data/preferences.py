@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from routing_lab.data.examples import Example, LeakGuard
+from routing_lab.data.examples import Example
 from routing_lab.data.files import DataFile, discover, labels
+from routing_lab.data.leaks import LeakGuard
 from routing_lab.data.routellm_folders import BENCHMARKS, dev_rows, held_out_prompts, response_files
 from routing_lab.data.rows import BattleRow, ScoreRow, read_rows
 from routing_lab.data.sources import (

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from routing_lab.data.examples import in_dev_half
+from routing_lab.data.halves import in_dev_half
 from routing_lab.data.routellm_files import (
     MAX_FIELD_LENGTH,
     PROMPT,

@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from routing_lab.data.examples import near_duplicate_groups
+from routing_lab.data.duplicates import near_duplicate_groups
 from routing_lab.data.files import DATA_SUFFIXES, DataFile, discover, malformed, read_raw_rows
 from routing_lab.data.overlap import NO_MATCH, OverlapIndex
 from routing_lab.data.routellm_folders import MT_BENCH, evaluation_prompts

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from routing_lab.data.examples import in_dev_half
+from routing_lab.data.halves import in_dev_half
 from routing_lab.data.sources import canonical_model
 from routing_lab.evals.metrics import Float64
 from routing_service.errors import UsageError, nearest, unknown_name

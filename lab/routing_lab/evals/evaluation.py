@@ -22,7 +22,7 @@ from routing_lab.evals.metrics import (
     reliability,
 )
 from routing_lab.evals.provenance import Sample, sample_of
-from routing_lab.evals.routellm import RouteLLMMetrics, routellm_metrics
+from routing_lab.evals.routellm_metrics import RouteLLMMetrics, routellm_metrics
 from routing_lab.evals.routers import LoadedRouter, cache_key, load_router
 from routing_lab.evals.scoring import Progress, Scoring, draw, terminal_progress, win_rates
 from routing_service.config import Config

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from routing_lab.data.examples import in_dev_half
+from routing_lab.data.halves import in_dev_half
 from routing_lab.evals.benchmarks import BenchmarkData
 from routing_service.artifacts.manifest import Manifest
 

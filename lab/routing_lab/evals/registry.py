@@ -15,9 +15,9 @@ BENCHMARKS: Plugins[Benchmark] = Plugins(
     group="routing_service.benchmarks",
     base=Benchmark,  # type: ignore[type-abstract] # only ever compared with
     shipped={
-        "mmlu": "routing_lab.evals.routellm_layout:Mmlu",
-        "gsm8k": "routing_lab.evals.routellm_layout:Gsm8k",
-        "mt-bench": "routing_lab.evals.routellm_layout:MtBench",
+        "mmlu": "routing_lab.evals.routellm_benchmarks:Mmlu",
+        "gsm8k": "routing_lab.evals.routellm_benchmarks:Gsm8k",
+        "mt-bench": "routing_lab.evals.routellm_benchmarks:MtBench",
     },
 )
 

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
-from routing_lab.data.examples import LeakGuard, in_dev_half, near_duplicate_groups
+from routing_lab.data.duplicates import near_duplicate_groups
+from routing_lab.data.halves import in_dev_half
+from routing_lab.data.leaks import LeakGuard
 from routing_lab.data.preferences import load_preferences
 from routing_lab.data.routellm_folders import dev_rows, held_out_prompts
 from routing_lab.data.splits import Overlap, keep_apart

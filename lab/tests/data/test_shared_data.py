@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from routing_lab.data.examples import LeakGuard, in_dev_half
+from routing_lab.data.halves import in_dev_half
+from routing_lab.data.leaks import LeakGuard
 from routing_lab.data.preferences import load_preferences
 from routing_lab.data.routellm_folders import benchmark_folders, contaminated_prompts, held_out_prompts
 from routing_lab.data.splits import Overlap, keep_apart

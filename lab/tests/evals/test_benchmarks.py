@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from routing_lab.data.examples import in_dev_half
+from routing_lab.data.halves import in_dev_half
 from routing_lab.evals.benchmarks import BenchmarkData, for_pair, take_split
 
 from routing_service.errors import UsageError

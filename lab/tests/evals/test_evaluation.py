@@ -20,7 +20,7 @@ from routing_lab.evals.evaluation import BenchmarkResult, Settings, evaluate
 from routing_lab.evals.jsonl import JsonLinesBenchmark
 from routing_lab.evals.metrics import apgr, calibration_error, log_loss, reliability
 from routing_lab.evals.registry import load_benchmark
-from routing_lab.evals.routellm import routellm_metrics
+from routing_lab.evals.routellm_metrics import routellm_metrics
 from routing_lab.evals.summary import summary
 
 from routing_service.artifacts.loading import open_artifact

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from routing_lab.data.examples import in_dev_half
+from routing_lab.data.halves import in_dev_half
 from routing_lab.data.splits import load_benchmarks
 from routing_lab.evals.benchmarks import BenchmarkData, take_split
 from routing_lab.evals.provenance import Exposure, sample_of

@@ -10,7 +10,7 @@ from routing_lab.evals.benchmarks import for_pair, take_split
 from routing_lab.evals.curves import optimal_curve
 from routing_lab.evals.metrics import apgr
 from routing_lab.evals.registry import load_benchmark
-from routing_lab.evals.routellm import routellm_metrics
+from routing_lab.evals.routellm_metrics import routellm_metrics
 
 from routing_service.models import ROUTELLM_PAIR
 

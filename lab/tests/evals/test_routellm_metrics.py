@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from routing_lab.evals.routellm import routellm_metrics
+from routing_lab.evals.routellm_metrics import routellm_metrics
 
 CASES = json.loads((Path(__file__).parent / "routellm_golden.json").read_text())
 

@@ -23,11 +23,11 @@ from export_onnx.text_artifact import Score, TextExport, Training
 from export_onnx.tokenizer import TOKENIZER_FILES
 from routing_lab.data.preferences import Names, Sides, sides
 from routing_lab.data.splits import Overlap, command_options
-from routing_lab.training.finetune.data import TrainingData, read_data
 from routing_lab.training.finetune.labels import Ties
 from routing_lab.training.finetune.loop import Recipe
 from routing_lab.training.finetune.report import run_metrics, validation_calibration, validation_metrics
 from routing_lab.training.finetune.state import FinetuneWork, RunState
+from routing_lab.training.finetune.training_data import TrainingData, read_data
 from routing_lab.training.work import work_folder
 from routing_service.artifacts.writing import check_output
 from routing_service.errors import UsageError

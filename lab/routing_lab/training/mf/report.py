@@ -11,7 +11,7 @@ import numpy as np
 
 from routing_lab.data.battles import Battle
 from routing_lab.evals import metrics
-from routing_lab.training.mf.data import BattleSet
+from routing_lab.training.mf.battle_set import BattleSet
 from routing_lab.training.report import (
     QUANTILE_LEVELS,
     RESAMPLES,

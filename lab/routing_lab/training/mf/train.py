@@ -31,7 +31,7 @@ from export_onnx.parity import prove
 from routing_lab.data.preferences import Names, as_names, sides
 from routing_lab.data.splits import Overlap, command_options
 from routing_lab.training.embeddings import load_embeddings
-from routing_lab.training.mf.data import BattleSet, read_battle_set
+from routing_lab.training.mf.battle_set import BattleSet, read_battle_set
 from routing_lab.training.mf.encoder import copy_encoder, embed, write_word_vector_encoder
 from routing_lab.training.mf.fit import Fit, Recipe, best_slope, epochs_done, fit
 from routing_lab.training.mf.model import Float32, logit_differences

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from routing_lab.data.examples import Example, near_duplicate_groups
+from routing_lab.data.duplicates import near_duplicate_groups
+from routing_lab.data.examples import Example
 from routing_lab.data.sources import source_of
 from routing_lab.training.static.features import Float32, Int64
 

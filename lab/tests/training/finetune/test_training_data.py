@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from routing_lab.data.preferences import Sides
 from routing_lab.data.splits import Overlap
-from routing_lab.training.finetune.data import TrainingData, read_data
+from routing_lab.training.finetune.training_data import TrainingData, read_data
 
 from routing_service.errors import UsageError
 
