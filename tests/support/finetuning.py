@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ import transformers
 from routing_client.proto import decision_pb2
 from routing_client.proto import routing_service_pb2 as pb
 from routing_client.proto import routing_service_pb2_grpc as pb_grpc
-from routing_lab.training.finetune.loop import Recipe
-from routing_lab.training.finetune.request import Request
+from routing_lab.training.finetune.request import BertRequest, CausalLLMRequest
 
 from benchmarks.random_checkpoints import CLASSIFIER_SPECIALS, write_tokenizer
 
@@ -70,12 +69,21 @@ def write_encoder(folder: Path, family: str = "xlm-roberta") -> Path:
     return folder
 
 
-def request(checkpoint: Path, data: Path | Sequence[Path], output: Path, **options: Any) -> Request:
-    """What is asked of a trainer: a quick run, except for what `options` change; `recipe` holds changes to its own."""
-    recipe = {"epochs": 4, "batch_size": 16, "learning_rate": 3e-3, **options.pop("recipe", {})}
-    asked = {"strong_model": "big", "weak_model": "small", "max_tokens": 64, **options}
+def request(checkpoint: Path, data: Path | Sequence[Path], output: Path, **options: Any) -> BertRequest:
+    """What is asked of the trainer of `bert`: a quick run, except for what `options` change."""
+    return BertRequest(**_quick(checkpoint, data, output, options))
+
+
+def rating_request(checkpoint: Path, data: Path | Sequence[Path], output: Path, **options: Any) -> CausalLLMRequest:
+    """The same of the trainer of `causal_llm`, which trains the whole model too unless `options` say otherwise."""
+    return CausalLLMRequest(**_quick(checkpoint, data, output, options))
+
+
+def _quick(checkpoint: Path, data: Path | Sequence[Path], output: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    quick = {"strong_model": "big", "weak_model": "small", "max_tokens": 64, "lora_rank": 0}
+    recipe = {"epochs": 4, "batch_size": 16, "learning_rate": 3e-3}
     paths = [data] if isinstance(data, Path) else data
-    return Request(checkpoint=str(checkpoint), data=paths, output=output, recipe=Recipe(**recipe), **asked)
+    return {"checkpoint": str(checkpoint), "data": paths, "output": output, **quick, **recipe, **options}
 
 
 def decide(address: str) -> decision_pb2.Decision:

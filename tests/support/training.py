@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from routing_lab.training.mf.fit import Recipe
-from routing_lab.training.mf.train import Request
+from routing_lab.training.mf.request import MatrixFactorizationRequest
 
 EASY, HARD = "hello weather colour greeting", "prove theorem integral polynomial"
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -17,7 +16,8 @@ PIECES = ["[PAD]", "[UNK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), *E
 WritePreferences = Callable[..., Path]
 WriteBattles = Callable[..., Path]
 
-RECIPE = Recipe(hidden=8, epochs=6, patience=6, batch_size=32, learning_rate=0.02)
+EPOCHS = 6
+RECIPE = {"hidden": 8, "epochs": EPOCHS, "patience": EPOCHS, "batch_size": 32, "learning_rate": 0.02}
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def silent(what: str, steps: int) -> Iterator[Callable[[], object]]:
     yield lambda: None
 
 
-def request(data: Path, output: Path, embeddings: Path, **options: Any) -> Request:
+def request(data: Path, output: Path, embeddings: Path, **options: Any) -> MatrixFactorizationRequest:
     """A training of a second on battles of big, small and tiny."""
-    plain: dict[str, Any] = {"strong_model": "big", "weak_model": "small", "validation_share": 0.2, "recipe": RECIPE}
-    return Request(data=[data], output=output, embeddings=embeddings, **{**plain, **options})
+    plain: dict[str, Any] = {"strong_model": "big", "weak_model": "small", "validation_share": 0.2, **RECIPE}
+    return MatrixFactorizationRequest(data=[data], output=output, embeddings=embeddings, **{**plain, **options})

@@ -47,7 +47,7 @@ FLOORS = {
         {"embedders", "rows"},
         {"artifacts"},
     ],
-    "routing_lab": [{"cli"}, {"training"}, {"evals"}, {"data"}],
+    "routing_lab": [{"cli"}, {"training"}, {"evals"}, {"data"}, {"options"}],
 }
 # What everyone in the service may import. These import only one another.
 FOUNDATION = {
@@ -123,7 +123,7 @@ def floor_fault(floors: list[set[str]], package: str, parts: tuple[str, ...], fo
 
 def room_of(parts: tuple[str, ...]) -> str:
     """The room of a file. A package itself is imported by everyone, so it may import no more than its lowest room."""
-    lowest = {"routing_service": "errors", "routing_lab": "data"}.get(parts[0], "")
+    lowest = {"routing_service": "errors", "routing_lab": "options"}.get(parts[0], "")
     return {"__init__": lowest, "__main__": "cli"}.get(parts[1], parts[1])
 
 

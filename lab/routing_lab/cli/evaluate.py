@@ -8,6 +8,7 @@ from pathlib import Path
 
 from routing_service.cli.options import add_config_option, emit, to_json
 from routing_service.config import load_config
+from routing_service.extras import require
 
 name = "evaluate"
 summary = "Measure what routers save and lose on benchmarks."
@@ -81,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
     names = list(dict.fromkeys(options.routers or [config.default_router]))
     config = with_unconfigured(config, names, options.seed)
     if options.output is not None:
-        plot.check_installed()
+        require("--output", "routing-lab", "plots", "matplotlib")
         prepare_folder(options.output)
     benchmarks = [take_split(load_benchmark(b, options.data), options.split) for b in dict.fromkeys(options.benchmark)]
     settings = Settings(

@@ -143,14 +143,6 @@ def keep_apart(
     return Split([row for row, drop in zip(rows, taken.tolist(), strict=True) if not drop], records)
 
 
-def command_options(report_on: Sequence[Path], overlap: Overlap) -> str:
-    """The options of a command that say so, without folders, each after a space."""
-    if not report_on:
-        return ""
-    options = f" --report-on {' '.join(path.name for path in report_on)}"
-    return options + ("" if overlap is Overlap.REFUSE else f" --{overlap}-overlap")
-
-
 def held_out(prompts: Sequence[str], share: float, seed: int) -> list[bool]:
     """Which rows only validate: about `share` of the groups of near-duplicates, the same ones for the same seed."""
     distinct = list(dict.fromkeys(prompts))

@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from routing_lab.evals.curves import BAND_SHARES
 from routing_lab.evals.evaluation import BenchmarkResult, RouterResult
 from routing_lab.evals.provenance import Exposure
-from routing_service.errors import UsageError
-from routing_service.extras import pip_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,20 +43,6 @@ STYLE: Any = {
     "ytick.major.width": 0.7,
     "svg.hashsalt": "routing-service",  # or the names inside differ from one run to the next
 }
-
-
-def check_installed() -> None:
-    """See that there is something to draw with, before long work.
-
-    Raises:
-        UsageError: there is not.
-    """
-    try:
-        found = find_spec("matplotlib") is not None
-    except ValueError:
-        found = False
-    if not found:
-        raise UsageError(f"--output needs matplotlib to draw; run: {pip_install('routing-lab', 'plots')}")
 
 
 def figures(results: Sequence[BenchmarkResult]) -> dict[str, bytes]:

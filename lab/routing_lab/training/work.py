@@ -30,11 +30,6 @@ STATE = "state"
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
-def work_folder(output: Path) -> Path:
-    """Where the work for an artifact is kept unless told otherwise: `OUTPUT.work`, beside it."""
-    return output.with_name(output.name + ".work")
-
-
 class Work:
     """The work folder of one training.
 

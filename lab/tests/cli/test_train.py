@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -89,9 +88,10 @@ def test_an_overlap_option_without_a_benchmark_is_a_mistake(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--validation-share", "0.9"], "no share above 0 and at most 0.5"),
-        (["--validation-share", "0"], "no share above 0"),
-        (["--epochs", "0"], "no number from 1"),
+        (["--validation-share", "0.9"], "no number above 0 and at most 0.5"),
+        (["--validation-share", "0"], "no number above 0"),
+        (["--epochs", "0"], "no whole number from 1 to 1000000"),
+        (["--seed", "-1"], "no whole number from 0"),
         (["--noise", "-1"], "no number from 0"),
         (["--noise", "nan"], "no number from 0"),
         (["--drop-overlap", "--allow-overlap"], "not allowed with"),
@@ -106,17 +106,3 @@ def test_wrong_options_of_mf(run: Run, tmp_path: Path, arguments: list[str], pro
 def test_missing_data_is_named(run: Run, tmp_path: Path, kind: str) -> None:
     err = complaint(run("train", kind, "--data", tmp_path / "none.jsonl", "--output", tmp_path / "out"))
     assert "none.jsonl does not exist" in err
-
-
-def test_without_onnx_it_says_what_to_install(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from routing_lab.training import mf
-
-    for name in [name for name in sys.modules if name.startswith(("routing_lab.training.mf.train", "export_onnx"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr(mf, "train", raising=False)
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    err = complaint(run("train", "mf", "--data", tmp_path, "--output", tmp_path / "out"))
-    assert (
-        "training needs onnx; run: pip install 'routing-lab[train]' (in a checkout: pip install './lab[train]')\n"
-        in err
-    )

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -274,9 +273,3 @@ def test_many_routers_and_benchmarks_fit(config: Config, own: Path) -> None:
     )
     assert len(plot.figures([crowd] * 4)["quality.png"]) > 10_000
     assert math.isfinite(crowd.optimal.apgr)
-
-
-def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UsageError, match=r"pip install 'routing-service\[plots\]'"):
-        plot.check_installed()

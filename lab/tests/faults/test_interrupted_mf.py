@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from routing_lab.cli.train_options import train_and_report
+from routing_lab.cli.train import stopping_on_sigterm
 from routing_lab.training.work import CHECKPOINT
 
 from routing_service.artifacts.manifest import read_manifest
@@ -31,8 +30,8 @@ def test_a_sigterm_is_an_interruption_that_is_cleaned_up() -> None:
             cleaned.append(True)
 
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt):
-        train_and_report(train, argparse.Namespace(json=False))
+    with pytest.raises(KeyboardInterrupt), stopping_on_sigterm():
+        train()
     assert cleaned
     assert signal.getsignal(signal.SIGTERM) is before
 

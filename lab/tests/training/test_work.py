@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from routing_lab.training.work import CHECKPOINT, Work, work_folder
+from routing_lab.training.work import CHECKPOINT, Work
 
 from routing_service.errors import UsageError
 
@@ -115,7 +115,3 @@ def test_what_a_killed_training_left_half_written_is_cleared_away(tmp_path: Path
     assert sorted(path.name for path in (tmp_path / "w").iterdir()) == ["lock", "run.json"]
     work.discard()
     assert not (tmp_path / "w").exists()
-
-
-def test_the_work_is_beside_the_output(tmp_path: Path) -> None:
-    assert work_folder(tmp_path / "mf") == tmp_path / "mf.work"

@@ -18,33 +18,27 @@ from export_onnx.bert_config import Classifier, read_classifier
 from export_onnx.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from export_onnx.tokenizer import SourceTokenizer
 from routing_lab.data.examples import Example
+from routing_lab.training.finetune.artifact import checkpoint_folder, describe_export, open_work
 from routing_lab.training.finetune.batches import Rows
 from routing_lab.training.finetune.labels import Ties, outcome_probabilities
-from routing_lab.training.finetune.loop import Objective, Recipe, fit
+from routing_lab.training.finetune.loop import Objective, fit
 from routing_lab.training.finetune.lora import add_adapters, merged
-from routing_lab.training.finetune.report import FinetuneReport
-from routing_lab.training.finetune.request import (
-    Request,
-    checkpoint_folder,
-    describe_export,
+from routing_lab.training.finetune.pretrained import (
     enable_gradient_checkpointing,
     load_pretrained,
     move_to_device,
 )
+from routing_lab.training.finetune.report import FinetuneReport
+from routing_lab.training.finetune.request import BertRequest
 from routing_lab.training.finetune.state import load_weights, trained_weights
+from routing_lab.training.finetune.training_data import read_data
 from routing_service.errors import UsageError
 
 LABELS = {Ties.WEAK: ("strong wins", "tie", "weak wins"), Ties.HALF: ("strong wins", "weak wins")}
 MIN_PROMPT_TOKENS = 8
-MAX_TOKENS = 512
 
 
-def recipe(lora_rank: int = 0, **given: Any) -> Recipe:
-    """The usual recipe for an encoder, with what is given in place of its parts; adapters learn at a higher rate."""
-    return Recipe(**{"epochs": 3, "batch_size": 16, "learning_rate": 2e-4 if lora_rank else 2e-5, **given})
-
-
-def train(asked: Request) -> FinetuneReport:
+def train(asked: BertRequest) -> FinetuneReport:
     """Fine-tune an encoder and write its artifact. An interrupted run goes on where it was.
 
     Raises:
@@ -58,28 +52,28 @@ def train(asked: Request) -> FinetuneReport:
     max_tokens = min(asked.max_tokens, tokenizer.limit or sizes.max_tokens, sizes.max_tokens)
     if max_tokens < MIN_PROMPT_TOKENS:
         raise UsageError(f"--max-tokens {max_tokens} leaves no room for a prompt; give {MIN_PROMPT_TOKENS} or more")
-    data = asked.read_data()
-    work = asked.open_work("bert", base, data)
+    data = read_data(asked)
+    work = open_work(asked, base, data)
     training, validation = (_rows(part, tokenizer, max_tokens, asked.ties) for part in (data.train, data.validation))
     model = load_classifier(base, sizes, asked)
     move_to_device(model)
     resumed = work.resumed
     objective = Objective(log_probs, sizes.pad_id, "right")
-    best = fit(model, training, validation, objective, asked.recipe, work, seed=asked.seed, finish=asked.finish)
+    best = fit(model, training, validation, objective, asked, work, seed=asked.seed, finish=asked.finish)
     with checkpoint_folder(asked, work) as folder:
         merged_classifier(model, base, sizes, asked).save_pretrained(str(folder))
         # The artifact reads as many tokens as were trained on.
         tokenizer.source.model_max_length = max_tokens
         tokenizer.source.save_pretrained(str(folder))
         export = describe_export(
-            "bert", folder, asked, base, data, best, lambda score, prompts: score(prompts).strong_win_rates
+            folder, asked, base, data, best, lambda score, prompts: score(prompts).strong_win_rates
         )
         manifest = make_artifact(export)
     work.discard()
     return FinetuneReport(asked.output, manifest, len(data.train), resumed)
 
 
-def load_classifier(base: Checkpoint, sizes: Classifier, asked: Request) -> Any:
+def load_classifier(base: Checkpoint, sizes: Classifier, asked: BertRequest) -> Any:
     """The model to train: the encoder, a head of `sizes.labels` labels, new unless it has one, and adapters if asked.
 
     Equal for equal seeds.
@@ -106,7 +100,7 @@ def load_classifier(base: Checkpoint, sizes: Classifier, asked: Request) -> Any:
     return add_adapters(model, asked.lora_rank, adapted=layers, trained=head)
 
 
-def merged_classifier(model: Any, base: Checkpoint, sizes: Classifier, asked: Request) -> Any:
+def merged_classifier(model: Any, base: Checkpoint, sizes: Classifier, asked: BertRequest) -> Any:
     """The trained model on the CPU in float32, its adapters merged."""
     if not asked.lora_rank:
         return model.cpu()

@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -28,16 +27,19 @@ from export_onnx.causal_llm_config import Decoder, read_decoder
 from export_onnx.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from export_onnx.tokenizer import SourceTokenizer
 from routing_lab.data.examples import Example
+from routing_lab.training.finetune.artifact import checkpoint_folder, describe_export, open_work
 from routing_lab.training.finetune.batches import Rows
 from routing_lab.training.finetune.labels import rating_probabilities
-from routing_lab.training.finetune.loop import Objective, Recipe, device_of, fit, mixed_precision
+from routing_lab.training.finetune.loop import Objective, device_of, fit, mixed_precision
+from routing_lab.training.finetune.pretrained import move_to_device
 from routing_lab.training.finetune.rating_model import (
     add_rating_tokens,
     load_rating_model,
     merged_model,
 )
 from routing_lab.training.finetune.report import FinetuneReport
-from routing_lab.training.finetune.request import Request, checkpoint_folder, describe_export, move_to_device
+from routing_lab.training.finetune.request import CausalLLMRequest
+from routing_lab.training.finetune.training_data import read_data
 from routing_service.errors import ArtifactError, UsageError
 from routing_service.routers.causal_llm import CLASSIFIER_TEMPLATE, SYSTEM_TEMPLATE, CausalLLMSettings
 from routing_service.routers.causal_llm_prompt import PromptTemplate
@@ -54,21 +56,10 @@ DEFAULT_TEMPLATES = {
 }
 # Tokens that must be left for the prompt itself.
 MIN_PROMPT_TOKENS = 8
-MAX_TOKENS, LORA_RANK = 2048, 16
 
 
-def recipe(lora_rank: int = LORA_RANK, **given: Any) -> Recipe:
-    """The usual recipe for a Llama, with what is given in place of its parts; adapters learn at a higher rate."""
-    return Recipe(**{"epochs": 2, "batch_size": 16, "learning_rate": 1e-4 if lora_rank else 1e-5, **given})
-
-
-def train(asked: Request, templates: Sequence[Path | None] = (None, None)) -> FinetuneReport:
+def train(asked: CausalLLMRequest) -> FinetuneReport:
     """Fine-tune a Llama and write its artifact. An interrupted run goes on where it was.
-
-    Args:
-        asked: what to do.
-        templates: the files with the system turn and the classifier's template; None for the checkpoint's own, or else
-            the default.
 
     Raises:
         UsageError: the checkpoint, a template, the data or a folder is not usable, or the training diverged; the
@@ -80,12 +71,12 @@ def train(asked: Request, templates: Sequence[Path | None] = (None, None)) -> Fi
     stops = stop_ids(base)
     tokenizer = SourceTokenizer(base, sizes.vocabulary)
     add_rating_tokens(tokenizer)
-    texts = _template_texts(base, templates)
+    texts = _template_texts(base, (asked.system_template, asked.classifier_template))
     template = _template(texts)
     max_tokens = _max_tokens(asked, sizes, tokenizer, template)
-    data = asked.read_data()
+    data = read_data(asked)
     hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
-    work = asked.open_work("causal_llm", base, data, templates=hashes)
+    work = open_work(asked, base, data, templates=hashes)
     resumed = work.resumed
     training, validation = (
         _rows(part, tokenizer, template, max_tokens, asked) for part in (data.train, data.validation)
@@ -93,7 +84,7 @@ def train(asked: Request, templates: Sequence[Path | None] = (None, None)) -> Fi
     rated = load_rating_model(base, tokenizer, asked)
     move_to_device(rated.model)
     objective = Objective(rated.log_probs, 0, "left")
-    best = fit(rated.model, training, validation, objective, asked.recipe, work, seed=asked.seed, finish=asked.finish)
+    best = fit(rated.model, training, validation, objective, asked, work, seed=asked.seed, finish=asked.finish)
     settings = CausalLLMSettings(rated.ids, SCORE_THRESHOLD, stops, MAX_NEW_TOKENS, TRUNCATION_SIDE)
     # By the model where it was trained: a large graph on a CPU would take hours, and the parity proof binds the two.
     with mixed_precision(device_of(rated.model)):
@@ -105,7 +96,7 @@ def train(asked: Request, templates: Sequence[Path | None] = (None, None)) -> Fi
         tokenizer.source.save_pretrained(str(folder))
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-        export = describe_export("causal_llm", folder, asked, base, data, best, lambda *_: rates)
+        export = describe_export(folder, asked, base, data, best, lambda *_: rates)
         manifest = make_artifact(export)
     work.discard()
     return FinetuneReport(asked.output, manifest, len(data.train), resumed)
@@ -137,7 +128,7 @@ def _template(texts: Mapping[str, str]) -> PromptTemplate:
             raise UsageError(f"the template {error.path.name} {error.problem}") from error
 
 
-def _max_tokens(asked: Request, sizes: Decoder, tokenizer: SourceTokenizer, template: PromptTemplate) -> int:
+def _max_tokens(asked: CausalLLMRequest, sizes: Decoder, tokenizer: SourceTokenizer, template: PromptTemplate) -> int:
     """How many tokens of the whole text are read: the tokens after the first need positions too, all but the last."""
     most = min(asked.max_tokens, tokenizer.limit or sizes.positions, sizes.positions - (MAX_NEW_TOKENS - 1))
     used = len(tokenizer.source(template.render(""))["input_ids"])
@@ -154,7 +145,7 @@ def _rows(
     tokenizer: SourceTokenizer,
     template: PromptTemplate,
     max_tokens: int,
-    asked: Request,
+    asked: CausalLLMRequest,
 ) -> Rows:
     texts = (template.render(example.prompt) for example in examples)
     return Rows(

@@ -12,31 +12,13 @@ import numpy as np
 import torch
 
 from routing_lab.training.finetune.batches import Rows, epoch_batches, micro_batches
+from routing_lab.training.finetune.request import EVALUATIONS_PER_EPOCH, Recipe
 from routing_lab.training.finetune.state import FinetuneWork, RunState
 from routing_service.artifacts.tokenizing import Side, padded
 from routing_service.errors import UsageError
 
 # The state is saved at each evaluation, and when so many seconds have passed.
 SAVE_SECONDS = 300.0
-EVALUATIONS_PER_EPOCH = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a model is fine-tuned.
-
-    `batch_size` rows make one update, run `batch_tokens` tokens at a time; the learning rate rises over `warmup_share`
-    of all updates and falls to 0 over the rest; `patience` evaluations without a lower validation loss end the run.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    patience: int = EVALUATIONS_PER_EPOCH
-    batch_tokens: int = 8192
-    warmup_share: float = 0.06
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +57,7 @@ def fit(
     Raises:
         UsageError: the loss is not finite any more, or a state cannot be written or read.
     """
-    optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
+    optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.peak_learning_rate)
     torch.manual_seed(seed)
     progress = work.load_run(model, optimizer) or RunState()
     per_epoch = math.ceil(len(train) / recipe.batch_size)
@@ -89,7 +71,9 @@ def fit(
             if now != epoch:
                 epoch, batches = now, epoch_batches(train.lengths, recipe.batch_size, seed, now)
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * learning_rate_factor(progress.step, total, recipe.warmup_share)
+                group["lr"] = recipe.peak_learning_rate * learning_rate_factor(
+                    progress.step, total, recipe.warmup_share
+                )
             loss, weight = _update(model, optimizer, train, batches[at], objective, recipe)
             if not math.isfinite(loss):
                 raise _diverged(progress, recipe, work)
@@ -198,7 +182,7 @@ def _diverged(progress: RunState, recipe: Recipe, work: FinetuneWork) -> UsageEr
     )
     return UsageError(
         f"the loss is not a finite number after update {progress.step}: the training has diverged; {kept}. Try again "
-        f"with a lower --learning-rate (it is {recipe.learning_rate:g}) and --restart"
+        f"with a lower --learning-rate (it is {recipe.peak_learning_rate:g}) and --restart"
     )
 
 

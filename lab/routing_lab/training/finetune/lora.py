@@ -12,9 +12,6 @@ from typing import Any
 
 import torch
 
-from routing_service.errors import UsageError
-from routing_service.extras import pip_install
-
 # The adapters' output is scaled by this, whatever their rank: alpha is twice the rank.
 SCALE = 2
 DROPOUT = 0.05
@@ -31,14 +28,9 @@ def add_adapters(model: Any, rank: int, *, adapted: str, trained: Sequence[str] 
 
     Returns:
         peft's model around it; `merged` takes it off again.
-
-    Raises:
-        UsageError: peft is not installed.
     """
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise UsageError(f"--lora-rank needs {error.name}; run: {pip_install('routing-lab', 'finetune')}") from error
+    from peft import LoraConfig, get_peft_model
+
     own = [parameter for name, parameter in model.named_parameters() if name.startswith(tuple(trained))]
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     layers = [name for name in linear if name.startswith(adapted)]

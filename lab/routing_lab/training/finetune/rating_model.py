@@ -11,7 +11,8 @@ from export_onnx.causal_llm import RATINGS, rating_ids
 from export_onnx.checkpoint import Checkpoint
 from export_onnx.tokenizer import SourceTokenizer
 from routing_lab.training.finetune.lora import add_adapters, merged
-from routing_lab.training.finetune.request import Request, enable_gradient_checkpointing, load_pretrained
+from routing_lab.training.finetune.pretrained import enable_gradient_checkpointing, load_pretrained
+from routing_lab.training.finetune.request import FinetuneRequest
 from routing_lab.training.finetune.state import load_weights, trained_weights
 
 _LAYERS = "model.layers."
@@ -51,7 +52,7 @@ def add_rating_tokens(tokenizer: SourceTokenizer) -> None:
     tokenizer.source.add_tokens(missing, special_tokens=True)
 
 
-def load_rating_model(base: Checkpoint, tokenizer: SourceTokenizer, asked: Request) -> RatingModel:
+def load_rating_model(base: Checkpoint, tokenizer: SourceTokenizer, asked: FinetuneRequest) -> RatingModel:
     """The model to train: the checkpoint's, with a row for each of the tokenizer's tokens, and adapters if asked.
 
     New tokens begin as the mean of all others. With adapters, the ratings' rows of the last layer are trained beside
@@ -77,7 +78,7 @@ def load_rating_model(base: Checkpoint, tokenizer: SourceTokenizer, asked: Reque
     return RatingModel(model, ids, _train_rows(head, len(ids)))
 
 
-def merged_model(rated: RatingModel, base: Checkpoint, tokenizer: SourceTokenizer, asked: Request) -> Any:
+def merged_model(rated: RatingModel, base: Checkpoint, tokenizer: SourceTokenizer, asked: FinetuneRequest) -> Any:
     """The trained model on the CPU in float32, its adapters and rating rows merged."""
     if not asked.lora_rank:
         return rated.model.cpu()

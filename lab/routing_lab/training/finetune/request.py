@@ -1,282 +1,202 @@
-"""What the trainers of `bert` and `causal_llm` share: what is asked of them, loading a model, and its artifact."""
+"""What the fine-tuning of a `bert` or a `causal_llm` router is asked to do."""
 
 from __future__ import annotations
 
-import logging
-import platform
-import shutil
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
-import torch
-from safetensors import SafetensorError
-
-from export_onnx.checkpoint import Checkpoint, open_checkpoint
-from export_onnx.quantize import precision_of
-from export_onnx.text_artifact import Score, TextExport, Training
-from export_onnx.tokenizer import TOKENIZER_FILES
-from routing_lab.data.preferences import Names, Sides, sides
-from routing_lab.data.splits import Overlap, command_options
+from export_onnx.quantize import QUANTIZED
+from routing_lab.options import COUNT, number, option, whole
 from routing_lab.training.finetune.labels import Ties
-from routing_lab.training.finetune.loop import Recipe
-from routing_lab.training.finetune.report import run_metrics, validation_calibration, validation_metrics
-from routing_lab.training.finetune.state import FinetuneWork, RunState
-from routing_lab.training.finetune.training_data import TrainingData, read_data
-from routing_lab.training.work import work_folder
-from routing_service.artifacts.writing import check_output
+from routing_lab.training.request import ResumableRequest
 from routing_service.errors import UsageError
-from routing_service.models import ModelPair
+from routing_service.extras import require
 
-LIBRARIES = ("numpy", "peft", "safetensors", "tokenizers", "torch", "transformers")
+EVALUATIONS_PER_EPOCH = 4
+_AMOUNT = number()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a fine-tuning is asked to do.
+class LearningRates(NamedTuple):
+    """The usual learning rate, at its highest: of the whole model, and of adapters, which learn at a higher one."""
 
-    Args:
-        checkpoint: a folder with safetensors, or a Hugging Face id, to start from.
-        data: preference files and folders (see `preferences`).
-        output: the artifact's folder; replaced whole, and only once the new artifact is complete.
-        recipe: how the model is fine-tuned.
-        max_tokens: how many tokens of a text are read, special ones included, at most.
-        ties: what a tie counts for in the win rate.
-        lora_rank: the rank of the adapters that are trained; 0 trains the whole model.
-        gradient_checkpointing: compute activations twice rather than keep them: slower, in less memory.
-        quantize: the artifact's precision, `int8` or `fp16`; None for float32.
-        strong_model: the strong model as the data names it; several names are one model, the first is the one that
-            decisions name. None for the default pair's.
-        weak_model: the weak model, likewise.
-        seed: decides the split, new weights and every random draw.
-        report_on: benchmarks whose prompts must not be learnt from (see `splits`).
-        overlap: what to do about rows that ask what a benchmark asks.
-        validation_share: the share of prompts that only validate, near-duplicates together.
-        work: where an interrupted run is kept; None for `OUTPUT.work`.
-        restart: throw an interrupted run's work away.
-        finish: end an interrupted run with its best model so far.
-        save_checkpoint: where the fine-tuned checkpoint is to be kept as well, a new or empty folder.
+    whole: float
+    adapters: float
+
+    def __str__(self) -> str:
+        return f"{self.whole:g}, with adapters {self.adapters:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is fine-tuned; the defaults are those for an encoder.
+
+    `batch_size` rows make one update, run `batch_tokens` tokens at a time. The learning rate rises over `warmup_share`
+    of all updates and falls to 0 over the rest. A `lora_rank` of 0 trains the whole model.
     """
 
-    checkpoint: str
-    data: Sequence[Path]
-    output: Path
-    recipe: Recipe
-    max_tokens: int
-    ties: Ties = Ties.WEAK
-    lora_rank: int = 0
-    gradient_checkpointing: bool = False
-    quantize: str | None = None
-    strong_model: Names | None = None
-    weak_model: Names | None = None
-    seed: int = 0
-    report_on: Sequence[Path] = ()
-    overlap: Overlap = Overlap.REFUSE
-    validation_share: float = 0.1
-    work: Path | None = None
-    restart: bool = False
-    finish: bool = False
-    save_checkpoint: Path | None = None
+    option_group: ClassVar = "recipe"
+    usual_rates: ClassVar = LearningRates(whole=2e-5, adapters=2e-4)
+
+    max_tokens: int = field(
+        default=512,
+        metadata=option("read so many of a text, special ones and templates included", parse=COUNT, metavar="N"),
+    )
+    lora_rank: int = field(
+        default=0,
+        metadata=option(
+            "train adapters of this rank, merged in the end; 0 trains the whole model",
+            parse=whole(0, 1024),
+            metavar="R",
+        ),
+    )
+    epochs: int = field(default=3, metadata=option("at most so many", parse=COUNT, metavar="N"))
+    learning_rate: float | None = field(
+        default=None,
+        metadata=option(
+            "of AdamW, at its highest", parse=_AMOUNT, metavar="R", shown=lambda kind: str(kind.usual_rates)
+        ),
+    )
+    warmup_share: float = field(
+        default=0.06, metadata=option("rise to it in this share of all updates", parse=number(0, 1), metavar="S")
+    )
+    weight_decay: float = field(default=0.01, metadata=option("of AdamW", parse=_AMOUNT, metavar="D"))
+    max_grad_norm: float = field(
+        default=1.0, metadata=option("clip the gradient's norm to this", parse=_AMOUNT, metavar="G")
+    )
+    batch_size: int = field(default=16, metadata=option("rows in an update", parse=COUNT, metavar="N"))
+    batch_tokens: int = field(
+        default=8192,
+        metadata=option("tokens run at once, padding included: less takes less memory", parse=COUNT, metavar="N"),
+    )
+    patience: int = field(
+        default=EVALUATIONS_PER_EPOCH,
+        metadata=option(
+            f"stop after so many evaluations, {EVALUATIONS_PER_EPOCH} an epoch, without gain", parse=COUNT, metavar="N"
+        ),
+    )
+    gradient_checkpointing: bool = field(default=False, metadata=option("less memory, for about a third more time"))
 
     @property
-    def pair(self) -> ModelPair:
-        """The models that decisions will name."""
-        return self.sides.pair
+    def peak_learning_rate(self) -> float:
+        """The learning rate at its highest: the given one, or else the usual one."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return self.usual_rates.adapters if self.lora_rank else self.usual_rates.whole
 
-    @property
-    def sides(self) -> Sides:
-        """The names of both models.
+    def recipe(self) -> dict[str, Any]:
+        """The parts that decide the trained weights by name, as JSON."""
+        parts = {
+            part.name: getattr(self, part.name) for part in fields(Recipe) if part.name != "gradient_checkpointing"
+        }
+        return {**parts, "learning_rate": self.peak_learning_rate}
 
-        Raises:
-            UsageError: a model is on both sides.
-        """
-        return sides(self.strong_model, self.weak_model)
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRequest(Recipe, ResumableRequest):
+    """A router that is fine-tuned from a checkpoint."""
+
+    extra = "finetune"
+    packages = ("torch", "transformers", "onnx", "safetensors", "huggingface_hub")
+    checkpoint: str = field(
+        metadata=option(
+            "what to start from, with safetensors: a folder, or a Hugging Face id", parse=str, metavar="DIR"
+        )
+    )
+    ties: Ties = field(
+        default=Ties.WEAK,
+        metadata=option(
+            "what a tie counts for in the win rate: weak, nothing, as the weak model will do (RouteLLM's rule); or "
+            "half a win",
+            choices=Ties,
+        ),
+    )
+    quantize: str | None = field(
+        default=None,
+        metadata=option("the artifact's precision, as for export-onnx", choices=QUANTIZED, shown="float32"),
+    )
+    save_checkpoint: Path | None = field(
+        default=None,
+        metadata=option(
+            "keep the fine-tuned checkpoint there, for export-onnx; a new or empty folder",
+            parse=Path,
+            metavar="DIR",
+            repeated=False,
+        ),
+    )
+    finish: bool = field(
+        default=False,
+        metadata=option("end an interrupted training with the best model that it has so far", repeated=False),
+    )
 
     def check(self) -> None:
         """Refuse at once what would fail after hours.
 
         Raises:
-            UsageError: the output or the folder for the checkpoint holds something else, or the models are the same.
+            UsageError: beside what every training refuses, the folder for the checkpoint holds something else, or
+                adapters cannot be trained as peft is not installed.
         """
-        check_output(self.output)
+        super().check()
+        if self.lora_rank:
+            require("--lora-rank", "routing-lab", self.extra, "peft")
         kept = self.save_checkpoint
         if kept is not None and kept.exists() and (not kept.is_dir() or any(kept.iterdir())):
             raise UsageError(f"--save-checkpoint {kept} exists and is not empty; name a new folder")
-        _ = self.sides
 
-    def read_data(self) -> TrainingData:
-        """The rows to train and to validate on."""
-        return read_data(
-            self.data,
-            self.sides,
-            report_on=self.report_on,
-            overlap=self.overlap,
-            validation_share=self.validation_share,
-            seed=self.seed,
-        )
-
-    def open_work(self, kind: str, base: Checkpoint, data: TrainingData, **more: Any) -> FinetuneWork:
-        """The run's work folder, for a router's type; `more` is what else decides the result."""
-        asked = {"type": kind, **self.settings(), **base.provenance(*TOKENIZER_FILES), **data.provenance(), **more}
-        work = FinetuneWork(self.work or work_folder(self.output), asked, restart=self.restart)
-        if work.resumed:
-            print(f"{work.folder}: an interrupted training goes on after update {work.resumed}", file=sys.stderr)
-        return work
+    def command(self, **instead: Any) -> str:
+        """The command to repeat it, without folders; for `instead` see `to_command`."""
+        return super().command(**{"learning_rate": self.peak_learning_rate, **instead})
 
     def settings(self) -> dict[str, Any]:
         """What decides the trained weights, beside checkpoint and data, as JSON."""
         return {
             "seed": self.seed,
             "ties": self.ties.value,
-            "lora_rank": self.lora_rank,
-            "max_tokens": self.max_tokens,
             "validation_share": self.validation_share,
-            "recipe": asdict(self.recipe),
+            "recipe": self.recipe(),
             "models": {side: list(names) for side, names in self.sides._asdict().items()},
         }
 
-    def command(self, kind: str, base: Checkpoint) -> str:
-        """The command to repeat it, without folders."""
-        options = f"--checkpoint {base.source} --data {' '.join(path.name for path in self.data)} --output DIR"
-        for side, names in self.sides._asdict().items():
-            options += f" --{side}-model {' '.join(names)}"
-        values = {"seed": self.seed, "validation_share": self.validation_share, "max_tokens": self.max_tokens}
-        for name, value in {**values, "lora_rank": self.lora_rank, **asdict(self.recipe)}.items():
-            options += f" --{name.replace('_', '-')} {value}"
-        options += f" --ties {self.ties.value}" + (f" --quantize {self.quantize}" if self.quantize else "")
-        options += command_options(self.report_on, self.overlap)
-        return f"routing-service train {kind} {options}"
+
+@dataclass(frozen=True, kw_only=True)
+class BertRequest(FinetuneRequest):
+    """A `bert` router, from a BERT, RoBERTa, XLM-RoBERTa or DistilBERT."""
+
+    router_type = "bert"
+    trainer = "routing_lab.training.finetune.bert"
+    summary = (
+        "Fine-tune a BERT-like encoder (BERT, RoBERTa, XLM-RoBERTa or DistilBERT) on preference data and write its "
+        "artifact."
+    )
+    example = "routing-service train bert --checkpoint FacebookAI/xlm-roberta-base --data battles.csv --output bert"
 
 
-def load_pretrained(kind: Any, base: Checkpoint, *, may_be_new: Sequence[str] = (), **options: Any) -> Any:
-    """A checkpoint's model in float32, on the CPU, as the transformers class `kind` (one of its AutoModels) loads it.
+@dataclass(frozen=True, kw_only=True)
+class CausalLLMRequest(FinetuneRequest):
+    """A `causal_llm` router, from a Llama or a Mistral."""
 
-    Args:
-        kind: the class.
-        base: the checkpoint.
-        may_be_new: the first parts of the names of weights that the checkpoint may lack or have in another shape.
-        options: for `from_pretrained`.
+    router_type = "causal_llm"
+    trainer = "routing_lab.training.finetune.causal_llm"
+    summary = "Fine-tune a Llama (or a Mistral) to rate prompts from 1 to 5 and write its artifact."
+    example = (
+        "routing-service train causal_llm --checkpoint meta-llama/Llama-3.1-8B --data battles.csv --output "
+        "artifacts/causal_llm --quantize fp16 --gradient-checkpointing"
+    )
+    usual_rates = LearningRates(whole=1e-5, adapters=1e-4)
 
-    Raises:
-        UsageError: transformers cannot load it, or it lacks other weights.
-    """
-    transformers: Any = import_module("transformers.utils.logging")
-    transformers.disable_progress_bar()
-    # It warns of new heads, which are wanted here, and of every layer that is quantized or frozen.
-    transformers.set_verbosity_error()
-    logging.getLogger("peft").setLevel(logging.ERROR)
-    try:
-        model, info = kind.from_pretrained(
-            str(base.folder),
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **options,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{base.folder}: transformers cannot load the model: {error}") from error
-    lacking = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
-    if others := sorted(name for name in lacking if not name.startswith(tuple(may_be_new))):
-        raise UsageError(
-            f"{base.folder}: lacks {len(others)} of the model's weights, e.g. {others[0]}; give the checkpoint that "
-            "belongs to its config.json"
-        )
-    return model
-
-
-def enable_gradient_checkpointing(model: Any) -> None:
-    """Make a model compute its activations a second time on the way back, rather than keep them."""
-    # transformers 5 has renamed it, and warns of the older name.
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
-
-
-def move_to_device(model: Any) -> None:
-    """Move a model to the GPU if there is one, there with the weights that are not trained in bfloat16."""
-    if not torch.cuda.is_available():
-        return
-    for parameter in model.parameters():
-        if not parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.bfloat16)
-    model.to("cuda")
-
-
-@contextmanager
-def checkpoint_folder(asked: Request, work: FinetuneWork) -> Iterator[Path]:
-    """An empty folder for the fine-tuned checkpoint, which is deleted afterwards; a copy is kept if that was asked for.
-
-    Raises:
-        UsageError: it cannot be made or written.
-    """
-    with work.scratch() as scratch:
-        folder = scratch / asked.output.name
-        try:
-            folder.mkdir()
-            yield folder
-            if asked.save_checkpoint is not None:
-                asked.save_checkpoint.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copytree(folder, asked.save_checkpoint, dirs_exist_ok=True)
-        except (OSError, SafetensorError) as error:
-            raise UsageError(
-                f"{asked.output}: its checkpoint cannot be written: {getattr(error, 'strerror', None) or error}. Make "
-                "room, then repeat the command: the training itself is done and kept"
-            ) from error
-
-
-def describe_export(
-    kind: str,
-    folder: Path,
-    asked: Request,
-    base: Checkpoint,
-    data: TrainingData,
-    best: RunState,
-    win_rates: Callable[[Score, Sequence[str]], Sequence[float]],
-) -> TextExport:
-    """The export of a fine-tuned checkpoint, with all that its manifest is to say of the training.
-
-    Args:
-        kind: the router's type.
-        folder: the fine-tuned checkpoint.
-        asked: what the trainer was asked.
-        base: the checkpoint that it started from.
-        data: what it learnt from.
-        best: the state that the checkpoint has.
-        win_rates: of the validation prompts, given the artifact's own scoring and the prompts.
-    """
-
-    def training(score: Score) -> Training:
-        rates = win_rates(score, [example.prompt for example in data.validation])
-        metrics = {
-            "run": run_metrics(best),
-            "validation": validation_metrics(data.validation, rates, asked.ties, asked.seed),
-        }
-        provenance = {
-            "command": asked.command(kind, base),
-            **asked.settings(),
-            "rows": {"training": len(data.train), "validation": len(data.validation)},
-            "base": base.provenance(),
-            **data.provenance(),
-            "versions": _versions(),
-        }
-        return Training(validation_calibration(data.validation, rates), metrics, provenance)
-
-    trained = replace(open_checkpoint(str(folder)), source=f"{base.source}, fine-tuned")
-    return TextExport(kind, trained, asked.output, asked.pair, precision_of(asked.quantize), training=training)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    max_tokens: int = 2048
+    lora_rank: int = 16
+    epochs: int = 2
+    system_template: Path | None = field(
+        default=None,
+        metadata=option("the system turn", parse=Path, metavar="F", shown="the checkpoint's, or a short one"),
+    )
+    classifier_template: Path | None = field(
+        default=None,
+        metadata=option(
+            "the user turn's text, with {question} where the prompt goes",
+            parse=Path,
+            metavar="F",
+            shown="the checkpoint's, or a short one",
+        ),
+    )

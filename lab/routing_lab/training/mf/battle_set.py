@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,10 @@ import numpy.typing as npt
 
 from routing_lab.data.battles import Battle, load_battles
 from routing_lab.data.files import DataFile
-from routing_lab.data.preferences import Sides
 from routing_lab.data.sources import source_of
-from routing_lab.data.splits import Overlap, Split, held_out, keep_apart
+from routing_lab.data.splits import Split, held_out, keep_apart
 from routing_lab.training.mf.model import Battles
+from routing_lab.training.mf.request import MatrixFactorizationRequest
 from routing_service.errors import UsageError, unknown_name
 from routing_service.models import ModelPair
 
@@ -73,28 +72,19 @@ class BattleSet:
         return {"data": [file.record() for file in self.files], **self.split.provenance()}
 
 
-def read_battle_set(
-    data: Sequence[Path],
-    sides: Sides,
-    *,
-    report_on: Sequence[Path],
-    overlap: Overlap,
-    drop_ties: bool,
-    validation_share: float,
-    seed: int,
-) -> BattleSet:
+def read_battle_set(request: MatrixFactorizationRequest) -> BattleSet:
     """Read battles and split them by prompt; near-duplicates stay on one side.
 
     Raises:
         UsageError: the data cannot be read, holds a benchmark's prompts, does not know the pair, or is too little or
             too uniform to learn from.
     """
-    pair = sides.pair
-    found = load_battles(data, sides)
-    split = keep_apart(found.battles, report_on, overlap, found.files)
-    rows = [row for row in split.rows if not drop_ties or row.outcome != 0.5]
+    pair, share = request.sides.pair, request.validation_share
+    found = load_battles(request.data, request.sides)
+    split = keep_apart(found.battles, request.report_on, request.overlap, found.files)
+    rows = [row for row in split.rows if not request.drop_ties or row.outcome != 0.5]
     _check(rows, sum(file.without_pair for file in found.files), len(split.rows) - len(rows))
-    validates = np.array(held_out([row.prompt for row in rows], validation_share, seed), bool)
+    validates = np.array(held_out([row.prompt for row in rows], share, request.seed), bool)
     models = sorted({name for row, out in zip(rows, validates, strict=True) if not out for name in _sides(row)})
     for name in pair:
         if name not in models:
@@ -106,7 +96,7 @@ def read_battle_set(
     asked = len({row.prompt for row in validation})
     if asked < MIN_VALIDATION_PROMPTS or len({_of_pair(row)[1] for row in validation}) == 1:
         raise UsageError(
-            f"a validation share of {validation_share:g} leaves {len(validation)} battles over {asked} prompts to "
+            f"a validation share of {share:g} leaves {len(validation)} battles over {asked} prompts to "
             f"validate on; at least {MIN_VALIDATION_PROMPTS} prompts, with more than one outcome, are needed: raise "
             "--validation-share, or add prompts"
         )

@@ -16,6 +16,7 @@ from routing_lab.training.mf.model import (
     gradients,
     logit_differences,
 )
+from routing_lab.training.mf.request import Recipe
 from routing_lab.training.progress import Step
 from routing_lab.training.work import Work
 from routing_service.errors import UsageError
@@ -23,23 +24,6 @@ from routing_service.errors import UsageError
 # Log-odds are divided by the temperature; beyond these it says that the scores say nothing, or are infinitely sure.
 MIN_SLOPE, MAX_SLOPE = 1e-3, 1e3
 NEWTON_STEPS = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How to train. The defaults are those that did best, by cross-validation on the dev halves of MMLU and GSM8K.
-
-    `hidden` is the length of a model's vector; `noise` the standard deviation of what is added to each number of an
-    embedding at each step (RouteLLM's alpha); `patience` how many epochs without a lower validation loss end it.
-    """
-
-    hidden: int = 128
-    noise: float = 0.05
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-5
-    batch_size: int = 64
-    epochs: int = 60
-    patience: int = 8
 
 
 @dataclass(slots=True)

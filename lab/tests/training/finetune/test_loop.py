@@ -17,7 +17,8 @@ pytest.importorskip("safetensors", reason="the extra `finetune` is not installed
 import torch
 from routing_lab.training.finetune import loop as finetune_loop
 from routing_lab.training.finetune.batches import Rows
-from routing_lab.training.finetune.loop import Objective, Recipe, evaluate, fit, learning_rate_factor
+from routing_lab.training.finetune.loop import Objective, evaluate, fit, learning_rate_factor
+from routing_lab.training.finetune.request import Recipe
 from routing_lab.training.finetune.state import BEST, FinetuneWork, RunState, trained_weights
 from routing_lab.training.work import CHECKPOINT
 from safetensors.torch import load_file

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from routing_lab.data.preferences import Sides
 from routing_lab.data.splits import Overlap
+from routing_lab.training.finetune.request import BertRequest
 from routing_lab.training.finetune.training_data import TrainingData, read_data
 
 from routing_service.errors import UsageError
@@ -24,7 +24,8 @@ def write(path: Path, outcomes: list[int]) -> Path:
 
 
 def read(path: Path, **options: Any) -> TrainingData:
-    return read_data([path], Sides(("big",), ("small",)), **options)
+    pair = {"strong_model": "big", "weak_model": "small"}
+    return read_data(BertRequest(checkpoint="none", data=[path], output=path.parent / "out", **{**pair, **options}))
 
 
 def test_a_share_of_the_prompts_only_validates(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_what_teaches_nothing_is_refused(
 def test_models_that_the_data_does_not_score_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "own.jsonl", [0, 1] * 150)
     with pytest.raises(UsageError, match="0 usable rows; 300 more rows have no outcome for 'huge' and 'small'"):
-        read_data([path], Sides(("huge",), ("small",)))
+        read(path, strong_model="huge")
 
 
 def test_prompts_of_a_benchmark_are_not_learnt_from(tmp_path: Path) -> None:

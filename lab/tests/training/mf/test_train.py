@@ -25,7 +25,7 @@ from routing_service.embedders.onnx import OnnxEmbedder
 from routing_service.errors import ArtifactError, UsageError
 from routing_service.models import ModelPair
 from routing_service.routers.mf import MatrixFactorizationRouter, bundled_embedder
-from tests.support.training import EASY, HARD, RECIPE, WriteBattles, WritePreferences, request, silent
+from tests.support.training import EASY, EPOCHS, HARD, WriteBattles, WritePreferences, request, silent
 
 
 def run(data: Path, output: Path, embeddings: Path, **options: object) -> MatrixFactorizationReport:
@@ -129,7 +129,7 @@ def test_an_interrupted_training_does_not_go_on_with_something_else(
     with pytest.raises(KeyboardInterrupt):
         train(asked, progress=interrupting)
     with pytest.raises(UsageError, match=r"asked for something else \(recipe, seed differ\)"):
-        train(replace(asked, seed=1, recipe=replace(RECIPE, noise=0.1)), progress=silent)
+        train(replace(asked, seed=1, noise=0.1), progress=silent)
     write_battles(310)  # the data, under the same name
     with pytest.raises(UsageError, match=r"\(data differ\)"):
         train(asked, progress=silent)
@@ -164,7 +164,7 @@ def test_a_failed_training_keeps_the_old_artifact(
     assert contents(output) == before
     monkeypatch.undo()
     report = run(data, output, embeddings_folder, seed=1)
-    assert report.resumed == RECIPE.epochs  # nothing is trained twice
+    assert report.resumed == EPOCHS  # nothing is trained twice
     assert contents(output) != before
 
 

@@ -15,7 +15,9 @@ from routing_lab.training.report import traffic_quantiles
 from routing_lab.training.static import model as static_model
 from routing_lab.training.static.features import BYTES, features, graph_columns, piece_classes
 from routing_lab.training.static.graph import build_graph
-from routing_lab.training.static.train import MAX_TOKENS, TrainingReport, score, train
+from routing_lab.training.static.report import StaticReport
+from routing_lab.training.static.request import StaticRequest
+from routing_lab.training.static.train import MAX_TOKENS, score, train
 from routing_lab.training.static.trees import tree_attributes
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT, Artifact, open_artifact
@@ -34,8 +36,9 @@ def silent(what: str, steps: int) -> Iterator[Callable[[], object]]:
     yield lambda: None
 
 
-def run(data: Path, output: Path, embeddings: Path, **options: Any) -> TrainingReport:
-    return train([data], output, embeddings=embeddings, progress=silent, **{**PAIR, **options})
+def run(data: Path, output: Path, embeddings: Path, **options: Any) -> StaticReport:
+    asked = StaticRequest(data=[data], output=output, embeddings=embeddings, **{**PAIR, **options})
+    return train(asked, progress=silent)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
