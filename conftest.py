@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Every test process computes on one core, as do the services that it starts: the matrices here are too small to share
 # out, and threads that wait for a busy core cost more than the work. Set before anything imports NumPy.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+# Background jobs of a script start with SIGINT ignored, those of `nohup` with SIGHUP ignored, and children inherit that:
+# tests would then fail that send these signals. A handler that does nothing is not inherited.
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 pytest_plugins = [
     "tests.support.disks",

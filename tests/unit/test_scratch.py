@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
 def test_a_folder_that_is_cleared_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, cleared = scratch.fcntl.flock, []
+    lock, cleared = fcntl.flock, list[Path]()
 
     def too_late(handle: int, how: int) -> None:
         lock(handle, how)
@@ -71,7 +72,7 @@ def test_a_folder_that_is_cleared_before_it_is_locked_is_made_again(
             cleared.extend(leftovers(tmp_path))
             shutil.rmtree(cleared[0])
 
-    monkeypatch.setattr(scratch.fcntl, "flock", too_late)
+    monkeypatch.setattr(fcntl, "flock", too_late)
     with scratch_folder(tmp_path, "out") as folder:
         assert folder.is_dir()
         assert folder not in cleared
@@ -85,7 +86,7 @@ def test_without_locks_files_are_written_and_nothing_is_cleared(
     def unsupported(handle: int, how: int) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(scratch.fcntl, "flock", unsupported)
+    monkeypatch.setattr(fcntl, "flock", unsupported)
     with scratch_folder(tmp_path, "out"):
         assert len(leftovers(tmp_path)) == 2
     assert len(leftovers(tmp_path)) == 1

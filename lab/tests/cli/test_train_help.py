@@ -75,7 +75,6 @@ def test_a_default_that_changes_changes_the_help_and_the_training(
     @dataclass(frozen=True, kw_only=True)
     class Changed(MatrixFactorizationRequest):
         trainer = __name__
-        packages = ()
         epochs: int = 1234
 
     asked: list[Changed] = []

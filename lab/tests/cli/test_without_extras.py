@@ -12,22 +12,11 @@ import pytest
 from tests.support.benchmarks import write_lines
 
 # What the extras bring: as if none of it were installed.
-EXTRAS = (
-    "torch",
-    "transformers",
-    "peft",
-    "lightgbm",
-    "sklearn",
-    "scipy",
-    "onnx",
-    "safetensors",
-    "matplotlib",
-    "pandas",
-)
-EXTRAS += ("huggingface_hub", "sentencepiece", "pyarrow", "httpx")
+FINETUNE = ("torch", "transformers", "peft", "huggingface_hub", "sentencepiece", "pyarrow", "httpx")
+TRAIN_AND_PLOTS = ("lightgbm", "sklearn", "scipy", "onnx", "safetensors", "matplotlib", "pandas")
 SCRIPT = f"""
 import sys
-sys.modules.update(dict.fromkeys({EXTRAS!r}))
+sys.modules.update(dict.fromkeys({FINETUNE + TRAIN_AND_PLOTS!r}))
 from routing_service.cli import main
 sys.exit(main(sys.argv[1:]))
 """

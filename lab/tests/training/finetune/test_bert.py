@@ -389,5 +389,5 @@ def test_without_peft_the_extra_is_named(
     tmp_path: Path, data: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(UsageError, match=r"--lora-rank needs peft; install it.*routing-service\[finetune\]"):
+    with pytest.raises(UsageError, match=r"--lora-rank needs peft; run: pip install 'routing-lab\[finetune\]'"):
         train(request(encoder, data, tmp_path / "out", lora_rank=4))
