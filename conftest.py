@@ -10,8 +10,8 @@ import signal
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
-# Background jobs of a script start with SIGINT ignored, those of `nohup` with SIGHUP ignored, and children inherit that:
-# tests would then fail that send these signals. A handler that does nothing is not inherited.
+# Background jobs of a script start with SIGINT ignored, those of `nohup` with SIGHUP, and children inherit that: tests
+# would then fail that send these signals. A handler that does nothing is not inherited.
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
