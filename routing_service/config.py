@@ -136,15 +136,22 @@ class LimitsConfig:
     """The longest text to route, in UTF-8. From 1 to 2147483647 bytes."""
     max_batch_items: int = 1024
     """The most items in one BatchDecide. From 1 to 2147483647."""
-    max_message_bytes: int = 32 * 1024 * 1024
+    max_messages: int = 4096
+    """The most messages of conversations in one request, those of all its items together; also the most prompts in one
+    message of a Calibrate stream. From 1 to 2147483647."""
+    max_parts: int = 4096
+    """The most content parts in one request, those of all its messages together. From 1 to 2147483647."""
+    max_message_bytes: int = 4 * 1024 * 1024
     """The largest gRPC message; it must be larger than `max_prompt_bytes`. For a larger one, gRPC itself answers
     RESOURCE_EXHAUSTED. From 1 to 2147483647 bytes."""
     max_concurrent_calls: int = 4096
     """The most calls in progress. For one more, gRPC itself answers RESOURCE_EXHAUSTED at once. Calls that the process
     has not yet accepted do not count. From 1 to 2147483647."""
     max_calibrations: int = 8
-    """The most Calibrate streams at a time. Each needs about 2 MiB and a batch of prompts. One more is refused at once.
-    From 1 to 2147483647."""
+    """The most Calibrate streams whose prompts are scored at the same time. Others wait. From 1 to 2147483647."""
+    max_open_calibrations: int = 64
+    """The most open Calibrate streams. Each needs about 2 MiB and a batch of prompts. For one more, the stream that has
+    been silent the longest is ended; when none is silent, the new one is refused. From 1 to 2147483647."""
     calibration_idle_seconds: float = 300.0
     """A Calibrate stream that sends nothing for this long is ended. Above 0, at most 86400 seconds."""
 
@@ -152,9 +159,12 @@ class LimitsConfig:
         for name in (
             "max_prompt_bytes",
             "max_batch_items",
+            "max_messages",
+            "max_parts",
             "max_message_bytes",
             "max_concurrent_calls",
             "max_calibrations",
+            "max_open_calibrations",
         ):
             if not 1 <= getattr(self, name) <= 2**31 - 1:
                 raise ValueError(f"{name} must be from 1 to {2**31 - 1}")

@@ -15,8 +15,10 @@ from routing_service.errors import ArtifactError
 Side = Literal["left", "right"]
 SIDES: tuple[Side, ...] = ("left", "right")
 # How much of a long text is tokenized at first. When that does not give this many tokens more than are kept, as text of
-# very long tokens may not, twice as much is tried: the tokens near the cut, which it may change, are never kept.
+# very long tokens may not, twice as much is tried: the tokens near the cut, which it may change, are never kept. Beyond
+# the larger number it is no language, but something that gives no tokens (a megabyte of zeros, say) and is not read.
 CHARACTERS_PER_TOKEN = 8
+MAX_CHARACTERS_PER_TOKEN = 64
 SPARE_TOKENS = 64
 # A batch is run in parts whose rows are of like length: none is padded to more than this multiple of its own length
 # (or by more than a few tokens), and a part has at most so many tokens.
@@ -58,19 +60,25 @@ class TruncatingTokenizer:
 
     def encode(self, text: str) -> Tokens:
         """Encode a text. Any string is accepted; a lone surrogate is read as a question mark."""
-        text = text.encode("utf-8", "replace").decode()
+        longest = MAX_CHARACTERS_PER_TOKEN * (self.max_tokens + SPARE_TOKENS)
+        truncated = len(text) > longest
+        text = self._part(text, longest).encode("utf-8", "replace").decode()
         window = CHARACTERS_PER_TOKEN * (self.max_tokens + SPARE_TOKENS)
         while True:
-            whole = len(text) <= window
-            part = text if whole else text[:window] if self.side == "right" else text[-window:]
-            encoding = self._tokenizer.encode(part, add_special_tokens=False)
-            if whole or len(encoding) >= self._kept + SPARE_TOKENS:
+            encoding = self._tokenizer.encode(self._part(text, window), add_special_tokens=False)
+            if len(text) <= window or len(encoding) >= self._kept + SPARE_TOKENS:
                 break
             window *= 2
-        truncated = len(encoding) > self._kept
-        if truncated:
+        if len(encoding) > self._kept:
+            truncated = True
             encoding.truncate(self._kept, direction=self.side)
         return Tokens(self._tokenizer.post_process(encoding).ids, truncated)
+
+    def _part(self, text: str, characters: int) -> str:
+        """So many characters of a text, from the end that is kept."""
+        if len(text) <= characters:
+            return text
+        return text[:characters] if self.side == "right" else text[-characters:]
 
 
 def length_buckets(lengths: Sequence[int]) -> Iterator[list[int]]:

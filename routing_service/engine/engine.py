@@ -6,6 +6,7 @@ The rule is RouteLLM's (arXiv 2406.18665, section 3): strong when `strong_win_ra
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from time import perf_counter_ns
@@ -15,6 +16,7 @@ from routing_service.config import FallbackConfig
 from routing_service.engine.asked import AskDigest
 from routing_service.engine.batcher import Batcher
 from routing_service.engine.cache import ScoreCache
+from routing_service.engine.pacing import Pace
 from routing_service.engine.policies import Plan, Planner
 from routing_service.engine.scoring import Scored, score
 from routing_service.engine.types import Decision, DecisionReason, RouteRequest, ScoreSource, Tier
@@ -24,6 +26,8 @@ from routing_service.routers.base import Router
 
 # Prompts scored in one run: large enough to amortise the run, small enough that padding and pauses stay short.
 SCORING_BATCH = 64
+# How many characters an inline router reads in one turn of the event loop: about a millisecond's work.
+INLINE_CHARACTERS = 8192
 
 # What the configured fallback answers for. A request that is wrong, or one too many, is an error all the same.
 FALLBACK_REASONS = frozenset((Reason.ROUTER_FAILED, Reason.SCORE_INVALID, Reason.EMBEDDER_UNAVAILABLE))
@@ -110,28 +114,46 @@ class Engine:
         An item that is an error already stays one. Prompts for the same router and models are scored together.
         """
         start = perf_counter_ns()
-        results, planned = self._plan_all(requests)
-        for item, scored in _score_groups(planned):
-            results[item.place] = self._answer(item.request, item.plan, scored)
+        results: list[Result] = [_UNDECIDED] * len(requests)
+        planned = [self._plan_item(place, request, results) for place, request in enumerate(requests)]
+        for piece in _pieces([item for item in planned if item is not None]):
+            for item, scored in _score_piece(piece):
+                results[item.place] = self._answer(item.request, item.plan, scored)
         _share_time(results, start)
         return results
 
-    async def decide_batch_async(self, requests: Sequence[RouteRequest | DecisionError]) -> list[Result]:
-        """`decide_batch`, without making the event loop wait."""
+    async def decide_batch_async(
+        self, requests: Sequence[RouteRequest | DecisionError], pace: Pace | None = None
+    ) -> list[Result]:
+        """`decide_batch`, without making the event loop wait: others have their turns, as `pace` says."""
         start = perf_counter_ns()
-        results, planned = self._plan_all(requests)
-        keys = {item.place: self._cache_key(item.request, item.plan) for item in planned}
-        known = {item.place: self._cache.get(keys[item.place]) for item in planned}
-        fresh = [item for item in planned if known[item.place] is None]
+        pace = pace or Pace()
+        results: list[Result] = [_UNDECIDED] * len(requests)
+        planned: list[Planned] = []
+        keys: dict[int, Hashable | None] = {}
+        scores: dict[int, Scored | DecisionError] = {}
+        for place, request in enumerate(requests):
+            if pace.is_due:
+                await pace.rest()
+            item = self._plan_item(place, request, results)
+            if item is None:
+                continue
+            planned.append(item)
+            keys[place] = self._cache_key(item.request, item.plan)
+            if (known := self._cache.get(keys[place])) is not None:
+                scores[place] = known
+        fresh = [item for item in planned if item.place not in scores]
+        for piece in _pieces([item for item in fresh if item.plan.router.inline], INLINE_CHARACTERS):
+            if pace.is_due:
+                await pace.rest()
+            scores.update((item.place, scored) for item, scored in _score_piece(piece))
         slow = [item for item in fresh if not item.plan.router.inline]
         waits = [self._batchers[item.plan.name].score(item.request.text, item.plan.models) for item in slow]
-        scores: dict[int, Scored | DecisionError | None] = {**known}
-        scores |= {item.place: scored for item, scored in _score_groups([i for i in fresh if i.plan.router.inline])}
-        scores |= {item.place: scored for item, scored in zip(slow, await asyncio.gather(*waits), strict=True)}
+        scores.update(zip((item.place for item in slow), await asyncio.gather(*waits), strict=True))
         for item in planned:
-            if (scored := scores[item.place]) is not None:
-                self._cache.put(keys[item.place], scored)
-                results[item.place] = self._answer(item.request, item.plan, scored)
+            scored = scores[item.place]
+            self._cache.put(keys[item.place], scored)
+            results[item.place] = self._answer(item.request, item.plan, scored)
         _share_time(results, start)
         return results
 
@@ -154,19 +176,15 @@ class Engine:
         if self._on_close is not None:
             self._on_close()
 
-    def _plan_all(self, requests: Sequence[RouteRequest | DecisionError]) -> tuple[list[Result], list[Planned]]:
-        """A list of results in which errors have their place already, and the items that are to be scored."""
-        results: list[Result] = [_UNDECIDED] * len(requests)
-        planned = []
-        for index, request in enumerate(requests):
-            if isinstance(request, DecisionError):
-                results[index] = request
-                continue
+    def _plan_item(self, place: int, request: RouteRequest | DecisionError, results: list[Result]) -> Planned | None:
+        """The plan for an item of a batch; None when it is an error, which then has its place in `results`."""
+        if not isinstance(request, DecisionError):
             try:
-                planned.append(Planned(index, request, self.planner.plan(request)))
+                return Planned(place, request, self.planner.plan(request))
             except DecisionError as error:
-                results[index] = error
-        return results, planned
+                request = error
+        results[place] = request
+        return None
 
     def _cache_key(self, request: RouteRequest, plan: Plan) -> Hashable | None:
         return self._cache.key(plan.name, plan.models, request.text) if plan.router.deterministic else None
@@ -234,18 +252,29 @@ class Engine:
         )
 
 
-def _score_groups(planned: Sequence[Planned]) -> Iterator[tuple[Planned, Scored | DecisionError]]:
-    """Score items in this thread, those for the same router and models together."""
+def _pieces(planned: Sequence[Planned], max_characters: float = math.inf) -> Iterator[list[Planned]]:
+    """Items to score in one run: of the same router and models, and of so many characters, or a single one."""
     groups: dict[tuple[str, ModelPair], list[Planned]] = {}
     for item in planned:
         groups.setdefault((item.plan.name, item.plan.models), []).append(item)
-    for (_, models), members in groups.items():
+    for members in groups.values():
         # Neighbours of like length waste little padding; a prompt's score does not depend on its batch.
         members.sort(key=lambda member: len(member.request.text))
-        for first in range(0, len(members), SCORING_BATCH):
-            part = members[first : first + SCORING_BATCH]
-            scores = score(part[0].plan.router, [item.request.text for item in part], models)
-            yield from zip(part, scores, strict=True)
+        piece: list[Planned] = []
+        characters = 0
+        for item in members:
+            characters += len(item.request.text)
+            if piece and (len(piece) == SCORING_BATCH or characters > max_characters):
+                yield piece
+                piece, characters = [], len(item.request.text)
+            piece.append(item)
+        yield piece
+
+
+def _score_piece(piece: Sequence[Planned]) -> Iterator[tuple[Planned, Scored | DecisionError]]:
+    """Score the items of one piece in this thread."""
+    plan = piece[0].plan
+    return zip(piece, score(plan.router, [item.request.text for item in piece], plan.models), strict=True)
 
 
 # Holds the place of an item until its answer is there.

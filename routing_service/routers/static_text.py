@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,9 @@ CHARACTERS_PER_TOKEN = 8
 # The table of words is emptied when it is full: bounded memory, whatever the traffic.
 WORD_TABLE_SIZE = 32_768
 MAX_TABLED_WORD_LENGTH = 48
+# How many new words of a prompt are tokenized one by one, some 15 µs each. A prompt with more is tokenized whole, a
+# millisecond or two whatever it holds: this runs on the event loop.
+MAX_NEW_WORDS = 64
 
 # Pieces that BERT's normalizer and pre-tokenizer treat independently of their neighbours: one Chinese character, a run
 # of letters, digits, control characters and all else beyond ASCII (which the tokenizer may split further), or one ASCII
@@ -49,14 +52,22 @@ class EncodedText(NamedTuple):
     truncated: bool
 
 
+class _TooManyNewWordsError(Exception):
+    """A prompt has so many new words that it is better tokenized whole."""
+
+
 class _WordTable(dict[str, tuple[int, ...]]):
-    """Word to token ids, filled as words are met."""
+    """Word to token ids, filled as words are met; `allowed` is how many new ones the prompt may still have."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
         self._tokenizer = tokenizer
+        self.allowed = 0
 
     def __missing__(self, word: str) -> tuple[int, ...]:
+        self.allowed -= 1
+        if self.allowed < 0:
+            raise _TooManyNewWordsError
         ids = tuple(self._tokenizer.encode(word, add_special_tokens=False).ids)
         if len(word) <= MAX_TABLED_WORD_LENGTH:
             if len(self) >= WORD_TABLE_SIZE:
@@ -79,7 +90,8 @@ class StaticTextEncoder:
     def __init__(self, tokenizer: Path, max_tokens: int) -> None:
         self.max_tokens = max_tokens
         self._max_characters = CHARACTERS_PER_TOKEN * max_tokens
-        self._words = _WordTable(_load_wordpiece(tokenizer))
+        self._tokenizer = _load_wordpiece(tokenizer)
+        self._words = _WordTable(self._tokenizer)
 
     def encode(self, text: str) -> EncodedText:
         """Encode one prompt. Any string is accepted; a lone surrogate is read as a question mark."""
@@ -93,11 +105,25 @@ class StaticTextEncoder:
             text = raw.decode()
         # Lower-casing up front only saves table entries; beyond ASCII it is left to the tokenizer, whose rules differ.
         pieces = _PIECES(text.lower() if text.isascii() else text)
-        ids = list(chain.from_iterable(map(self._words.__getitem__, pieces)))
+        self._words.allowed = MAX_NEW_WORDS
+        try:
+            tokens = chain.from_iterable(map(self._words.__getitem__, pieces))
+            ids = list(islice(tokens, self.max_tokens + 1))
+        except _TooManyNewWordsError:
+            ids = self._whole(text)
         if len(ids) > self.max_tokens:
             truncated = True
             del ids[self.max_tokens :]
         return EncodedText(ids, np.bincount(np.frombuffer(raw, np.uint8), minlength=256), truncated)
+
+    def _whole(self, text: str) -> list[int]:
+        """The ids of a text by the tokenizer itself; at first of its start only, which may have more than are read."""
+        start: list[int] = self._tokenizer.encode(text[: len(text) // 4], add_special_tokens=False).ids
+        # The cut can change the tokens of one word, and a longer word has a single one.
+        if len(start) > self.max_tokens + self._tokenizer.model.max_input_chars_per_word:
+            return start[: self.max_tokens + 1]
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[EncodedText]:
         """Encode prompts, in order."""

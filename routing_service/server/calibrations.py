@@ -5,58 +5,51 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import contextmanager
 
 from routing_client.proto import routing_service_pb2
 
+from routing_service import protobuf_wire as wire
 from routing_service.calibration.distribution import ScoreDistribution
 from routing_service.calibration.intervals import Interval
 from routing_service.calibration.points import CalibrationPoint, point_from_scores
 from routing_service.config import LimitsConfig
 from routing_service.engine.batcher import BATCH_CHARACTERS, RETRY_SECONDS
-from routing_service.engine.engine import SCORING_BATCH, Engine
+from routing_service.engine.engine import INLINE_CHARACTERS, SCORING_BATCH, Engine
+from routing_service.engine.pacing import yield_to_others
 from routing_service.engine.policies import Plan
 from routing_service.engine.scoring import Scored
 from routing_service.engine.types import RouteRequest
 from routing_service.errors import DecisionError, Reason
-from routing_service.server.calls import yield_to_others
 from routing_service.server.codec import check_prompt, parse, routed_conversation
-from routing_service.server.malformed import parse_leniently
+from routing_service.server.counts import RequestCounts
+from routing_service.server.open_streams import OpenStream, OpenStreams
 
 # How long a stream waits for room in a busy router's queue before it gives up: decisions come first.
 PATIENCE_SECONDS = 30.0
-# When to try again after as many calibrations as there may be.
-_RETRY_SECONDS = 5.0
 _ITEM_FIELD = re.compile(r"(?P<list>prompts|conversations)\[(?P<place>\d+)\]")
-# What an inline router scores in one turn of the event loop, about two milliseconds of work: a decision takes several
-# turns, and each of them may have to wait for one of these.
+# How many prompts an inline router scores in one turn of the event loop: a decision takes several turns, and each of
+# them may have to wait for one of these.
 _INLINE_PROMPTS = 32
-_INLINE_CHARACTERS = 16_384
 
 
 class Calibrations:
-    """Runs `Calibrate` calls, at most `limits.max_calibrations` at a time.
+    """Runs `Calibrate` calls: `limits.max_calibrations` score at a time, and the others wait.
 
     A call keeps a bounded summary of its scores and one batch of prompts. While it scores it reads nothing, so that
     gRPC's flow control holds the sender back.
     """
 
     def __init__(self, limits: LimitsConfig) -> None:
-        self._limits = limits
-        self._running = 0
+        self._limits, self._counts = limits, RequestCounts(limits)
+        self._streams = OpenStreams(limits)
+        self._scoring = asyncio.Semaphore(limits.max_calibrations)
         # Held by the call that scores on the event loop, and while it yields: however many run, decisions get as much.
         self._turn = asyncio.Lock()
-        self._draining = False
-        # Of the calls whose prompts may still come: moving one to now ends its call.
-        self._clocks: set[asyncio.Timeout] = set()
 
     def drain(self) -> None:
         """End every call whose prompts still come, which could go on for ever; one that has them all finishes."""
-        self._draining = True
-        for clock in self._clocks:
-            with suppress(RuntimeError):  # it has just run out by itself
-                clock.reschedule(asyncio.get_running_loop().time())
+        self._streams.drain()
 
     async def answer(self, engine: Engine, messages: AsyncIterator[bytes]) -> bytes:
         """The response to a stream of requests. The whole stream is scored by one engine.
@@ -65,38 +58,30 @@ class Calibrations:
             DecisionError: a message or a prompt is wrong, the router fails, too many calibrations run, the caller sends
                 nothing for too long, or the server drains.
         """
-        with self._slot():
-            try:
-                async with asyncio.timeout(None) as clock:
-                    return await self._answer(engine, messages, clock)
-            except TimeoutError as error:
-                raise (_draining() if self._draining else self._idle()) from error
-            finally:
-                self._clocks.discard(clock)
+        async with self._streams.opened() as stream:
+            return await self._answer(engine, messages, stream)
 
-    async def _answer(self, engine: Engine, messages: AsyncIterator[bytes], clock: asyncio.Timeout) -> bytes:
+    async def _answer(self, engine: Engine, messages: AsyncIterator[bytes], stream: OpenStream) -> bytes:
         settings: _Settings | None = None
         scores, batch, characters = ScoreDistribution(), list[str](), 0
-        self._clocks.add(clock)
-        self._wait(clock)
+        stream.wait()
         async for raw in messages:
             first = scores.size + len(batch)
-            message = _parse(raw, first)
+            message = self._parse(raw, first)
             if settings is None:
-                settings = _Settings(message, engine, self._limits)
+                settings = _Settings(message, engine)
             else:
                 settings.check_unchanged(message, first)
             for prompt in _texts(message, first, self._limits):
                 batch.append(prompt)
                 characters += len(prompt)
                 if len(batch) >= settings.max_prompts or characters > settings.max_characters:
-                    clock.reschedule(None)
+                    stream.work()
                     scores.add(await self._score(engine, settings.plan, batch, scores.size))
                     batch, characters = [], 0
-                    self._wait(clock)
-            self._wait(clock)
-        clock.reschedule(None)
-        self._clocks.discard(clock)
+                    stream.wait()
+            stream.wait()
+        stream.has_all()
         if settings is not None and batch:
             scores.add(await self._score(engine, settings.plan, batch, scores.size))
         if settings is None or not scores.size:
@@ -108,63 +93,38 @@ class Calibrations:
         return settings.response(scores)
 
     async def _score(self, engine: Engine, plan: Plan, batch: Sequence[str], first_index: int) -> list[float]:
-        if not plan.router.inline:
-            return await _score(engine, plan, batch, first_index)
-        async with self._turn:
-            rates = await _score(engine, plan, batch, first_index)
-            await yield_to_others()
-        return rates
+        async with self._scoring:
+            if not plan.router.inline:
+                return await _score(engine, plan, batch, first_index)
+            async with self._turn:
+                rates = await _score(engine, plan, batch, first_index)
+                await yield_to_others()
+            return rates
 
-    def _wait(self, clock: asyncio.Timeout) -> None:
-        """Give the caller time for the next message."""
-        if self._draining:
-            raise _draining()
-        clock.reschedule(asyncio.get_running_loop().time() + self._limits.calibration_idle_seconds)
-
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if self._draining:
-            raise _draining()
-        limit = self._limits.max_calibrations
-        if self._running >= limit:
-            raise DecisionError(
-                Reason.OVERLOADED,
-                f"{limit:,} calibrations run, as many as this server takes; try again after a pause.",
-                metadata={"limit_calibrations": str(limit)},
-                retry_seconds=_RETRY_SECONDS,
-            )
-        self._running += 1
+    def _parse(self, raw: bytes, first_index: int) -> routing_service_pb2.CalibrateRequest:
         try:
-            yield
-        finally:
-            self._running -= 1
-
-    def _idle(self) -> DecisionError:
-        seconds = f"{self._limits.calibration_idle_seconds:g}"
-        return DecisionError(
-            Reason.STREAM_IDLE,
-            f"The stream sent nothing for {seconds} seconds; end it when there are no more prompts.",
-            metadata={"idle_seconds": seconds},
-        )
+            self._counts.check(raw, routing_service_pb2.CalibrateRequest)
+            return parse(raw, routing_service_pb2.CalibrateRequest)
+        except DecisionError as error:
+            found = _ITEM_FIELD.match(error.field)
+            place = int(found["place"]) if found else 0
+            if found and found["list"] == "conversations":
+                number = routing_service_pb2.CalibrateRequest.PROMPTS_FIELD_NUMBER
+                place += sum(field.number == number for field in wire.fields(raw))
+            with _at(first_index + place):
+                raise
 
 
 class _Settings:
     """What the first message asks for, checked."""
 
-    def __init__(self, first: routing_service_pb2.CalibrateRequest, engine: Engine, limits: LimitsConfig) -> None:
+    def __init__(self, first: routing_service_pb2.CalibrateRequest, engine: Engine) -> None:
         self._router, self._shares, self._models = first.router, list(first.strong_shares), first.models
         if not self._shares:
             raise DecisionError(
                 Reason.STRONG_SHARES_MISSING,
                 "The first message asks for no share; set `strong_shares`, from 0 to 1, in it.",
                 "strong_shares",
-            )
-        if len(self._shares) > limits.max_batch_items:
-            raise DecisionError(
-                Reason.BATCH_TOO_LARGE,
-                f"{len(self._shares):,} shares are wanted; this server takes {limits.max_batch_items:,}.",
-                "strong_shares",
-                {"items": str(len(self._shares)), "limit_items": str(limits.max_batch_items)},
             )
         for index, share in enumerate(self._shares):
             if not 0.0 <= share <= 1.0:  # NaN fails every comparison
@@ -188,7 +148,7 @@ class _Settings:
 
         inline = self.plan.router.inline
         self.max_prompts = _INLINE_PROMPTS if inline else SCORING_BATCH
-        self.max_characters = _INLINE_CHARACTERS if inline else BATCH_CHARACTERS
+        self.max_characters = INLINE_CHARACTERS if inline else BATCH_CHARACTERS
 
     def check_unchanged(self, later: routing_service_pb2.CalibrateRequest, index: int) -> None:
         """Refuse a message that contradicts the first; `index` is that of its first prompt."""
@@ -242,19 +202,6 @@ def _is_overload(result: Scored | DecisionError) -> bool:
     return isinstance(result, DecisionError) and result.reason is Reason.OVERLOADED
 
 
-def _parse(raw: bytes, first_index: int) -> routing_service_pb2.CalibrateRequest:
-    try:
-        return parse(raw, routing_service_pb2.CalibrateRequest)
-    except DecisionError as error:
-        found = _ITEM_FIELD.match(error.field)
-        place = int(found["place"]) if found else 0
-        if found and found["list"] == "conversations":
-            readable: Any = parse_leniently(raw, routing_service_pb2.CalibrateRequest)
-            place += len(readable.prompts)
-        with _at(first_index + place):
-            raise
-
-
 def _texts(message: routing_service_pb2.CalibrateRequest, first_index: int, limits: LimitsConfig) -> Iterator[str]:
     """What is scored of a message: its prompts, then what is routed on in its conversations."""
     for place, prompt in enumerate(message.prompts):
@@ -280,13 +227,6 @@ def _at(index: int) -> Iterator[None]:
             {**error.metadata, "index": str(index)},
             retry_seconds=error.retry_seconds,
         ) from error
-
-
-def _draining() -> DecisionError:
-    return DecisionError(
-        Reason.NOT_SERVING,
-        "The server is stopping and cannot wait for the stream's end; calibrate at another, or again.",
-    )
 
 
 def _to_message(point: CalibrationPoint) -> routing_service_pb2.CalibrationPoint:

@@ -6,7 +6,6 @@ error without a reason; here it is the handler that parses, and the error is an 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -98,11 +97,3 @@ class Calls:
             error = DecisionError(Reason.INTERNAL, "The server failed on this request; its log has the cause.")
         self._metrics.error(method, error.reason)
         await abort(context, error)
-
-
-async def yield_to_others() -> None:
-    """Let other calls in; a call whose caller has gone is cancelled here.
-
-    gRPC hands calls over from a thread of its own, so that one turn of the event loop would not be enough.
-    """
-    await asyncio.sleep(0.001)

@@ -9,17 +9,19 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 from routing_client.proto import conversation_pb2, decision_pb2, error_reason_pb2, item_error_pb2, routing_service_pb2
 
+from routing_service import protobuf_wire as wire
 from routing_service.config import LimitsConfig
 from routing_service.engine.conversation import RoutedText, Turn, routed_text
 from routing_service.engine.types import Decision, RouteRequest, Span
 from routing_service.errors import DecisionError, Reason
-from routing_service.server.malformed import explain, parse_leniently
+from routing_service.server.malformed import explain, malformed
 
 M = TypeVar("M", bound=ProtoMessage)
 
 MAX_ID_BYTES = 256
 MAX_METADATA_ENTRIES = 32
 MAX_METADATA_BYTES = 256
+_ITEM = (routing_service_pb2.BatchDecideRequest.REQUESTS_FIELD_NUMBER, wire.LEN)
 _ROLES = frozenset(conversation_pb2.Role.values()) - {conversation_pb2.ROLE_UNSPECIFIED}
 _ERROR_REASONS = {r: error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{r}") for r in Reason}
 
@@ -36,26 +38,16 @@ def parse(raw: bytes, kind: type[M]) -> M:
         raise explain(raw, kind) from error
 
 
-def parse_batch(raw: bytes) -> list[routing_service_pb2.DecideRequest | DecisionError]:
-    """Parse a batch item by item, so that one that is not valid UTF-8 fails nobody else.
+def split_batch(raw: bytes) -> list[bytes]:
+    """The items of a batch, not yet parsed, so that one that is wrong fails nobody else.
 
     Raises:
         DecisionError: MALFORMED_REQUEST; the bytes are no batch.
     """
     try:
-        return list(routing_service_pb2.BatchDecideRequest.FromString(raw).requests)
-    except DecodeError as error:
-        twin = parse_leniently(raw, routing_service_pb2.BatchDecideRequest)
-        if twin is None:
-            raise explain(raw, routing_service_pb2.BatchDecideRequest) from error
-        return [_parse_item(item.SerializeToString()) for item in twin.requests]  # type: ignore[attr-defined] # dynamic
-
-
-def _parse_item(raw: bytes) -> routing_service_pb2.DecideRequest | DecisionError:
-    try:
-        return parse(raw, routing_service_pb2.DecideRequest)
-    except DecisionError as error:
-        return error
+        return [raw[f.start : f.end] for f in wire.fields(raw) if (f.number, f.wire_type) == _ITEM]
+    except wire.MalformedError as error:
+        raise malformed(routing_service_pb2.BatchDecideRequest) from error
 
 
 def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig) -> RouteRequest:
@@ -131,18 +123,15 @@ def check_prompt(text: str, limits: LimitsConfig, field: str = "prompt") -> None
     _check_size(text, field, limits.max_prompt_bytes)
 
 
-def to_requests(
-    messages: list[routing_service_pb2.DecideRequest | DecisionError], limits: LimitsConfig
-) -> list[RouteRequest | DecisionError]:
-    """`to_request` for each item of a batch, with an error in place of a raise."""
-    return [m if isinstance(m, DecisionError) else _request_or_error(m, limits) for m in messages]
-
-
-def _request_or_error(message: routing_service_pb2.DecideRequest, limits: LimitsConfig) -> RouteRequest | DecisionError:
+def item_request(raw: bytes, limits: LimitsConfig) -> tuple[RouteRequest | DecisionError, str]:
+    """Parse an item of a batch: its request, or what is wrong with it, and its id, empty when it cannot be read."""
+    request_id = ""
     try:
-        return to_request(message, limits)
+        message = parse(raw, routing_service_pb2.DecideRequest)
+        request_id = message.request_id
+        return to_request(message, limits), request_id
     except DecisionError as error:
-        return error
+        return error, request_id
 
 
 def to_message(decision: Decision) -> decision_pb2.Decision:

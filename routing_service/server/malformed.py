@@ -1,94 +1,73 @@
 """What is wrong with bytes that protobuf refuses: which string is not UTF-8, or that they are no message at all.
 
-Only the error path comes here. protobuf's own error does not say which field it is, so the bytes are parsed a second
-time with a twin of the message type in which every string field is a bytes field.
+Only the error path comes here. protobuf's own error does not say which field it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import cache
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor, FileDescriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 
+from routing_service import protobuf_wire as wire
 from routing_service.errors import DecisionError, Reason
+
+# How many fields are looked at: the sender has mistaken one thing for another long before.
+_FIELDS_LOOKED_AT = 8192
 
 
 def explain(raw: bytes, kind: type[Message]) -> DecisionError:
     """The error for bytes that are no valid message of type `kind`."""
-    twin = parse_leniently(raw, kind)
-    field = next(_not_utf8(twin, kind.DESCRIPTOR, ""), None) if twin is not None else None
+    descriptor: Descriptor = kind.DESCRIPTOR  # type: ignore[assignment] # either implementation's
+    try:
+        strings = islice(_strings(raw, 0, len(raw), descriptor, ""), _FIELDS_LOOKED_AT)
+        field = next((path for path, start, end in strings if not _decodes(raw[start:end])), None)
+    except wire.MalformedError:
+        field = None
     if field is None:
-        return DecisionError(
-            Reason.MALFORMED_REQUEST,
-            f"The bytes are no {kind.DESCRIPTOR.full_name}; generate the client from this service's protos.",
-        )
+        return malformed(kind)
     return DecisionError(
         Reason.INVALID_UTF8, f"`{field}` is not valid UTF-8; encode text as UTF-8.", field, {"field": field}
     )
 
 
-def parse_leniently(raw: bytes, kind: type[Message]) -> Message | None:
-    """Parse bytes into the twin of `kind`, in which strings are bytes. None when they are no message even so."""
-    twin = _twin(kind.DESCRIPTOR)()
-    try:
-        twin.ParseFromString(raw)
-    except DecodeError:
-        return None
-    return twin
+def malformed(kind: type[Message]) -> DecisionError:
+    """The error for bytes that are no message at all."""
+    return DecisionError(
+        Reason.MALFORMED_REQUEST,
+        f"The bytes are no {kind.DESCRIPTOR.full_name}; generate the client from this service's protos.",
+    )
 
 
-@cache
-def _twin(descriptor: Descriptor) -> type[Message]:
-    pool = descriptor_pool.DescriptorPool()
-    for file in _with_dependencies(descriptor.file, {}):
-        proto = descriptor_pb2.FileDescriptorProto()
-        file.CopyToProto(proto)
-        for message in _messages(proto.message_type):
-            # A map's key may not be bytes. On the wire a map is a list of its entries.
-            message.options.ClearField("map_entry")
-            for field in message.field:
-                if field.type == descriptor_pb2.FieldDescriptorProto.TYPE_STRING:
-                    field.type = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
-        pool.AddSerializedFile(proto.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(descriptor.full_name))
+def _strings(raw: bytes, start: int, end: int, descriptor: Descriptor, path: str) -> Iterator[tuple[str, int, int]]:
+    """The strings of a message and of those in it: the field's path, and where the value lies."""
+    seen: Counter[int] = Counter()
+    for found in wire.fields(raw, start, end):
+        field = descriptor.fields_by_number.get(found.number)
+        if field is None or found.wire_type != wire.LEN:
+            continue
+        name = f"{path}{field.name}"
+        kind = field.message_type
+        if kind is not None and kind.GetOptions().map_entry:  # named as a whole, for it has no order
+            yield from ((name, start, end) for _, start, end in _strings(raw, found.start, found.end, kind, ""))
+            continue
+        if is_repeated(field):
+            name = f"{name}[{seen[found.number]}]"
+            seen[found.number] += 1
+        if kind is not None:
+            yield from _strings(raw, found.start, found.end, kind, f"{name}.")
+        elif field.type == FieldDescriptor.TYPE_STRING:
+            yield name, found.start, found.end
 
 
-def _with_dependencies(file: FileDescriptor, seen: dict[str, FileDescriptor]) -> list[FileDescriptor]:
-    """The file after everything that it imports."""
-    for dependency in file.dependencies:
-        if dependency.name not in seen:
-            _with_dependencies(dependency, seen)
-    seen[file.name] = file
-    return list(seen.values())
-
-
-def _messages(protos: Iterable[descriptor_pb2.DescriptorProto]) -> Iterator[descriptor_pb2.DescriptorProto]:
-    for proto in protos:
-        yield proto
-        yield from _messages(proto.nested_type)
-
-
-def _not_utf8(message: Message, descriptor: Any, path: str) -> Iterator[str]:
-    """Paths of the bytes fields that do not decode, in field order. A map is named as a whole: it has no order.
-
-    `descriptor` is that of the message which `message` is the twin of.
-    """
-    for field, value in message.ListFields():
-        original = descriptor.fields_by_name[field.name]
-        kind = original.message_type
-        is_map = kind is not None and kind.GetOptions().map_entry
-        repeated = not isinstance(value, (bytes, int, float, Message))
-        for index, item in enumerate(value if repeated else [value]):
-            name = f"{path}{field.name}[{index}]" if repeated and not is_map else f"{path}{field.name}"
-            if isinstance(item, Message) and kind is not None:
-                found = _not_utf8(item, kind, f"{name}.")
-                yield from ((name for _ in found) if is_map else found)
-            elif isinstance(item, bytes) and not _decodes(item):
-                yield name
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Whether a field may come several times. Older releases of protobuf know it as the field's label."""
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
+    return bool(getattr(field, "label", None) == FieldDescriptor.LABEL_REPEATED)
 
 
 def _decodes(raw: bytes) -> bool:

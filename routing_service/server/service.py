@@ -6,20 +6,26 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from routing_client.proto import admin_service_pb2, decision_pb2, routing_service_pb2
 
 from routing_service.calibration.points import point_from_table
 from routing_service.config import LimitsConfig
 from routing_service.engine.engine import SCORING_BATCH, Engine
+from routing_service.engine.pacing import Pace, yield_to_others
 from routing_service.engine.types import Decision
 from routing_service.errors import DecisionError, Reason
 from routing_service.observability.metrics import Metrics
 from routing_service.routers.base import Router
 from routing_service.server.calibrations import Calibrations
-from routing_service.server.calls import Calls, yield_to_others
-from routing_service.server.codec import parse, parse_batch, to_item_error, to_message, to_request, to_requests
+from routing_service.server.calls import Calls
+from routing_service.server.codec import item_request, parse, split_batch, to_item_error, to_message, to_request
+from routing_service.server.counts import RequestCounts
 
 T = TypeVar("T")
+
+# About a millisecond of counting.
+_MANY_FIELDS = 4096
 
 SERVICE_NAME: str = routing_service_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name
 ADMIN_NAME: str = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
@@ -35,6 +41,7 @@ class RoutingService:
 
     def __init__(self, limits: LimitsConfig, metrics: Metrics) -> None:
         self._limits, self._metrics = limits, metrics
+        self._counts = RequestCounts(limits)
         self._engine: Engine | None = None
         self._calibrations = Calibrations(limits)
 
@@ -66,6 +73,7 @@ class RoutingService:
     async def decide(self, raw: bytes) -> bytes:
         """Answer `Decide`."""
         engine = self._serving_engine()
+        await self._count(raw, routing_service_pb2.DecideRequest)
         request = to_request(parse(raw, routing_service_pb2.DecideRequest), self._limits)
         decision = await engine.decide_async(request)
         self._metrics.decision(decision.router, decision.tier, decision.reason)
@@ -74,25 +82,24 @@ class RoutingService:
     async def batch_decide(self, raw: bytes) -> bytes:
         """Answer `BatchDecide`, letting other calls run between parts of a long batch."""
         engine = self._serving_engine()
-        messages = parse_batch(raw)
-        if not messages:
+        await self._count(raw, routing_service_pb2.BatchDecideRequest)
+        items = split_batch(raw)
+        if not items:
             raise DecisionError(Reason.BATCH_EMPTY, "The batch has no items; send at least one.", "requests")
-        limit = self._limits.max_batch_items
-        if len(messages) > limit:
-            raise DecisionError(
-                Reason.BATCH_TOO_LARGE,
-                f"The batch has {len(messages):,} items; this server takes {limit:,}. Split it.",
-                "requests",
-                {"items": str(len(messages)), "limit_items": str(limit)},
-            )
-        response = routing_service_pb2.BatchDecideResponse()
-        for part in _parts(messages, SCORING_BATCH):
-            results = await engine.decide_batch_async(to_requests(part, self._limits))
-            for message, result in zip(part, results, strict=True):
-                # An item that could not be read has no id.
-                request_id = "" if isinstance(message, DecisionError) else message.request_id
+        response, pace = routing_service_pb2.BatchDecideResponse(), Pace()
+        for part in _parts(items, SCORING_BATCH):
+            requests, ids = [], []
+            for item in part:
+                request, request_id = item_request(item, self._limits)
+                requests.append(request)
+                ids.append(request_id)
+                if pace.is_due:
+                    await pace.rest()
+            results = await engine.decide_batch_async(requests, pace)
+            for result, request_id in zip(results, ids, strict=True):
                 response.results.append(self._result(result, request_id))
-            await yield_to_others()
+                if pace.is_due:
+                    await pace.rest()
         return response.SerializeToString()
 
     async def calibrate(self, messages: AsyncIterator[bytes]) -> bytes:
@@ -102,6 +109,7 @@ class RoutingService:
     async def list_routers(self, raw: bytes) -> bytes:
         """Answer `ListRouters`."""
         engine = self._serving_engine()
+        await self._count(raw, routing_service_pb2.ListRoutersRequest)
         parse(raw, routing_service_pb2.ListRoutersRequest)
         planner = engine.planner
         return routing_service_pb2.ListRoutersResponse(
@@ -118,6 +126,11 @@ class RoutingService:
                 for name, policy in sorted(planner.policies.items())
             ],
         ).SerializeToString()
+
+    async def _count(self, raw: bytes, kind: type[Message]) -> None:
+        """Refuse what has too many parts before it is parsed; parsing what has many is a turn of its own."""
+        if self._counts.check(raw, kind) > _MANY_FIELDS:
+            await yield_to_others()
 
     def _serving_engine(self) -> Engine:
         if self._engine is None:

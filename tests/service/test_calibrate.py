@@ -157,7 +157,7 @@ async def test_a_long_stream_is_held_in_little_memory(serve_engine: Serve, monke
         ([pb.CalibrateRequest(prompts=["0.5"])], "STRONG_SHARES_MISSING", "strong_shares"),
         ([pb.CalibrateRequest(strong_shares=[0.5, 1.5])], "STRONG_SHARE_OUT_OF_RANGE", "strong_shares[1]"),
         ([pb.CalibrateRequest(strong_shares=[float("nan")])], "STRONG_SHARE_OUT_OF_RANGE", "nan"),
-        ([pb.CalibrateRequest(strong_shares=[0.5] * 9)], "BATCH_TOO_LARGE", "9 shares"),
+        ([pb.CalibrateRequest(strong_shares=[0.5] * 9)], "BATCH_TOO_LARGE", "more than 8"),
         ([pb.CalibrateRequest(strong_shares=[0.5], router="sttic")], "ROUTER_NOT_FOUND", "static"),
         (
             [pb.CalibrateRequest(strong_shares=[0.5], models={"strong": "huge"})],

@@ -66,10 +66,10 @@ async def serving(limits: LimitsConfig) -> AsyncIterator[tuple[grpc.aio.Channel,
 
 
 async def test_a_call_too_many_is_refused_and_a_cancelled_one_makes_room() -> None:
-    async with serving(LimitsConfig(max_calibrations=2)) as (channel, running):
+    async with serving(LimitsConfig(max_open_calibrations=2)) as (channel, running):
         stub = pb_grpc.RoutingServiceStub(channel)
         held = [stub.Calibrate(Held("0.5")) for _ in range(2)]
-        await eventually_async(lambda: running._running == 2)
+        await eventually_async(lambda: len(running._streams) == 2)
         code, reason, message, metadata = await refusal(stub.Calibrate(stream("0.5")))
         assert (code, reason, metadata["limit_calibrations"]) == (
             grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -78,7 +78,7 @@ async def test_a_call_too_many_is_refused_and_a_cancelled_one_makes_room() -> No
         )
         assert "try again" in message
         held[0].cancel()
-        await eventually_async(lambda: running._running == 1)
+        await eventually_async(lambda: len(running._streams) == 1)
         assert (await stub.Calibrate(stream("0.5"))).sample_size == 1
         held[1].cancel()
 
@@ -90,14 +90,13 @@ async def test_a_caller_that_goes_leaves_nothing_behind(how: str) -> None:
             Held(*["0.5"] * 100), timeout=2 if how == "deadline" else 300
         )
         ended = asyncio.ensure_future(call.code())
-        await eventually_async(lambda: running._running == 1 or ended.done())
+        await eventually_async(lambda: len(running._streams) == 1 or ended.done())
         if how == "cancel":
             call.cancel()
         elif how == "disconnect":
             await channel.close(None)
         assert await ended is not grpc.StatusCode.OK
-        await eventually_async(lambda: running._running == 0)
-        assert not running._clocks
+        await eventually_async(lambda: len(running._streams) == 0)
 
 
 async def test_a_stream_that_sends_nothing_is_ended(serve_engine: Serve) -> None:
@@ -158,12 +157,12 @@ async def test_a_stream_whose_prompts_still_come_ends_when_the_server_drains(whe
     if when != "before it begins":
         await eventually_async(lambda: router.scored == 64)
         if when == "while it waits":
-            await eventually_async(lambda: all(clock.when() is not None for clock in service._clocks))
+            await eventually_async(lambda: all(each.silent_since is not None for each in service._streams._streams))
         service.drain()
     with pytest.raises(DecisionError) as caught:
         await asyncio.wait_for(answering, PATIENCE_SECONDS)
     assert caught.value.reason is Reason.NOT_SERVING
-    assert not service._clocks
+    assert not len(service._streams)
     engine.close()
 
 

@@ -58,6 +58,7 @@ FOUNDATION = {
     "models",
     "observability",
     "plugins",
+    "protobuf_wire",
     "routellm_config",
     "scratch",
     "yaml_sections",

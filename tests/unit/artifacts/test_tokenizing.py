@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from routing_service.artifacts import tokenizing
 from routing_service.artifacts.tokenizing import SIDES, Side, TruncatingTokenizer, length_buckets, padded
@@ -52,6 +52,31 @@ def test_ids_are_those_of_the_tokenizer_with_truncation(path: Path, side: Side, 
     tokens = TruncatingTokenizer(path, MAX_TOKENS, side).encode(text)
     assert tokens.ids == wanted.encode(text.encode("utf-8", "replace").decode()).ids
     assert tokens.truncated == (whole > MAX_TOKENS)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_what_gives_no_tokens_is_not_read_for_ever(path: Path, side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A megabyte of characters that a tokenizer drops: beyond some multiple of what is kept it is cut unread."""
+    lengths: list[int] = []
+    tested = TruncatingTokenizer(path, MAX_TOKENS, side)
+    tested._tokenizer.normalizer = normalizers.Replace("\0", "")
+    encode = tested._tokenizer.encode
+
+    class Counting:
+        def encode(self, text: str, **options: object) -> object:
+            lengths.append(len(text))
+            return encode(text, **options)
+
+        def post_process(self, encoding: object) -> object:
+            return Tokenizer.from_file(str(path)).post_process(encoding)
+
+    monkeypatch.setattr(tested, "_tokenizer", Counting())
+    zeros = "\0" * 1_000_000
+    tokens = tested.encode(f"abc{zeros}gh")
+    assert tokens.truncated
+    assert tokens.ids == reference().encode("abc" if side == "right" else "gh").ids
+    longest = tokenizing.MAX_CHARACTERS_PER_TOKEN * (MAX_TOKENS + tokenizing.SPARE_TOKENS)
+    assert sum(lengths) <= 2 * longest
 
 
 @pytest.mark.parametrize("side", SIDES)

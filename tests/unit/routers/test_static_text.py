@@ -73,6 +73,27 @@ def test_a_long_text_is_read_from_its_start(
     assert encoded.byte_counts.sum() == len(read.encode())
 
 
+@given(text=TEXTS, new_words=st.integers(0, 3), max_tokens=st.integers(1, 200))
+@example(text="".join(map(chr, range(0x4E00, 0x5200))), new_words=0, max_tokens=20)
+@example(text="x" * 99 + " " + "yz" * 150, new_words=0, max_tokens=1)
+def test_a_text_of_many_new_words_has_the_same_ids(
+    tokenizer_path: Path, tokenizer: Tokenizer, text: str, new_words: int, max_tokens: int
+) -> None:
+    encoder = StaticTextEncoder(tokenizer_path, max_tokens)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(static_text, "MAX_NEW_WORDS", new_words)
+        encoded = encoder.encode(text)
+    all_ids = tokenizer.encode(text[: CHARACTERS_PER_TOKEN * max_tokens], add_special_tokens=False).ids
+    assert encoded.ids == all_ids[:max_tokens]
+    assert encoded.truncated == (len(text) > CHARACTERS_PER_TOKEN * max_tokens or len(all_ids) > max_tokens)
+
+
+def test_however_many_words_are_new_few_are_tokenized_alone(tokenizer_path: Path) -> None:
+    encoder = StaticTextEncoder(tokenizer_path, 1000)
+    encoder.encode(" ".join(f"w{number}" for number in range(1000)))
+    assert len(encoder._words) == static_text.MAX_NEW_WORDS
+
+
 @given(text=TEXTS)
 def test_bytes_are_counted(encoder: StaticTextEncoder, text: str) -> None:
     counts = encoder.encode(text).byte_counts
