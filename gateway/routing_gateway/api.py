@@ -2,78 +2,58 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from routing_client.exceptions import RoutingError
 from routing_client.model_names import PREFIX, ModelNameError, parse_model
 from routing_client.types import Tier
+from starlette.responses import JSONResponse, Response
 
+from routing_gateway.bodies.large import Wanted
 from routing_gateway.errors import GatewayError, from_routing_error
-from routing_gateway.exchange import CallerGoneError, Exchange
-from routing_gateway.headers import RawHeaders
-from routing_gateway.json_body import JsonBody
 from routing_gateway.logs import fault
 from routing_gateway.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from routing_client.types import Decision, RouterInfo, RouterList
-    from starlette.types import Receive, Scope, Send
+    from starlette.requests import Request
 
     from routing_gateway.state import State
 
 _DECIDE_LIMIT_BYTES = 4 << 20
 _BROKEN = frozenset({"unreachable", "timeout", "broken"})
+_POLICY = ("router", "threshold", "strong_share", "policy")
+_WANTED = {"prompt": Wanted.TEXT, "messages": Wanted.MESSAGES, **dict.fromkeys(_POLICY, Wanted.SHORT)}
+
+Handler = Callable[["State", "Request"], Awaitable[Response]]
 
 
-class Reply(NamedTuple):
-    """What to answer: JSON, or bytes of another type."""
+def endpoint(state: State, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """A handler as Starlette has it, whose exceptions are answered."""
 
-    content: Any
-    status: int = 200
-    headers: RawHeaders = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]  # noqa: RUF012 (a NamedTuple's default; never changed)
-
-
-Handler = Callable[["State", Exchange], Awaitable[Reply]]
-
-
-class Endpoint:
-    """An ASGI endpoint around a handler."""
-
-    def __init__(self, state: State, handler: Handler) -> None:
-        self._state = state
-        self._handler = handler
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send)
+    async def answer(request: Request) -> Response:
         try:
-            reply = await self._handler(self._state, exchange)
-        except CallerGoneError:
-            return
+            return await handler(state, request)
         except GatewayError as error:
-            await exchange.fail(error)
-            return
+            return error.response()
         except RoutingError as error:
-            await exchange.fail(from_routing_error(error, {}))
-            return
+            return from_routing_error(error, {}).response()
         except Exception as error:
-            await exchange.fail(fault(exchange.path, error))
-            return
-        content = reply.content
-        data = content if isinstance(content, bytes) else json.dumps(content, ensure_ascii=False).encode()
-        await exchange.answer(reply.status, reply.headers, data)
+            return fault(request.url.path, error).response()
+
+    return answer
 
 
-async def health(state: State, _exchange: Exchange) -> Reply:
+async def health(state: State, _request: Request) -> Response:
     """`GET /health`: 200 while requests can be answered, with a fallback if need be; else 503."""
     service = await state.probe.state()
     upstreams = {name: each.as_json() for name, each in state.upstreams.health.items()}
     serving = service == "SERVING"
     sound = serving and not any(each["state"] in _BROKEN for each in upstreams.values())
     can_answer = bool(upstreams) and (serving or state.config.endpoints.fallback_model is not None)
-    return Reply(
+    return _json(
         {
             "status": "unavailable" if not can_answer else "ok" if sound else "degraded",
             "service": service,
@@ -84,12 +64,12 @@ async def health(state: State, _exchange: Exchange) -> Reply:
     )
 
 
-async def metrics(state: State, _exchange: Exchange) -> Reply:
+async def metrics(state: State, _request: Request) -> Response:
     """`GET /metrics`."""
-    return Reply(state.metrics.page(), headers=[(b"content-type", CONTENT_TYPE)])
+    return Response(state.metrics.page(), headers={"content-type": CONTENT_TYPE})
 
 
-async def models(state: State, _exchange: Exchange) -> Reply:
+async def models(state: State, _request: Request) -> Response:
     """`GET /v1/models`: policies and routers as models, then the real ones; only these while the service is out."""
     names: list[str] = []
     with suppress(RoutingError):
@@ -97,12 +77,12 @@ async def models(state: State, _exchange: Exchange) -> Reply:
         names = [*(each.name for each in served.policies), *(each.name for each in served)]
     listed = [_model(f"{PREFIX}{name}", "routing-service") for name in dict.fromkeys(names)]
     listed += [_model(name, "upstream") for name in state.config.endpoints]
-    return Reply({"object": "list", "data": listed})
+    return _json({"object": "list", "data": listed})
 
 
-async def model(state: State, exchange: Exchange) -> Reply:
+async def model(state: State, request: Request) -> Response:
     """`GET /v1/models/NAME`, for any form of a router's name too."""
-    name = exchange.path.removeprefix("/v1/models/")
+    name = request.url.path.removeprefix("/v1/models/")
     try:
         routed = parse_model(name)
     except ModelNameError as error:
@@ -111,34 +91,30 @@ async def model(state: State, exchange: Exchange) -> Reply:
         served = await state.client.routers()
         policies = {each.name for each in served.policies} if routed.is_named else set()
         if routed.name in policies or any(each.name == routed.name for each in served):
-            return Reply(_model(name, "routing-service"))
+            return _json(_model(name, "routing-service"))
     elif name in state.config.endpoints:
-        return Reply(_model(name, "upstream"))
+        return _json(_model(name, "upstream"))
     raise GatewayError(404, f"there is no model {name!r} here", param="model", code="model_not_found")
 
 
-async def decide(state: State, exchange: Exchange) -> Reply:
+async def decide(state: State, request: Request) -> Response:
     """`POST /api/decide`: the decision for `prompt` or `messages`; no upstream is asked."""
-    body = JsonBody(await exchange.read_body(min(_DECIDE_LIMIT_BYTES, state.config.max_body_bytes)))
-    given = {name: body.fields[name] for name in ("prompt", "messages") if body.fields.get(name) is not None}
+    raw = await _body(request, min(_DECIDE_LIMIT_BYTES, state.config.max_body_bytes))
+    fields = (await state.bodies.json(request.scope["headers"], raw, _WANTED)).fields
+    given = {name: fields[name] for name in ("prompt", "messages") if fields.get(name) is not None}
     if len(given) != 1:
         raise GatewayError(400, "give prompt or messages", param="prompt", code="input_missing")
-    policy = {
-        name: body.fields[name]
-        for name in ("router", "threshold", "strong_share", "policy")
-        if body.fields.get(name) is not None
-    }
-    async with exchange.cancelled_when_gone():
-        decision = await state.client.decide(*given.values(), **policy)
-    return Reply(_decision(decision, _chosen(state, decision)))
+    policy = {name: fields[name] for name in _POLICY if fields.get(name) is not None}
+    decision = await state.client.decide(*given.values(), **policy)
+    return _json(_decision(decision, _chosen(state, decision)))
 
 
-async def routers(state: State, _exchange: Exchange) -> Reply:
+async def routers(state: State, _request: Request) -> Response:
     """`GET /api/routers`: all that the page needs to know."""
     served = await state.client.routers()
     endpoints = state.config.endpoints
     pair = served.default.models if served.default is not None else None
-    return Reply(
+    return _json(
         {
             "routers": [_router(each) for each in served],
             "policies": _policies(served),
@@ -151,6 +127,24 @@ async def routers(state: State, _exchange: Exchange) -> Reply:
             "echo": state.config.echo,
         }
     )
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return JSONResponse(content, status, {"cache-control": "no-store"})
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The request's body.
+
+    Raises:
+        GatewayError: 413; it is larger than `limit` bytes.
+    """
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > limit:
+            raise GatewayError(413, f"the request body is larger than {limit} bytes", code="request_too_large")
+    return bytes(body)
 
 
 def _chosen(state: State, decision: Decision) -> str:

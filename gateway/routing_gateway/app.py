@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
 from starlette.routing import Route
 
 from routing_gateway import api
-from routing_gateway.chat import ChatCompletions
-from routing_gateway.errors import GatewayError
+from routing_gateway.asks import CHAT, COMPLETIONS, RESPONSES
 from routing_gateway.origins import OriginGuard
 from routing_gateway.page_files import PageFiles
-from routing_gateway.proxy import PassThrough
+from routing_gateway.pass_through import PassThrough
+from routing_gateway.paths import Paths, no_such_path
+from routing_gateway.routed import Routed
 from routing_gateway.state import State
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from routing_client.aio import AsyncRoutingClient
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from routing_gateway.config import GatewayConfig
 
@@ -63,12 +64,12 @@ def create_app(config: GatewayConfig, *, client: AsyncRoutingClient | None = Non
             await state.close()
 
     def own(path: str, handler: api.Handler, method: str = "GET") -> Route:
-        return Route(path, api.Endpoint(state, handler), methods=[method])
+        return Route(path, api.endpoint(state, handler), methods=[method])
 
     page = PageFiles()
     app = Starlette(
         routes=[
-            Route("/v1/chat/completions", ChatCompletions(state), methods=["POST"]),
+            *(Route(ask.path, Routed(state, ask), methods=["POST"]) for ask in (CHAT, COMPLETIONS, RESPONSES)),
             own("/v1/models", api.models),
             own("/v1/models/{name:path}", api.model),
             Route("/v1/{path:path}", PassThrough(state), methods=_ANY_METHOD),
@@ -83,14 +84,15 @@ def create_app(config: GatewayConfig, *, client: AsyncRoutingClient | None = Non
         exception_handlers={HTTPException: _no_such_path},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # `Paths` has made one spelling of each
     app.state.gateway = state
     return app
 
 
 def _middleware(config: GatewayConfig) -> list[Middleware]:
-    guard = Middleware(OriginGuard, allowed=config.cors_origins)
+    inner = [Middleware(OriginGuard, allowed=config.cors_origins), Middleware(Paths)]
     if not config.cors_origins:
-        return [guard]
+        return inner
     cors = Middleware(
         CORSMiddleware,
         allow_origins=config.cors_origins,
@@ -98,12 +100,10 @@ def _middleware(config: GatewayConfig) -> list[Middleware]:
         allow_headers=["*"],
         expose_headers=ROUTING_HEADERS,
     )
-    return [cors, guard]
+    return [cors, *inner]
 
 
 async def _no_such_path(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    message = "this path does not take that method" if status == 405 else "there is no such path"
-    answer = GatewayError(status, message, code="method_not_allowed" if status == 405 else "not_found")
-    headers: dict[str, Any] = dict(getattr(error, "headers", None) or {})
-    return Response(answer.body(), status, headers, "application/json")
+    answer = no_such_path(error.status_code if isinstance(error, HTTPException) else 500).response()
+    answer.headers.update(getattr(error, "headers", None) or {})
+    return answer

@@ -21,7 +21,8 @@ DEFAULT_NAME = "default"
 """What logs, metrics and `/health` call the endpoint of every model that has none of its own."""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-_ORIGIN = re.compile(r"https?://[^/\s*]+|\*")
+# RFC 6454, section 6.1: a page's origin, a program's or an extension's; `null` is what those without one send.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*?#@]+|null|\*")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class GatewayConfig:
     max_concurrent: int = 2048
     """Requests in flight; further ones are refused at once with 503."""
     cors_origins: tuple[str, ...] = ()
-    """The origins, as `https://app.example`, whose pages may use the gateway from a browser; `*` stands for all."""
+    """The origins, as `https://app.example`, whose pages and programs may use the gateway from a browser; `*`: all."""
     echo: bool = False
     """Whether the upstream is the offline echo, which the page then says."""
     _keys: dict[str, str | None] = field(init=False, repr=False, default_factory=dict)
@@ -58,9 +59,12 @@ class GatewayConfig:
         for name in ("max_body_bytes", "max_concurrent"):
             if getattr(self, name) < 1:
                 raise EndpointsError(f"{name} must be at least 1")
+        object.__setattr__(self, "cors_origins", tuple(_serialized(each) for each in self.cors_origins))
         for origin in self.cors_origins:
             if not _ORIGIN.fullmatch(origin):
-                raise EndpointsError(f"the origin {origin!r} must be like https://app.example, without a path, or *")
+                raise EndpointsError(
+                    f"the origin {origin!r} must be like https://app.example or app://obsidian.md, without a path, or *"
+                )
         for role in ("strong_model", "weak_model", "fallback_model"):
             model = getattr(self.endpoints, role)
             if model is not None and self.endpoints.find(model) is None:
@@ -98,6 +102,15 @@ class GatewayConfig:
         yield from self.endpoints.items()
         if self.endpoints.default is not None:
             yield DEFAULT_NAME, self.endpoints.default
+
+
+def _serialized(origin: str) -> str:
+    """As browsers write it: in lower case, without the scheme's usual port."""
+    origin = origin.lower()
+    for scheme, port in (("http://", ":80"), ("https://", ":443")):
+        if origin.startswith(scheme):
+            return origin.removesuffix(port)
+    return origin
 
 
 def _checked_key(endpoint: Endpoint) -> str | None:

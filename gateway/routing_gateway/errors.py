@@ -6,10 +6,11 @@ Errors of an upstream are not made here: they are passed on as they came.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
-from routing_client.exceptions import InvalidRequestError, RoutingError
+from routing_client.exceptions import InvalidRequestError, RoutingError, UnavailableError
+from starlette.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,8 @@ _STATUSES: dict[grpc.StatusCode, tuple[int, str]] = {
     _Code.UNIMPLEMENTED: (501, SERVER),
     _Code.DEADLINE_EXCEEDED: (504, SERVER),
 }
+# Of gRPC's health protocol: somebody answers.
+_HEALTH_STATUSES = frozenset({"NOT_SERVING", "SERVICE_UNKNOWN", "UNKNOWN"})
 # Where the fields of a decision's request come from in a chat completion.
 _PARAMS = {"router": "model", "threshold": "model", "strong_share": "model", "policy": "model", "prompt": "messages"}
 
@@ -47,6 +50,7 @@ class GatewayError(Exception):
         param: The request's field at fault.
         code: The machine-readable reason, in lower case.
         retry_after_s: Seconds after which trying again makes sense.
+        headers: What else to send.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class GatewayError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -66,20 +71,17 @@ class GatewayError(Exception):
         self.param = param
         self.code = code
         self.retry_after_s = retry_after_s
+        self.headers = headers or {}
 
-    def body(self) -> bytes:
-        """The answer's body, as JSON."""
-        return json.dumps({"error": self._fields()}, ensure_ascii=False).encode("utf-8", "replace")
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """The answer's headers, without its length."""
-        headers = [(b"content-type", b"application/json")]
+    def response(self) -> Response:
+        """The answer."""
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        # Not JSONResponse: a name in the message may hold half a surrogate pair, which it cannot encode.
+        body = json.dumps({"error": error}, ensure_ascii=False).encode("utf-8", "replace")
+        headers = dict(self.headers)
         if self.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % self.retry_after_s))
-        return headers
-
-    def _fields(self) -> dict[str, Any]:
-        return {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+            headers["retry-after"] = str(self.retry_after_s)
+        return Response(body, self.status, headers, "application/json")
 
 
 def from_routing_error(error: RoutingError, params: Mapping[str, str] = _PARAMS) -> GatewayError:
@@ -94,14 +96,30 @@ def from_routing_error(error: RoutingError, params: Mapping[str, str] = _PARAMS)
         status, kind = 400, INVALID_REQUEST  # also what gRPC itself calls RESOURCE_EXHAUSTED: too large a message
     code = error.reason or error.code.name
     field = error.field or _field_of(error)
+    # Without a reason, the words are not the service's but those of gRPC about a connection.
+    is_gone = isinstance(error, UnavailableError) and error.reason is None and status >= 500
+    said = not_answering(error.code.name) if is_gone else error.message
     return GatewayError(
         status,
-        f"routing: {error.message}",
+        f"routing: {said}",
         kind=kind,
         param=_param(field, params),
         code=code.lower(),
         retry_after_s=1 if status in (429, 503) else None,
     )
+
+
+def not_answering(state: str, address: str | None = None) -> str:
+    """What to say of a decision service that does not answer.
+
+    Args:
+        state: A status of gRPC's, or of its health protocol.
+        address: Where it should be; None where that is nobody's business.
+    """
+    where = "" if address is None else f" at {address}"
+    if state in _HEALTH_STATUSES:
+        return f"the decision service{where} is {state}"
+    return f"no decision service answers{where} ({state}); is `routing-service serve` running?"
 
 
 def _field_of(error: RoutingError) -> str | None:

@@ -38,11 +38,12 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
-        self.raw_path: str = (scope.get("raw_path") or self.path.encode()).decode("latin-1").partition("?")[0]
+        self.raw_path: str = (scope.get("raw_path") or self.path.encode()).decode("latin-1")
         self.headers: RawHeaders = scope["headers"]
         self.started = False
         self.finished = False
         self.status = 0
+        self._scope = scope
         self._receive = receive
         self._send = send
 
@@ -116,14 +117,11 @@ class Exchange:
         self.finished = last
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
-    async def answer(self, status: int, headers: RawHeaders, data: bytes) -> None:
-        """Send a whole answer. Its length is added to the headers."""
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(data))])
-        await self.body(data, last=True)
-
-    async def fail(self, error: GatewayError, headers: RawHeaders | None = None) -> None:
+    async def fail(self, error: GatewayError) -> None:
         """Send an error of the gateway's own."""
-        await self.answer(error.status, [*error.headers(), *(headers or [])], error.body())
+        self.started = self.finished = True
+        self.status = error.status
+        await error.response()(self._scope, self._receive, self._send)
 
     async def _next(self) -> Any:
         message = await self._receive()

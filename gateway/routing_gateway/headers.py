@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from routing_gateway.credentials import may_hold_key
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -14,6 +16,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 _HOP_BY_HOP = frozenset(
     {
         b"connection",
+        b"http2-settings",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
@@ -24,9 +27,17 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-# The length is the new body's, and the host the upstream's. What a browser says about our page is no business of a
-# provider; Ollama, for one, refuses an origin that it does not know.
-_NOT_SENT = _HOP_BY_HOP | {b"host", b"content-length", b"expect", b"cookie", b"origin", b"referer"}
+# The length is the new body's, and the host the upstream's; bodies are sent decoded. What a browser says about our page
+# is no business of a provider; Ollama, for one, refuses an origin that it does not know.
+_NOT_SENT = _HOP_BY_HOP | {
+    b"host",
+    b"content-encoding",
+    b"content-length",
+    b"expect",
+    b"cookie",
+    b"origin",
+    b"referer",
+}
 # The server writes its own date. The others speak of the upstream's own origin: here its cookies would go to all
 # upstreams, and its other addresses are not the gateway's. Who may read answers is the gateway's to say.
 _NOT_RETURNED = _HOP_BY_HOP | {b"date", b"set-cookie", b"alt-svc", b"strict-transport-security"}
@@ -39,20 +50,20 @@ def to_upstream(received: RawHeaders, endpoint: Endpoint, key: str | None) -> li
     Args:
         received: The caller's, names in lower case.
         endpoint: Where the request goes; its own headers replace the caller's of the same name.
-        key: The endpoint's own key, which replaces the caller's; None: the caller's is passed on.
+        key: The endpoint's own key. With it, nothing that may hold a key of the caller's is passed on; None: all is.
     """
-    own = {name.lower().encode("latin-1") for name in endpoint.headers}
-    if key is not None:
-        own.add(b"authorization")
-    dropped = _named_by_connection(received) | own
+    dropped = _named_by_connection(received) | {name.lower().encode("latin-1") for name in endpoint.headers}
     headers = [
         (name.decode("latin-1"), _text(value))
         for name, value in received
-        if name not in _NOT_SENT and name not in dropped and not name.startswith((b"sec-", b"x-routing-"))
+        if name not in _NOT_SENT
+        and name not in dropped
+        and not name.startswith((b"sec-", b"x-routing-"))
+        and (key is None or not may_hold_key(name, value))
     ]
     headers += endpoint.headers.items()
     if key is not None:
-        headers.append(("authorization", f"Bearer {key}"))
+        headers.append(endpoint.key_header(key))
     return headers
 
 
@@ -73,6 +84,12 @@ def header(headers: RawHeaders, name: bytes) -> bytes | None:
     return next((value for key, value in headers if key == name), None)
 
 
+def tokens(headers: RawHeaders, name: bytes) -> list[bytes]:
+    """The comma-separated values of all headers of that name, in lower case, empty ones left out."""
+    values = b",".join(value for key, value in headers if key == name)
+    return [token for part in values.split(b",") if (token := part.strip().lower())]
+
+
 def field_value(text: str) -> bytes:
     """`text` as a header's value: printable ASCII, everything else escaped as in Python."""
     return text.encode("unicode_escape")
@@ -87,4 +104,4 @@ def _text(value: bytes) -> str:
 
 
 def _named_by_connection(headers: RawHeaders) -> set[bytes]:
-    return {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
+    return set(tokens(headers, b"connection"))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from routing_gateway.errors import GatewayError
-from routing_gateway.exchange import Exchange
 from routing_gateway.headers import header
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 # Names below these cannot be bought, so nobody's page is there: RFC 6761, RFC 6762, RFC 8375 and ICANN's `.internal`.
 _RESERVED = (".localhost", ".local", ".internal", ".home.arpa", ".test")
+_WEB = ("http://", "https://")
 _FOREIGN = "pages of this origin may not use the gateway; --cors-origin lets one in"
 
 
@@ -31,18 +31,19 @@ class OriginGuard:
 
     Args:
         app: What to guard.
-        allowed: Origins as `https://app.example`; `*` stands for all.
+        allowed: Serialized origins as `https://app.example` or `app://obsidian.md`; `*` stands for all.
     """
 
     def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
         self._app = app
         self._allowed = frozenset(allowed)
-        self._names = {urlsplit(origin).hostname for origin in allowed}
+        # Only of the web's: `app://obsidian.md` is a program on this machine, and obsidian.md somebody's domain.
+        self._names = {urlsplit(origin).hostname for origin in allowed if origin.startswith(_WEB)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(scope) if scope["type"] == "http" and "*" not in self._allowed else None
         if refusal is not None:
-            await Exchange(scope, receive, send).fail(refusal)
+            await refusal.response()(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -99,7 +100,9 @@ def _hostname(host: str) -> str:
 
 
 def _place(url: str) -> str | None:
-    """The host and port of a URL; None when there is none."""
+    """The host and port of a web page's origin; None when it is none."""
+    if not url.startswith(_WEB):
+        return None
     try:
         return urlsplit(url).netloc or None
     except ValueError:

@@ -6,11 +6,9 @@ import asyncio
 
 import grpc
 import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-_METHOD = "/grpc.health.v1.Health/Check"
 _TIMEOUT_S = 1.0
-# Four possible answers to a request of no bytes, which asks for the whole server: not worth a dependency on its protos.
-_STATES = {b"": "UNKNOWN", b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING", b"\x08\x03": "SERVICE_UNKNOWN"}
 
 
 class ServiceProbe:
@@ -42,12 +40,14 @@ class ServiceProbe:
             # The next question after an outage must not wait for gRPC's long pauses between attempts to connect.
             options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
             self._channel = grpc.aio.insecure_channel(self._target, options)
-        check = self._channel.unary_unary(_METHOD, None, None)
+        stub = health_pb2_grpc.HealthStub(self._channel)
         try:
-            return _STATES.get(bytes(await check(b"", timeout=_TIMEOUT_S)), "UNKNOWN")
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             # A service without the protocol answers all the same.
             return "SERVING" if error.code() is grpc.StatusCode.UNIMPLEMENTED else error.code().name
+        name: str = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+        return name
 
     def _asked(self, _task: asyncio.Task[str]) -> None:
         self._asking = None

@@ -1,26 +1,30 @@
-"""POST /v1/chat/completions: a router's name in the place of a model's is decided on."""
+"""Paths that are routed: a router's name in the place of a model's is decided on."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from routing_client.dispatch import Ask, Dispatcher, Routing, Send, Step
+from routing_client.dispatch import Dispatcher, Routing, Send, Step
 from routing_client.exceptions import RoutingError
-from routing_client.flow import Flow, run_async
+from routing_client.flow import run_async
 from routing_client.model_names import ModelNameError
 
-from routing_gateway.attempts import Answer
+from routing_gateway.asks import RESPONSES, Ask, has_words
 from routing_gateway.errors import GatewayError, from_routing_error
-from routing_gateway.headers import RawHeaders, field_value, header
-from routing_gateway.json_body import JsonBody
+from routing_gateway.headers import RawHeaders, field_value
 from routing_gateway.logs import log
+from routing_gateway.pass_through import asked_model
 from routing_gateway.proxy import Proxy, request_for
-from routing_gateway.upstream import FAILOVER_STATUSES, UpstreamError
+from routing_gateway.upstream_errors import UpstreamError
+from routing_gateway.upstreams import FAILOVER_STATUSES, Answer
 
 if TYPE_CHECKING:
+    from routing_gateway.bodies.body import Body
     from routing_gateway.exchange import Exchange
     from routing_gateway.state import State
+    from routing_gateway.targets import Target
 
 
 class _AttemptError(Exception):
@@ -28,123 +32,166 @@ class _AttemptError(Exception):
 
     Args:
         why: As `Routing.failover_reason`.
-        answer: The upstream's, when it gave one.
     """
 
-    def __init__(self, why: str, answer: Answer | None = None) -> None:
+    def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
-        self.answer = answer
 
 
-class ChatCompletions(Proxy):
-    """Runs the client library's own flow: decide, fall back, fail over."""
+class Routed(Proxy):
+    """Runs the client library's own flow: decide, fall back, fail over.
 
-    label = "chat_completions"
+    Args:
+        state: The gateway's.
+        ask: How the path's requests are read.
+    """
 
-    def __init__(self, state: State) -> None:
-        super().__init__(state)
-        self._dispatcher = Dispatcher(state.config.endpoints, _why_failed)
+    def __init__(self, state: State, ask: Ask) -> None:
+        super().__init__(state, ask.label)
+        self._ask = ask
+        self._dispatcher = Dispatcher(state.config.endpoints, lambda e: e.why if isinstance(e, _AttemptError) else None)
 
     async def handle(self, exchange: Exchange, body: bytes) -> None:
-        """Answer with what the model says that the body's `model` and `messages` lead to."""
-        if header(exchange.headers, b"content-encoding") not in (None, b"identity"):
-            raise GatewayError(415, "send the body without a content-encoding", code="unsupported_content_encoding")
-        chat = JsonBody(body)
-        model = chat.fields.get("model")
-        if not isinstance(model, str) or not model:
+        """Answer with what the model says that the body leads to."""
+        read = await self._state.bodies.json(exchange.headers, body, self._ask.wanted)
+        if read.model is None and not self._ask.needs_model:
+            await self._to_default(exchange, read)
+            return
+        model = asked_model(read.model)
+        if model is None:
             raise GatewayError(400, "model must be a string that is not empty", param="model", code="model_missing")
-        flow = self._dispatcher.dispatch(model, lambda: _messages(chat))
+        call = _Call(self._state, self._ask, exchange, read)
         try:
-            answer, routing = await self._run(flow, exchange, chat)
+            answer, routing = await call.run(self._dispatcher, model)
         except ModelNameError as error:
             raise GatewayError(400, error.message, param="model", code="invalid_model") from None
         except RoutingError as error:
             told = from_routing_error(error)
             if told.status >= 500:
-                log.warning("%s: no decision: %s", self.label, told.code)
+                log.warning("%s: no decision: %s", self._label, told.code)
             raise told from None
-        await self._attempts.relay(answer, exchange, _headers(routing))
+        seen = None
+        if self._ask is RESPONSES and answer.response.status == 200:
+            seen = self._state.responses.reader(answer.target.model)
+        added = _headers(routing, with_model=call.goes_on)
+        await self._state.upstreams.relay(answer, exchange, added, seen)
 
-    async def _run(self, flow: Flow[Step, Any], exchange: Exchange, chat: JsonBody) -> tuple[Answer, Routing]:
-        failed: tuple[Answer, Routing] | None = None
+    async def _to_default(self, exchange: Exchange, body: Body) -> None:
+        target = self._state.targets.default()
+        answer = await self._state.upstreams.open(request_for(exchange, body, target), target, await_first_byte=False)
+        await self._state.upstreams.relay(answer, exchange, [])
 
-        async def perform(step: Step) -> Any:
-            nonlocal failed
-            if isinstance(step, Ask):
-                return await self._ask(step)
-            try:
-                return await self._send(step, exchange, chat)
-            except _AttemptError as error:
-                if error.answer is not None:
-                    failed = error.answer, step.routing
-                raise
 
+class _Call:
+    """One request on its way: to the decision service, to a model, and perhaps to the other one."""
+
+    def __init__(self, state: State, ask: Ask, exchange: Exchange, body: Body) -> None:
+        self._state = state
+        self._ask = ask
+        self._exchange = exchange
+        self._body = body
+        self._refused: tuple[Answer, Routing] | None = None
+        """What the chosen model answered, when the other one is to be asked instead."""
+        self._before = state.responses.model(body.fields.get("previous_response_id"))
+        """Who gave the response that this request goes on from."""
+        self.goes_on = False
+        """Whether that model answers because there was nothing to decide on."""
+
+    async def run(self, dispatcher: Dispatcher, model: str) -> tuple[Answer, Routing]:
+        """The answer to pass on, and how it came about.
+
+        Raises:
+            ModelNameError: The model string is wrong.
+            RoutingError: There is no decision and no fallback.
+            UpstreamError: Nobody answered.
+            GatewayError: There is nothing to decide on, or no endpoint.
+        """
+        if self._before is not None and self._state.targets.names_router(model) and not self._has_words():
+            # A tool's results and nothing to decide on: the model that asked for them goes on.
+            routing = Routing(self._before)
+            self.goes_on = True
+            return await self._send(Send(routing, None, is_last=True, strong_model=None)), routing
+        flow = dispatcher.dispatch(model, lambda: self._ask.prompt(self._body))
         try:
-            done: tuple[Answer, Routing] = await run_async(flow, perform)
+            done: tuple[Answer, Routing] = await run_async(flow, self._perform)
         except UpstreamError:
-            if failed is None:
+            if self._refused is None:
                 raise
-            return failed  # what the chosen model said is more than that the other one says nothing
+            return self._refused  # what the chosen model said is more than that the other one says nothing
         except BaseException:
-            if failed is not None:
-                failed[0].response.close()
+            self._close_refused()
             raise
-        else:
-            if failed is not None:
-                failed[0].response.close()
-            return done
+        self._close_refused()
+        return done
 
-    async def _ask(self, step: Ask) -> Any:
+    def _close_refused(self) -> None:
+        if self._refused is not None:
+            self._refused[0].response.close()
+
+    def _has_words(self) -> bool:
+        return has_words(self._ask.prompt(self._body))
+
+    async def _perform(self, step: Step) -> Any:
+        if isinstance(step, Send):
+            return await self._send(step), step.routing
         if step.method == "routers":
             return await step.of(self._state.client)
         begun = time.perf_counter()
         try:
             return await step.of(self._state.client)
         finally:
-            self._metrics.decision_seconds.observe(time.perf_counter() - begun)
+            self._state.metrics.decision_seconds.observe(time.perf_counter() - begun)
 
-    async def _send(self, step: Send, exchange: Exchange, chat: JsonBody) -> tuple[Answer, Routing]:
+    async def _send(self, step: Send) -> Answer:
         routing = step.routing
-        if routing.failed_over_from is None:
-            self._count(routing)
-        elif routing.failover_reason is not None:
-            self._metrics.failovers.labels(routing.failed_over_from, routing.failover_reason).inc()
-        targets = self._state.targets
-        target = targets.decided(routing.model) if routing.is_routed else targets.asked(routing.model)
-        request = request_for(exchange, chat.raw, chat, target)
+        self._count(routing)
+        target = self._target(routing)
+        request = request_for(self._exchange, self._body, target)
+        if self._ask is RESPONSES:
+            request = replace(request, headers=_uncompressed(request.headers))
         try:
-            answer = await self._attempts.open(request, target, await_first_byte=not step.is_last)
+            answer = await self._state.upstreams.open(request, target, await_first_byte=not step.is_last)
         except UpstreamError as error:
             if step.is_last:
                 raise
+            log.warning("%s: %s", self._ask.label, error)
             raise _AttemptError("timeout" if error.kind == "timeout" else "connection") from error
         if not step.is_last and answer.response.status in FAILOVER_STATUSES:
-            raise _AttemptError(str(answer.response.status), answer)
-        return answer, routing
+            self._refused = answer, routing
+            raise _AttemptError(str(answer.response.status))
+        return answer
+
+    def _target(self, routing: Routing) -> Target:
+        targets = self._state.targets
+        if not routing.is_routed:
+            return targets.asked(routing.model)
+        target = targets.decided(routing.model)
+        before = None if self._before is None else targets.find(self._before)
+        if before is not None and before.endpoint.base_url != target.endpoint.base_url:
+            # No other server knows the response that this request goes on from.
+            routing.model = before.model
+            return before
+        return target
 
     def _count(self, routing: Routing) -> None:
+        metrics = self._state.metrics
+        if routing.failed_over_from is not None:
+            metrics.failovers.labels(routing.failed_over_from, routing.failover_reason or "").inc()
+            return
         if routing.decision is not None:
-            self._metrics.decisions.labels(routing.decision.router, routing.decision.tier.value).inc()
+            metrics.decisions.labels(routing.decision.router, routing.decision.tier.value).inc()
         if routing.fallback is not None:
-            self._metrics.fallbacks.labels(routing.fallback).inc()
+            metrics.fallbacks.labels(routing.fallback).inc()
 
 
-def _messages(chat: JsonBody) -> list[Any]:
-    messages = chat.fields.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise GatewayError(
-            400, "messages must be a list of at least one message", param="messages", code="messages_missing"
-        )
-    return messages
+def _uncompressed(headers: RawHeaders) -> RawHeaders:
+    """Headers that ask for a plain answer, in which the response's id can be read."""
+    return [each for each in headers if each[0] != b"accept-encoding"] + [(b"accept-encoding", b"identity")]
 
 
-def _why_failed(error: Exception) -> str | None:
-    return error.why if isinstance(error, _AttemptError) else None
-
-
-def _headers(routing: Routing) -> RawHeaders:
-    if not routing.is_routed:
+def _headers(routing: Routing, *, with_model: bool) -> RawHeaders:
+    if not routing.is_routed and not with_model:
         return []
     said: dict[bytes, object] = {b"model": routing.model}
     if routing.decision is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import socket
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from routing_gateway.app import create_app
+from routing_gateway.connection import connection_class
 from routing_gateway.logs import ServerNoise, log
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ DEFAULT_SHUTDOWN_TIMEOUT_S = 30
 _BACKLOG = 2048
 # Longer than the pools of usual clients keep an idle connection, so that they do not send into one that is closing.
 _KEEP_ALIVE_S = 75
-# A connection here and one upstream for each request in flight, and some for the rest.
-_FILES_A_REQUEST, _OTHER_FILES = 2, 64
+# A connection here and one upstream for each request in flight, as many that wait for a request, and some for the rest.
+_FILES_A_REQUEST, _OTHER_FILES = 3, 64
 
 
 class GatewayServer(uvicorn.Server):
@@ -58,7 +60,7 @@ def serve(
         config: What to serve.
         host: Where to listen.
         port: 0 is any free one.
-        ready_file: Gets the bound `host:port` as its one line when connections are accepted.
+        ready_file: Appears with the bound `host:port` as its one line when requests are answered.
         on_ready: Called with the same.
         shutdown_timeout_s: How long requests in flight may take to finish; those that are left are then cut off.
 
@@ -66,8 +68,7 @@ def serve(
         OSError: It cannot listen there; or, with a `filename`, `ready_file` cannot be written.
     """
     if ready_file is not None:
-        _write(ready_file, "")  # so that a mistake shows before anything is served
-        ready_file.unlink()
+        _check_writable(ready_file)
     _allow_files(config.max_concurrent)
     with _bind(host, port) as listener:
         address = _shown(listener)
@@ -78,16 +79,19 @@ def serve(
             if on_ready is not None:
                 on_ready(address)
 
-        GatewayServer(uvicorn_config(create_app(config), shutdown_timeout_s), ready).run([listener])
+        GatewayServer(uvicorn_config(create_app(config), config, shutdown_timeout_s), ready).run([listener])
 
 
-def uvicorn_config(app: ASGIApp, shutdown_timeout_s: int = DEFAULT_SHUTDOWN_TIMEOUT_S) -> uvicorn.Config:
+def uvicorn_config(
+    app: ASGIApp, config: GatewayConfig, shutdown_timeout_s: int = DEFAULT_SHUTDOWN_TIMEOUT_S
+) -> uvicorn.Config:
     """How the gateway is served, whoever runs the server."""
     noise = logging.getLogger("uvicorn.error")
     if not any(isinstance(each, ServerNoise) for each in noise.filters):
         noise.addFilter(ServerNoise())
     return uvicorn.Config(
         app,
+        http=connection_class(config),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -99,11 +103,23 @@ def uvicorn_config(app: ASGIApp, shutdown_timeout_s: int = DEFAULT_SHUTDOWN_TIME
     )
 
 
+def _check_writable(path: Path) -> None:
+    """So that a mistake shows before anything is served. An older file of that name is of a gateway that is gone."""
+    path.unlink(missing_ok=True)
+    temporary = _temporary(path)
+    temporary.touch()
+    temporary.unlink()
+
+
 def _write(path: Path, text: str) -> None:
     """Write it whole or not at all: whoever waits for the file must not read half of it."""
-    temporary = path.with_name(f"{path.name}.tmp")
+    temporary = _temporary(path)
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def _bind(host: str, port: int) -> socket.socket:

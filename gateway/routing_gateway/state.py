@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from routing_client.aio import AsyncRoutingClient
 
-from routing_gateway.attempts import Attempts
+from routing_gateway.bodies.read import BodyReader
+from routing_gateway.errors import not_answering
+from routing_gateway.logs import log
 from routing_gateway.metrics import Metrics
 from routing_gateway.probe import ServiceProbe
+from routing_gateway.response_ids import ResponseModels
 from routing_gateway.targets import Targets
-from routing_gateway.upstream import Upstreams
+from routing_gateway.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from routing_gateway.config import GatewayConfig
@@ -27,20 +31,30 @@ class State:
     def __init__(self, config: GatewayConfig, client: AsyncRoutingClient | None = None) -> None:
         self.config = config
         self.metrics = Metrics()
-        self.upstreams = Upstreams(config)
+        self.upstreams = Upstreams(config, self.metrics)
         self.client = client or AsyncRoutingClient(config.service, timeout=config.decision_timeout_s)
         self.targets = Targets(config)
-        self.attempts = Attempts(self.upstreams, self.metrics)
+        self.bodies = BodyReader(config.max_body_bytes)
+        self.responses = ResponseModels()
         self.probe = ServiceProbe(config.service)
         self.in_flight = 0
         self.metrics.in_flight.set_function(lambda: self.in_flight)
+        self._first_look: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Open what needs an event loop."""
+        """Open what needs an event loop, and say in the log when the decision service is out."""
         await self.upstreams.start()
+        self._first_look = asyncio.create_task(self._look())
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._first_look is not None:
+            self._first_look.cancel()
         await self.probe.close()
         await self.client.close()
         await self.upstreams.close()
+
+    async def _look(self) -> None:
+        state = await self.probe.state()
+        if state != "SERVING":
+            log.warning("%s", not_answering(state, self.config.service))

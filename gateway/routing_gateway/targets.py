@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from routing_client.model_names import ModelNameError, parse_model
+
 from routing_gateway.config import DEFAULT_NAME
 from routing_gateway.errors import SERVER, GatewayError
 
@@ -49,10 +51,29 @@ class Targets:
         default = self._config.endpoints.default
         return None if default is None else Target(DEFAULT_NAME, model, default, self._config.key(DEFAULT_NAME))
 
-    def default(self) -> Target | None:
-        """Where requests go that name no model."""
+    def names_router(self, model: str) -> bool:
+        """Whether a model that the caller named asks for a decision, in whatever spelling, a wrong one too."""
+        endpoints = self._config.endpoints
+        name = endpoints.resolve(model)
+        try:
+            return name not in endpoints and parse_model(name) is not None
+        except ModelNameError:
+            return True
+
+    def default(self) -> Target:
+        """Where requests go that name no model.
+
+        Raises:
+            GatewayError: 404; there is none.
+        """
         endpoint = self._config.endpoints.default
-        return None if endpoint is None else Target(DEFAULT_NAME, "", endpoint, self._config.key(DEFAULT_NAME))
+        if endpoint is None:
+            raise GatewayError(
+                404,
+                "no upstream is configured for this path; add `default` to the configuration, or give --base-url",
+                code="no_upstream",
+            )
+        return Target(DEFAULT_NAME, "", endpoint, self._config.key(DEFAULT_NAME))
 
     def asked(self, model: str) -> Target:
         """The target for a model that the caller named.

@@ -129,7 +129,7 @@ class _Server(GatewayServer):
 def serve_gateway(config: GatewayConfig) -> Iterator[Gateway]:
     app = create_app(config)
     ready = threading.Event()
-    server = _Server(uvicorn_config(app, 0), ready.set)
+    server = _Server(uvicorn_config(app, config, 0), ready.set)
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

@@ -108,12 +108,6 @@ def test_a_decided_model_without_an_endpoint_is_the_gateways_fault(make_gateway:
     assert (answer.status, answer.error["code"]) == (500, "model_not_configured")
 
 
-def test_compressed_requests_are_refused(gateway: Gateway) -> None:
-    answer = gateway.request("POST", "/v1/chat/completions", b"\x1f\x8b", {"content-encoding": "gzip"})
-    assert answer.status == 415
-    assert answer.error["code"] == "unsupported_content_encoding"
-
-
 def test_ten_megabytes_of_image_pass(gateway: Gateway, echo: RunningEcho, fake: FakeService) -> None:
     url = "data:image/png;base64," + "A" * 10_000_000
     content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "what is hard here?"}]

@@ -7,12 +7,17 @@ import json
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from routing_gateway.cli import gateway as cli
 from routing_gateway.config import GatewayConfig
 from routing_gateway.echo import RunningEcho
@@ -96,6 +101,8 @@ def test_wrong_usage(run: Run, arguments: list[str], says: str) -> None:
         (["--strong-model", "m", "--weak-model", "m"], "both 'm'"),
         (["--api-key-env", "SURELY_NOT_SET"], "SURELY_NOT_SET"),
         (["--cors-origin", "app.example"], "https://app.example"),
+        (["--cors-origin", "https://app.example/x"], "without a path"),
+        (["--cors-origin", "app://*"], "without a path"),
         (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1:6060"),
         (["--ready-file", "/nowhere/ready"], "--ready-file /nowhere/ready cannot be written"),
         (["--base-url", "http://x/v1?version=2"], "base_url has"),
@@ -215,6 +222,62 @@ def test_what_does_not_finish_is_cut_off(start_gateway: StartGateway, fake_addre
         gateway.process.send_signal(signal.SIGTERM)
         assert gateway.process.wait(LIMIT_S) == 0
     assert "Traceback" not in gateway.log.read_text()
+
+
+def test_the_ready_file_is_there_when_requests_are_answered_and_not_before(
+    start_gateway: StartGateway, fake_address: str, echo: RunningEcho, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready-0"
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            with suppress(FileNotFoundError):
+                seen.add(ready.read_text())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        gateway = start_gateway("--service", fake_address, "--base-url", echo.base_url)
+        assert gateway.request("GET", "/health").status == 200
+    finally:
+        over.set()
+        watcher.join()
+    assert seen == {f"{gateway.address}\n"}
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_ready_file_of_a_gateway_that_is_gone_does_not_stay(run: Run, tmp_path: Path) -> None:
+    stale = tmp_path / "ready"
+    stale.write_text("127.0.0.1:1\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert run("--port", str(taken.getsockname()[1]), "--ready-file", str(stale)).code == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("state", ["UNAVAILABLE", "NOT_SERVING"])
+def test_a_service_that_is_out_is_told_at_the_start(
+    start_gateway: StartGateway, echo: RunningEcho, eventually: Callable[..., None], state: str
+) -> None:
+    with ExitStack() as stack:
+        address = "127.0.0.1:1"
+        if state == "NOT_SERVING":
+            server = grpc.server(stack.enter_context(ThreadPoolExecutor(1)))
+            servicer = health.HealthServicer()
+            servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+            health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+            address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+            server.start()
+            stack.callback(lambda: server.stop(None).wait())
+        gateway = start_gateway("--service", address, "--base-url", echo.base_url)
+        said = f"the decision service at {address} is NOT_SERVING"
+        if state == "UNAVAILABLE":
+            said = f"no decision service answers at {address} (UNAVAILABLE); is `routing-service serve` running?"
+        eventually(lambda: said in gateway.log.read_text(), "it is logged")
+        answer = gateway.chat("router-static-50pct")
+        assert answer.status >= 500
+        assert "failed to connect" not in answer.error["message"], "gRPC's words"
 
 
 def test_ipv6(start_gateway: StartGateway, fake_address: str, echo: RunningEcho) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from routing_client import UnavailableError
 from routing_client.endpoints import Endpoint
 from routing_client.testing import FakeService
-from routing_gateway.attempts import Attempts
 from routing_gateway.echo import RunningEcho
 from routing_gateway.logs import Repeats
+from routing_gateway.upstreams import Upstreams
 
 from .conftest import Gateway, MakeGateway, StartGateway
 from .scripted import ScriptedUpstream
@@ -72,13 +79,13 @@ def test_a_fault_of_the_gateways_own_is_logged_without_its_message(
     async def fault(*_: Any, **__: Any) -> None:
         raise ValueError(f"cannot handle {PROMPT} with {OWN_KEY}")
 
-    monkeypatch.setattr(Attempts, "open", fault)
+    monkeypatch.setattr(Upstreams, "open", fault)
     gateway = make_gateway(models={"big": Endpoint(echo.base_url, api_key=OWN_KEY)})
     with caplog.at_level(logging.DEBUG):
         answer = gateway.request("POST", "/v1/chat/completions", body("big"), HEADERS)
     assert (answer.status, answer.error["code"]) == (500, "internal_error")
     assert "ValueError" in caplog.text
-    assert "chat.py" in caplog.text, "where it happened is told"
+    assert "routed.py" in caplog.text, "where it happened is told"
     for secret in (PROMPT, CALLER_KEY, OWN_KEY):
         assert secret not in caplog.text + answer.body.decode(), secret
 
@@ -133,6 +140,84 @@ def test_faults_of_upstreams(
     assert "'small' failed" in caplog.text or "failed (connection)" in caplog.text
     for secret in (PROMPT, CALLER_KEY, OWN_KEY):
         assert secret not in caplog.text + answer.body.decode(), secret
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[str]:
+    """A server with a certificate that nobody trusts."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError), context.wrap_socket(connection, server_side=True) as wrapped:
+                    wrapped.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:1/v1", "'big' at 127.0.0.1:1 cannot be reached: connection refused"),
+        ("http://no.such.host.invalid/v1", "at no.such.host.invalid cannot be reached: DNS: its name is not known"),
+        ("https://{plain}/v1", "at {plain} cannot be reached: TLS: "),
+        ("https://{untrusted}/v1", "at {untrusted} cannot be reached: TLS: its certificate is not valid"),
+        ("http://{silent}/v1", "at {silent} did not answer in time: timeout"),
+    ],
+)
+def test_an_upstream_that_cannot_be_reached_is_told_with_its_cause(
+    make_gateway: MakeGateway,
+    scripted: ScriptedUpstream,
+    echo: RunningEcho,
+    tls_server: str,
+    url: str,
+    said: str,
+    caplog: Any,
+) -> None:
+    def silence(connection: socket.socket) -> None:
+        connection.recv(1)
+
+    scripted.script = silence
+    plain, silent = (each.base_url.removeprefix("http://").removesuffix("/v1") for each in (echo, scripted))
+    places = {"plain": plain, "silent": silent, "untrusted": tls_server}
+    gateway = make_gateway(
+        {"connect_timeout_s": 5.0},
+        models={"big": Endpoint(url.format(**places), api_key=OWN_KEY, timeout=0.2)},
+        default=None,
+    )
+    with caplog.at_level(logging.DEBUG):
+        answer = gateway.request("POST", "/v1/chat/completions", body("big"), HEADERS)
+    assert answer.status in {502, 504}
+    assert said.format(**places) in caplog.text
+    assert "the upstream of model 'big'" in answer.error["message"], "the caller is told the model"
+    for place in (*places.values(), "no.such.host"):
+        assert place not in answer.body.decode()
+    for secret in (PROMPT, CALLER_KEY, OWN_KEY):
+        assert secret not in caplog.text + answer.body.decode(), secret
+
+
+def test_a_proxy_is_named_without_its_password(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://me:{OWN_KEY}@127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    gateway = make_gateway(models={"big": Endpoint("http://upstream.example/v1")}, default=None)
+    with caplog.at_level(logging.DEBUG):
+        assert gateway.chat("big").status == 502
+    assert "at upstream.example cannot be reached: connection refused (through the proxy 127.0.0.1:1)" in caplog.text
+    assert OWN_KEY not in caplog.text
 
 
 @pytest.mark.parametrize(("failure", "logged"), [(UnavailableError("down"), True), (None, False)])

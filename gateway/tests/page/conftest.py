@@ -51,7 +51,7 @@ def serve_gateway(config: GatewayConfig) -> Iterator[str]:
     from routing_gateway.server import GatewayServer, uvicorn_config
 
     ready = threading.Event()
-    server = GatewayServer(uvicorn_config(create_app(config), 0), ready.set)
+    server = GatewayServer(uvicorn_config(create_app(config), config, 0), ready.set)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
