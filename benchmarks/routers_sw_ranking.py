@@ -216,7 +216,7 @@ def _serve(variant: str, folder: Path) -> None:
         number = int(line)
         asked = queries if number < 0 else queries[number : number + 1]
         start = time.perf_counter()
-        rates = ranker.win_rates(asked, ROUTELLM_PAIR)
+        rates = ranker.win_rates(asked, *ROUTELLM_PAIR)
         print(json.dumps({"seconds": time.perf_counter() - start, "strong_win_rate": float(rates[0])}), flush=True)
 
 

@@ -138,7 +138,7 @@ def run(options: argparse.Namespace) -> str:
         np.save(folder / OUTCOMES, ranking.outcomes)
         np.save(folder / SELF_TEST, queries[:SELF_TEST_VECTORS])
         ranker = TierRanker(settings, ranking.outcomes, open_session(folder / GRAPH, SessionConfig()))
-        exported = ranker.win_rates(queries, pair)
+        exported = ranker.win_rates(queries, *pair)
         parity = _prove(source_win_rates(battles, ranking.model2tier, embeddings, queries, pair), exported, precision)
         recorded = exported[:SELF_TEST_VECTORS].tolist()
         manifest = draft.write_manifest(

@@ -59,6 +59,11 @@ class Section:
         known = {f.name for f in fields(kind)}  # type: ignore[arg-type] # T is a dataclass, which typing cannot say
         return self.parse(kind, ignore=frozenset(name for name, _, _ in _pairs(self.node) if name not in known))
 
+    def content(self) -> dict[str, Any]:
+        """Its keys and what stands under them: mappings, lists, and single values as they are written."""
+        found = _written(self.node)
+        return found if isinstance(found, dict) else {}
+
     def error(self, problem: str, *keys: str) -> ConfigError:
         """An error at this section, or at what stands under one of its keys, and so on downwards."""
         node, where = self.node, self.where
@@ -119,6 +124,14 @@ def _plain(node: yaml.Node | None) -> Hashable:
     if isinstance(node, yaml.SequenceNode):
         return node.tag, tuple(_plain(value) for value in node.value)
     return node.tag, node.value
+
+
+def _written(node: yaml.Node | None) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return {name: _written(value) for name, _, value in _pairs(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return [_written(value) for value in node.value]
+    return None if node is None else node.value
 
 
 class _Reader:

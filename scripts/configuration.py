@@ -93,12 +93,9 @@ def keys(kind: Dataclass, without: Dataclass | None = None) -> Iterator[Key]:
 
 
 def options(plugins: Plugins[Any], name: str) -> Dataclass:
-    """The options of a router or embedder type: the dataclass in its module that is called `...Options`."""
-    module = inspect.getmodule(plugins.find(name, Section(name, Path(), "", None)))
-    found = [kind for key, kind in vars(module).items() if key.endswith("Options") and dataclasses.is_dataclass(kind)]
-    if len(found) != 1:
-        raise SystemExit(f"{module} must have one dataclass named ...Options; it has {found or 'none'}")
-    return typing.cast("Dataclass", found[0])
+    """The options of a router or embedder type, as it says."""
+    kind = plugins.find(name, Section(name, Path(), "", None))
+    return typing.cast("Dataclass", kind.options)
 
 
 def sections() -> Iterator[tuple[str, Dataclass, Dataclass | None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from routing_service.errors import DecisionError
 from routing_service.yaml_sections import Section
 
 T = TypeVar("T")
+# The class of a dataclass of options. A `type` of its own hides the built-in one in routers and embedders.
+OptionsType = type[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,18 @@ class Embedder(ABC):
     `dimension` is the length of a vector, None when it is only known after the first call; `max_tokens` is how many
     tokens of a text are read, None when that is not known; `concurrency` is more than 1 for one that waits for
     something remote; `model` is the name of the model that makes the vectors, None when that is not known.
+
+    An evaluation asks more: `revision` changes whenever its vectors may, None when it does not say; `irrelevant_keys`
+    are the options that its vectors do not depend on, or that its revision stands for, such as an artifact's folder.
+    `options` is the dataclass of its options, for the reference of the configuration.
     """
 
     type: ClassVar[str]
+    options: ClassVar[OptionsType | None] = None
+    irrelevant_keys: ClassVar[frozenset[str]] = frozenset()
     concurrency: int = 1
     model: str | None = None
+    revision: str | None = None
 
     def __init__(self, *, dimension: int | None, max_tokens: int | None = None) -> None:
         self.dimension, self.max_tokens = dimension, max_tokens

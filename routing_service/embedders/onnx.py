@@ -106,11 +106,13 @@ class OnnxEmbedder(Embedder):
     """
 
     type: ClassVar[str] = "onnx"
+    options = OnnxOptions
+    irrelevant_keys: ClassVar[frozenset[str]] = frozenset(("artifact",))
 
     def __init__(self, artifact: Artifact, session: SessionConfig | None = None) -> None:
         manifest, settings = artifact.manifest, read_settings(artifact, EncoderSettings)
         super().__init__(dimension=settings.dimension, max_tokens=manifest.max_tokens)
-        self.model = settings.model
+        self.model, self.revision = settings.model, manifest.revision
         self._encoder = SentenceEncoder(
             artifact.file(GRAPH), artifact.file(TOKENIZER), manifest.max_tokens, settings, session or SessionConfig()
         )

@@ -47,6 +47,20 @@ class OpenAIEmbedder(Embedder):
     """
 
     type: ClassVar[str] = "openai"
+    options = OpenAIOptions
+    # How it asks, and not what.
+    irrelevant_keys: ClassVar[frozenset[str]] = frozenset(
+        (
+            "api_key_env",
+            "max_inputs",
+            "max_parallel_requests",
+            "timeout_seconds",
+            "attempt_timeout_seconds",
+            "max_attempts",
+            "breaker_failures",
+            "breaker_seconds",
+        )
+    )
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from routing_service.config import Config
 from routing_service.embedders.base import Embedder, EmbedderContext
@@ -28,6 +29,11 @@ class Embedders:
         self._config = config
         self._types = {name: EMBEDDERS.find(each.type, each.section) for name, each in config.embedders.items()}
         self._built: dict[str, Embedder] = {}
+
+    @property
+    def built(self) -> Mapping[str, Embedder]:
+        """The embedders that a router has asked for so far, by name."""
+        return MappingProxyType(self._built)
 
     def for_section(self, section: Section) -> Callable[[str], Embedder]:
         """A function from an embedder's name to the embedder, whose errors point at `section`."""

@@ -7,14 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self, TypeVar
 
-from routing_service.artifacts.manifest import CalibrationTable
+from routing_service.artifacts.manifest import CalibrationTable, Manifest
 from routing_service.config import ROUTER_KEYS
-from routing_service.embedders.base import Embedder
+from routing_service.embedders.base import Embedder, OptionsType
 from routing_service.errors import DecisionError
 from routing_service.models import ROUTELLM_PAIR, ModelPair
 from routing_service.yaml_sections import Section
 
 T = TypeVar("T")
+
+# The revision of a router that does not say when its scores change.
+UNVERSIONED = "unversioned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,20 @@ class Router(ABC):
 
     `revision` changes whenever its scores may; `models` is the pair it chooses between when a request names none;
     `max_tokens` is how many tokens of a prompt it reads, None when it does not tokenize; `calibration` is how its
-    scores are distributed, None when that is not known.
+    scores are distributed, None when that is not known; `manifest` is its artifact's, None when it has none.
+
+    An evaluation asks more: `options` is the dataclass of its options; when all of them have defaults, it can be
+    evaluated without a configuration. `irrelevant_keys` are the options that its scores do not depend on, or that its
+    revision stands for, such as an artifact's folder. `learns` is False for a router without training, such as a rule
+    or chance. `antithetic` says that it draws its scores, and that 1 - score is as likely as score.
     """
 
     type: ClassVar[str]
+    options: ClassVar[OptionsType] = NoOptions
+    irrelevant_keys: ClassVar[frozenset[str]] = frozenset()
     inline: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
+    antithetic: ClassVar[bool] = False
     concurrency: int = 1
     deterministic: bool = True
 
@@ -86,11 +98,13 @@ class Router(ABC):
         self,
         *,
         models: ModelPair,
-        revision: str = "unversioned",
+        revision: str = UNVERSIONED,
         max_tokens: int | None = None,
         calibration: CalibrationTable | None = None,
+        manifest: Manifest | None = None,
     ) -> None:
         self.revision, self.models, self.max_tokens, self.calibration = revision, models, max_tokens, calibration
+        self.manifest = manifest
 
     @classmethod
     def build(cls, context: RouterContext) -> Self:

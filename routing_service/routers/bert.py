@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter_ns
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from routing_service.artifacts.loading import Artifact, open_artifact, self_test
+from routing_service.artifacts.loading import Artifact
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
-from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, length_buckets, padded
+from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, padded
 from routing_service.errors import ArtifactError
 from routing_service.models import ModelPair
-from routing_service.routers.base import Router, RouterContext, Scores
+from routing_service.routers.artifact import ArtifactRouter, score_by_length
+from routing_service.routers.base import Scores
 
 GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
 INPUTS = ("attention_mask", "input_ids")
@@ -85,74 +86,30 @@ class SequenceClassifier:
             )
 
     def score(self, texts: Sequence[str]) -> Scores:
-        """Score prompts, those of like length in one run, so that a long one does not slow the others."""
-        start = perf_counter_ns()
-        encoded = [self.tokenizer.encode(text) for text in texts]
-        tokenized = perf_counter_ns()
-        lengths = [len(tokens.ids) for tokens in encoded]
-        rates = np.empty(len(texts), np.float32)
-        for part in length_buckets(lengths):
-            ids, mask = padded([encoded[index].ids for index in part], self._pad_id, "right")
-            rates[part] = self._session.run((OUTPUT,), {"input_ids": ids, "attention_mask": mask})[0]
-        done = perf_counter_ns()
-        return Scores(
-            rates.tolist(),
-            lengths,
-            [tokens.truncated for tokens in encoded],
-            (tokenized - start) / 1e3,
-            (done - tokenized) / 1e3,
-        )
+        """Score prompts."""
+        return score_by_length(texts, self.tokenizer.encode, self._run)
+
+    def _run(self, rows: Sequence[list[int]]) -> npt.NDArray[np.float32]:
+        ids, mask = padded(rows, self._pad_id, "right")
+        rates: npt.NDArray[np.float32] = self._session.run((OUTPUT,), {"input_ids": ids, "attention_mask": mask})[0]
+        return rates
 
 
-class BertRouter(Router):
-    """Serves a `bert` artifact.
-
-    Args:
-        artifact: the verified folder.
-        models: the names to answer with; None for the artifact's own.
-        session: how the graph is run.
-
-    Raises:
-        ArtifactError: the artifact is of another kind, or does not return its own self-test's win rates.
-    """
+class BertRouter(ArtifactRouter):
+    """Serves a `bert` artifact."""
 
     type: ClassVar[str] = "bert"
+    options = BertOptions
 
-    def __init__(
-        self, artifact: Artifact, models: ModelPair | None = None, session: SessionConfig | None = None
-    ) -> None:
-        manifest = artifact.manifest
-        self._own_models = artifact.models
-        super().__init__(
-            revision=manifest.revision,
-            models=models or self._own_models,
-            max_tokens=manifest.max_tokens,
-            calibration=manifest.calibration,
-        )
+    def load(self, artifact: Artifact, session: SessionConfig) -> None:
+        """Open graph and tokenizer."""
         self._classifier = SequenceClassifier(
             artifact.file(GRAPH),
             artifact.file(TOKENIZER),
-            manifest.max_tokens,
+            artifact.manifest.max_tokens,
             read_settings(artifact, BertSettings),
-            session or SessionConfig(),
+            session,
         )
-        self_test(self, artifact)
-
-    @classmethod
-    def build(cls, context: RouterContext) -> Self:
-        """Open the configured artifact."""
-        options = context.options(BertOptions)
-        return cls(open_artifact(options.artifact, cls.type), context.models, options)
-
-    @property
-    def strong_names(self) -> frozenset[str]:
-        """The configured name and the artifact's own."""
-        return frozenset((self.models.strong, self._own_models.strong))
-
-    @property
-    def weak_names(self) -> frozenset[str]:
-        """The configured name and the artifact's own."""
-        return frozenset((self.models.weak, self._own_models.weak))
 
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - one pair, whatever its names
         """Score prompts."""

@@ -11,20 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter_ns
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from routing_service.artifacts.loading import Artifact, open_artifact, self_test
+from routing_service.artifacts.loading import Artifact
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
-from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, length_buckets, padded
+from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, padded
 from routing_service.errors import ArtifactError
 from routing_service.models import ModelPair
-from routing_service.routers.base import Router, RouterContext, Scores
+from routing_service.routers.artifact import ArtifactRouter, score_by_length
+from routing_service.routers.base import Scores
 from routing_service.routers.causal_llm_prompt import PromptTemplate
 
 GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
@@ -105,22 +105,8 @@ class RatingLLM:
         self._device = ("cuda", int(options.get("device_id", 0))) if used in _CUDA else ("cpu", 0)
 
     def score(self, texts: Sequence[str]) -> Scores:
-        """Score prompts, those of like length in one run, so that a long one does not slow the others."""
-        start = perf_counter_ns()
-        encoded = [self.tokenizer.encode(self.template.render(text)) for text in texts]
-        tokenized = perf_counter_ns()
-        lengths = [len(tokens.ids) for tokens in encoded]
-        rates = np.empty(len(texts), np.float32)
-        for part in length_buckets(lengths):
-            rates[part] = self._rate([encoded[index].ids for index in part])
-        done = perf_counter_ns()
-        return Scores(
-            rates.tolist(),
-            lengths,
-            [tokens.truncated for tokens in encoded],
-            (tokenized - start) / 1e3,
-            (done - tokenized) / 1e3,
-        )
+        """Score prompts."""
+        return score_by_length(texts, lambda text: self.tokenizer.encode(self.template.render(text)), self._rate)
 
     def _rate(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
         """Win rates of prompts of like length: greedy tokens until each has a rating or has ended."""
@@ -166,52 +152,18 @@ class RatingLLM:
         return [empty] * len(self._past)
 
 
-class CausalLLMRouter(Router):
-    """Serves a `causal_llm` artifact.
-
-    Args:
-        artifact: the verified folder.
-        models: the names to answer with; None for the artifact's own.
-        session: how the graph is run.
-
-    Raises:
-        ArtifactError: the artifact is of another kind, or does not return its own self-test's win rates.
-    """
+class CausalLLMRouter(ArtifactRouter):
+    """Serves a `causal_llm` artifact."""
 
     type: ClassVar[str] = "causal_llm"
+    options = CausalLLMOptions
 
-    def __init__(
-        self, artifact: Artifact, models: ModelPair | None = None, session: SessionConfig | None = None
-    ) -> None:
-        manifest = artifact.manifest
-        self._own_models = artifact.models
-        super().__init__(
-            revision=manifest.revision,
-            models=models or self._own_models,
-            max_tokens=manifest.max_tokens,
-            calibration=manifest.calibration,
-        )
+    def load(self, artifact: Artifact, session: SessionConfig) -> None:
+        """Open graph, tokenizer and templates."""
         for name in (GRAPH, TOKENIZER, SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE):
             artifact.file(name)
         settings = read_settings(artifact, CausalLLMSettings)
-        self._llm = RatingLLM(artifact.folder, manifest.max_tokens, settings, session or SessionConfig())
-        self_test(self, artifact)
-
-    @classmethod
-    def build(cls, context: RouterContext) -> Self:
-        """Open the configured artifact."""
-        options = context.options(CausalLLMOptions)
-        return cls(open_artifact(options.artifact, cls.type), context.models, options)
-
-    @property
-    def strong_names(self) -> frozenset[str]:
-        """The configured name and the artifact's own."""
-        return frozenset((self.models.strong, self._own_models.strong))
-
-    @property
-    def weak_names(self) -> frozenset[str]:
-        """The configured name and the artifact's own."""
-        return frozenset((self.models.weak, self._own_models.weak))
+        self._llm = RatingLLM(artifact.folder, artifact.manifest.max_tokens, settings, session)
 
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - one pair, whatever its names
         """Score prompts."""

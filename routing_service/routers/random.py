@@ -34,7 +34,11 @@ class RandomRouter(Router):
     """Draws win rates from 0..1, 1 excluded. It reads nothing of a prompt unless `by_prompt` is set."""
 
     type: ClassVar[str] = "random"
+    options = RandomOptions
+    irrelevant_keys: ClassVar[frozenset[str]] = frozenset(("seed", "by_prompt"))  # they are in the revision
     inline: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
+    antithetic: ClassVar[bool] = True
 
     def __init__(self, models: ModelPair, options: RandomOptions | None = None) -> None:
         options = options or RandomOptions()

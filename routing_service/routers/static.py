@@ -13,11 +13,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from routing_service.artifacts.loading import DEFAULT_ARTIFACT, Artifact, open_artifact, self_test
+from routing_service.artifacts.loading import DEFAULT_ARTIFACT, Artifact, open_artifact
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.errors import ArtifactError
 from routing_service.models import ModelPair
-from routing_service.routers.base import Router, RouterContext, Scores
+from routing_service.routers.artifact import ArtifactRouter
+from routing_service.routers.base import RouterContext, Scores
 from routing_service.routers.static_text import StaticTextEncoder, pad_ids
 
 PAD_ID = -1  # ONNX's Gather reads it as the table's last row, which is zero
@@ -38,42 +39,12 @@ class StaticOptions(SessionConfig):
     """The artifact's folder. By default the shipped artifact."""
 
 
-class StaticRouter(Router):
-    """Serves a `static` artifact.
-
-    Args:
-        artifact: the verified folder.
-        models: the names to answer with; None for the artifact's own.
-        session: how the graph is run.
-
-    Raises:
-        ArtifactError: the artifact is of another kind, or does not return its own self-test's win rates.
-    """
+class StaticRouter(ArtifactRouter):
+    """Serves a `static` artifact."""
 
     type: ClassVar[str] = "static"
+    options = StaticOptions
     inline: ClassVar[bool] = True
-
-    def __init__(
-        self, artifact: Artifact, models: ModelPair | None = None, session: SessionConfig | None = None
-    ) -> None:
-        manifest = artifact.manifest
-        own = artifact.models
-        super().__init__(
-            revision=manifest.revision,
-            models=models or own,
-            max_tokens=manifest.max_tokens,
-            calibration=manifest.calibration,
-        )
-        self._own_models = own
-        self._encoder = StaticTextEncoder(artifact.file("tokenizer.json"), manifest.max_tokens)
-        graph = artifact.file("model.onnx")
-        self._session = open_session(graph, session or SessionConfig())
-        inputs, outputs = session_io(self._session)
-        if set(inputs) != set(INPUTS) or OUTPUT not in outputs:
-            raise ArtifactError(
-                graph, f"has the inputs {sorted(inputs)}; a static graph has {sorted(INPUTS)} and gives {OUTPUT!r}"
-            )
-        self_test(self, artifact)
 
     @classmethod
     def build(cls, context: RouterContext) -> Self:
@@ -81,15 +52,16 @@ class StaticRouter(Router):
         options = context.options(StaticOptions)
         return cls(open_artifact(options.artifact or DEFAULT_ARTIFACT, cls.type), context.models, options)
 
-    @property
-    def strong_names(self) -> frozenset[str]:
-        """The configured name and the artifact's own."""
-        return frozenset((self.models.strong, self._own_models.strong))
-
-    @property
-    def weak_names(self) -> frozenset[str]:
-        """The configured name and the artifact's own."""
-        return frozenset((self.models.weak, self._own_models.weak))
+    def load(self, artifact: Artifact, session: SessionConfig) -> None:
+        """Open graph and tokenizer."""
+        self._encoder = StaticTextEncoder(artifact.file("tokenizer.json"), artifact.manifest.max_tokens)
+        graph = artifact.file("model.onnx")
+        self._session = open_session(graph, session)
+        inputs, outputs = session_io(self._session)
+        if set(inputs) != set(INPUTS) or OUTPUT not in outputs:
+            raise ArtifactError(
+                graph, f"has the inputs {sorted(inputs)}; a static graph has {sorted(INPUTS)} and gives {OUTPUT!r}"
+            )
 
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - one pair, whatever its names
         """Score prompts in one run of the graph. Sums are over integers, so a batch gives what single runs give."""

@@ -77,7 +77,8 @@ def test_without_the_package_its_types_are_unknown() -> None:
 def test_an_installed_benchmark_is_evaluated_with_an_installed_router(installed: Path, tmp_path: Path) -> None:
     rows = [f"{'please ' * (i % 9)}help me with case {i},{5 - i % 2},{5 - i % 3}" for i in range(40)]
     (tmp_path / "tickets.csv").write_text("\n".join(["ticket,big,small", *rows]) + "\n")
-    command = [sys.executable, "-m", "routing_service", "evaluate", "--config", str(EXAMPLE / "routing.yaml"), "--json"]
+    # A type that needs no options needs no configuration.
+    command = [sys.executable, "-m", "routing_service", "evaluate", "--json"]
     command += ["--routers", "length", "--strong-model", "big", "--weak-model", "small"]
     command += ["--benchmark", "tickets", "--cache-dir", str(tmp_path / "cache")]
     ran = subprocess.run([*command, "--data", str(tmp_path)], check=True, capture_output=True, text=True)
@@ -87,6 +88,8 @@ def test_an_installed_benchmark_is_evaluated_with_an_installed_router(installed:
         40,
         "length",
     )
+    # It says so itself.
+    assert benchmark["routers"][0]["sample"]["exposure"] == "untrained"
     # Its revision says nothing, so that its win rates are not kept.
     assert not (tmp_path / "cache").exists()
     failed = subprocess.run(command, capture_output=True, text=True)

@@ -27,6 +27,7 @@ class HashingEmbedder(Embedder):
     """Counts words."""
 
     type: ClassVar[str] = "hashing"
+    options = HashingOptions
 
     @classmethod
     def build(cls, context: EmbedderContext) -> Self:

@@ -14,6 +14,7 @@ class LengthRouter(Router):
 
     type: ClassVar[str] = "length"
     inline: ClassVar[bool] = True  # microseconds: no worker thread needed
+    learns: ClassVar[bool] = False  # a rule: it cannot have seen a benchmark's prompts
 
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - one pair only
         """Score by length alone."""

@@ -29,6 +29,7 @@ class SimilarityRouter(Router):
     """Scores in a worker thread, because embedding may take a while."""
 
     type: ClassVar[str] = "similarity"
+    options = SimilarityOptions
 
     def __init__(self, embedder: Embedder, examples: Sequence[str], models: ModelPair) -> None:
         super().__init__(models=models, max_tokens=embedder.max_tokens)

@@ -21,7 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--routers",
         nargs="+",
         metavar="R",
-        help="routers of the configuration, or random or static (default: its default)",
+        help="routers of the configuration, or types that need no options, such as random and static (default: its "
+        "default router)",
     )
     parser.add_argument(
         "--benchmark",

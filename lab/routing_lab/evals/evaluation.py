@@ -200,7 +200,7 @@ def _router_result(loaded: LoadedRouter, pair: PairedBenchmark, how: Scoring, se
             bootstrap(rates, pair.strong, pair.weak, resamples=settings.resamples, seed=settings.seed),
         ),
         probabilities=_probabilities(rates[0], pair),
-        sample=sample_of(loaded.manifest, data, learns=router.type != "random"),
+        sample=sample_of(router.manifest, data, learns=router.learns),
     )
 
 

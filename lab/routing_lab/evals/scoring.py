@@ -108,11 +108,11 @@ def win_rates(
 def draw(loaded: LoadedRouter, prompts: Sequence[str], how: Scoring, runs: int) -> Float64:
     """Win rates of a router of chance, (runs, prompts), drawn in order, so that a seed gives the same ones again.
 
-    Of the type `random`, whose rates are uniform, every second run is the mirror image of the one before (antithetic
+    Where the router's draws are antithetic, every second run is the mirror image of the one before (antithetic
     variates): what luck gives to one it takes from the other, and their mean is that of very many runs.
     """
     rates = np.empty((runs, len(prompts)))
-    mirrored = loaded.router.type == "random"
+    mirrored = loaded.router.antithetic
     with how.progress(loaded.name, runs * len(prompts)) as step:
         for run in range(runs):
             if mirrored and run % 2:

@@ -51,9 +51,7 @@ class Counting(Router):
 
 
 def loaded(router: Router) -> LoadedRouter:
-    return LoadedRouter(
-        "counting", router, Section("", Path(), "", None), None, None, ROUTELLM_PAIR, False, router.close
-    )
+    return LoadedRouter("counting", router, Section("", Path(), "", None), (), ROUTELLM_PAIR, False, router.close)
 
 
 def how(config: Config, processes: int = 1) -> Scoring:

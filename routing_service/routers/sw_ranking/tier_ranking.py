@@ -18,7 +18,6 @@ prefers the least similar battles, without its overflow.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -27,14 +26,12 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from routing_service.artifacts.loading import Artifact, self_test
+from routing_service.artifacts.loading import Artifact
 from routing_service.artifacts.manifest import MANIFEST_NAME
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
-from routing_service.artifacts.vectors import read_vectors
 from routing_service.errors import ArtifactError
-from routing_service.models import ModelPair
-from routing_service.routers.base import Scores
+from routing_service.routers.embedding import Vectors, WinRates, self_test_vectors
 from routing_service.routers.sw_ranking.bradley_terry import newton_ratings, routellm_ratings, win_rate
 
 GRAPH, OUTCOMES, SELF_TEST = "similarity.onnx", "outcomes.npy", "self_test_embeddings.npy"
@@ -45,9 +42,7 @@ NO_SIMILARITY = 1e-6
 MAX_QUERIES = 32
 
 Solver = Literal["routellm", "newton"]
-Vectors = npt.NDArray[np.float32]
 Real = TypeVar("Real", np.float32, np.float64)
-WinRates = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +110,23 @@ class TierRanker:
         if session_io(opened) != ({QUERIES: "tensor(float)"}, {SIMILARITIES: "tensor(float)"}):
             raise ArtifactError(graph, f"is no graph from {QUERIES!r} to {SIMILARITIES!r}; export the artifact again")
         # What was recorded is RouteLLM's; another solver shares everything that could differ here but itself.
-        _self_test(cls(settings, outcomes, opened), artifact)
+        ranker = cls(settings, outcomes, opened)
+        self_test_vectors(
+            artifact, SELF_TEST, settings.dimension, lambda vectors: ranker.win_rates(vectors, *artifact.models)
+        )
         return cls(settings, outcomes, opened, solver)
 
-    def win_rates(self, vectors: Vectors, models: ModelPair) -> WinRates:
-        """The win rates, in 0..1, of `models.strong` over `models.weak`, both keys of `settings.model2tier`.
+    def win_rates(self, vectors: Vectors, strong: str, weak: str) -> WinRates:
+        """The win rates, in 0..1, of one model over another, both keys of `settings.model2tier`.
 
         Args:
             vectors: finite, of shape (queries, dimension) and of any length; a vector of zeros is like no battle.
-            models: the pair.
+            strong: the model whose win rates they are.
+            weak: the other.
         """
         tiers = self.settings.model2tier
         ratings = self.ratings(vectors)
-        return win_rate(ratings[:, tiers[models.strong]], ratings[:, tiers[models.weak]])
+        return win_rate(ratings[:, tiers[strong]], ratings[:, tiers[weak]])
 
     def ratings(self, vectors: Vectors) -> npt.NDArray[np.float64]:
         """The tiers' ratings for each query, of shape (queries, tiers); see `bradley_terry`."""
@@ -144,24 +143,6 @@ class TierRanker:
         sums = np.add.reduceat(battle_weights(similarities), self._starts, axis=1, dtype=np.float64)
         size = self.settings.num_tiers + 1
         return (sums @ self._wins_of_outcome).reshape(len(vectors), size, size)
-
-
-def _self_test(ranker: TierRanker, artifact: Artifact) -> None:
-    test = artifact.manifest.self_test
-    vectors = read_vectors(artifact.file(SELF_TEST), len(test.vectors), ranker.settings.dimension)
-    stored = {vector.prompt: row for vector, row in zip(test.vectors, vectors, strict=True)}
-    self_test(_StoredVectors(ranker, artifact.models, stored), artifact)
-
-
-class _StoredVectors:
-    """A router whose prompts are the names of stored vectors."""
-
-    def __init__(self, ranker: TierRanker, models: ModelPair, vectors: dict[str, Vectors]) -> None:
-        self.models, self._ranker, self._vectors = models, ranker, vectors
-
-    def score(self, texts: Sequence[str], models: ModelPair) -> Scores:
-        vectors = np.stack([self._vectors[name] for name in texts])
-        return Scores(self._ranker.win_rates(vectors, models).tolist(), None, [False] * len(texts))
 
 
 def unit_vectors(vectors: npt.NDArray[Any]) -> Vectors:

@@ -66,7 +66,7 @@ def test_every_pair_has_the_win_rate_of_the_battles(tmp_path: Path, precision: s
     served = ranker(tmp_path / "artifact")
     for pair in (ModelPair(*names) for names in permutations(MODELS, 2)):
         expected = source_win_rates(battles, served.settings.model2tier, embeddings, queries, pair)
-        assert served.win_rates(queries, pair) == pytest.approx(expected, abs=tolerance)
+        assert served.win_rates(queries, *pair) == pytest.approx(expected, abs=tolerance)
 
 
 def test_the_proof_s_source_is_a_regression_over_battles_as_routellm_s(tmp_path: Path) -> None:

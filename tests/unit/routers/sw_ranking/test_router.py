@@ -97,6 +97,11 @@ def test_a_configured_name_without_battles_stands_for_the_artifact_s_own(folder:
     assert [entry["name"] for entry in logs if entry["event"] == "model_name_stands_for"] == ["openai/big"]
 
 
+def test_two_names_may_stand_for_one_model_of_the_battles(folder: Path) -> None:
+    both_small = load(folder, ModelPair("small", "a name without battles"))
+    assert both_small.score(["ab"], both_small.models).strong_win_rates == [0.5]
+
+
 def test_many_threads_get_what_one_gets(router: SimilarityWeightedRouter) -> None:
     texts = [f"text {number}" for number in range(24)]
     single = [router.score([text], PAIR).strong_win_rates[0] for text in texts]

@@ -96,7 +96,7 @@ def test_unit_vectors_keep_directions_whatever_the_length() -> None:
 
 
 def test_what_no_battle_is_like_has_the_win_rate_of_all_battles_alike(ranker: TierRanker) -> None:
-    rate = ranker.win_rates(np.zeros((1, DIMENSION), np.float32), PAIR)
+    rate = ranker.win_rates(np.zeros((1, DIMENSION), np.float32), *PAIR)
     assert np.isfinite(rate).all()
     assert 0.5 < rate[0] < 1.0
 
@@ -106,28 +106,28 @@ def test_what_no_battle_is_like_has_the_win_rate_of_all_battles_alike(ranker: Ti
 def test_a_large_batch_gives_what_single_queries_give(tmp_path: Path, precision: str, solver: Solver) -> None:
     ranker = load(export_tiny(tmp_path / "artifact", precision=precision), solver)
     queries = np.random.default_rng(0).standard_normal((2 * MAX_QUERIES + 3, DIMENSION), np.float32)
-    single = np.concatenate([ranker.win_rates(query[np.newaxis], PAIR) for query in queries])
-    assert ranker.win_rates(queries, PAIR) == pytest.approx(single, abs=1e-5)
+    single = np.concatenate([ranker.win_rates(query[np.newaxis], *PAIR) for query in queries])
+    assert ranker.win_rates(queries, *PAIR) == pytest.approx(single, abs=1e-5)
     assert len(set(single.round(3).tolist())) > 10  # the query matters
 
 
 @given(st_numpy.arrays(np.float32, (3, DIMENSION), elements=st.floats(-(2.0**120), 2.0**120, width=32)))
 def test_any_finite_vector_has_a_win_rate(ranker: TierRanker, vectors: npt.NDArray[np.float32]) -> None:
-    forth, back = ranker.win_rates(vectors, PAIR), ranker.win_rates(vectors, ModelPair(PAIR.weak, PAIR.strong))
+    forth, back = ranker.win_rates(vectors, *PAIR), ranker.win_rates(vectors, PAIR.weak, PAIR.strong)
     assert ((forth >= 0) & (forth <= 1)).all()
     assert forth + back == pytest.approx(np.ones(3))
 
 
 def test_models_of_one_tier_win_half_the_time(ranker: TierRanker) -> None:
     tiers = ranker.settings.model2tier
-    same = next(ModelPair(a, b) for a in tiers for b in tiers if a != b and tiers[a] == tiers[b])
-    assert ranker.win_rates(np.ones((1, DIMENSION), np.float32), same).tolist() == [0.5]
+    same = next((a, b) for a in tiers for b in tiers if a != b and tiers[a] == tiers[b])
+    assert ranker.win_rates(np.ones((1, DIMENSION), np.float32), *same).tolist() == [0.5]
 
 
 def test_newton_is_near_routellm_s_early_stop(folder: Path, ranker: TierRanker) -> None:
     queries = np.random.default_rng(1).standard_normal((5, DIMENSION), np.float32)
-    newton = load(folder, "newton").win_rates(queries, PAIR)
-    assert newton == pytest.approx(ranker.win_rates(queries, PAIR), abs=2e-3)
+    newton = load(folder, "newton").win_rates(queries, *PAIR)
+    assert newton == pytest.approx(ranker.win_rates(queries, *PAIR), abs=2e-3)
 
 
 def save(name: str, array: npt.NDArray[Any]) -> Callable[[Path], None]:
