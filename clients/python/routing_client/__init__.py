@@ -1,4 +1,4 @@
-"""The client of routing-service: asks, per prompt, whether the strong or the weak LLM should answer.
+"""The client of routing-service: asks for each prompt whether the strong or the weak LLM should answer.
 
 ::
 
@@ -8,7 +8,7 @@
         decision = client.decide("Prove that the square root of 2 is irrational.", threshold=0.5)
         print(decision.model, decision.strong_win_rate)
 
-`AsyncRoutingClient` is the same for asyncio; `routing_client.exceptions` draws what can go wrong;
+`AsyncRoutingClient` is the same for asyncio; `routing_client.exceptions` shows the errors;
 `routing_client.testing` has fakes.
 """
 

@@ -1,4 +1,4 @@
-"""What `decide_batch` takes, made uniform."""
+"""The items of `decide_batch`, in one form."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def as_requests(
     policy: str | None,
     models: ModelPair | tuple[str, str] | None,
 ) -> Iterator[DecisionRequest]:
-    """Each item as a request; the settings go with those that bring none.
+    """Each item as a request; items without settings of their own get these.
 
     Raises:
-        InvalidRequestError: `items` is one string, of which each letter would be an item.
+        InvalidRequestError: `items` is one string; each letter would be an item.
     """
     if isinstance(items, str):
         raise InvalidRequestError("items must be an iterable of prompts, not one str; `decide` takes one")

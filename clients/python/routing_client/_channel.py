@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 SERVICE = "llmrouting.v1.RoutingService"
 
-# Asking again does no harm: the first three only read, and an outcome counts once per decision id. Streams are left
-# out, since their messages would have to be kept until the end.
+# A retry does no harm: the first three only read, and an outcome counts once for each decision id. Streams are not
+# retried, since their messages would have to be kept until the end.
 RETRIED_METHODS = ("Decide", "BatchDecide", "ListRouters", "ReportOutcome")
 
 MAX_ATTEMPTS_LIMIT = 5
-"""gRPC makes no more attempts than that, whatever is asked."""
+"""gRPC itself makes no more attempts than this."""
 
 
 def service_config(max_attempts: int) -> str:
@@ -30,7 +30,7 @@ def service_config(max_attempts: int) -> str:
                     "initialBackoff": "0.02s",
                     "maxBackoff": "0.2s",
                     "backoffMultiplier": 3,
-                    # A server that stops cancels calls which it has not begun.
+                    # A server that stops cancels the calls that it has not begun.
                     "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
@@ -41,7 +41,7 @@ def service_config(max_attempts: int) -> str:
 
 
 def channel_options(max_attempts: int, extra: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Channel options, those in `extra` taking precedence."""
+    """Channel options; those in `extra` override the others."""
     options: dict[str, Any] = {
         "grpc.service_config": service_config(max_attempts),
         "grpc.enable_retries": 1,

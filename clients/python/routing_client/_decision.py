@@ -1,4 +1,4 @@
-"""A decision and its parts, which `types` offers too."""
+"""A decision and its parts. `types` exports them too."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Tier(StrEnum):
     MIDDLE = "middle"
     """One between the strongest and the weakest of a roster; the decision's `rung` says which."""
     UNKNOWN = "unknown"
-    """Something that this client does not know; go by the decision's `model`."""
+    """Unknown to this client; use the decision's `model`."""
 
 
 class DecisionReason(StrEnum):
-    """Why a decision came out as it did."""
+    """Why the decision was made."""
 
     THRESHOLD = "threshold"
     """The rule: strong when `strong_win_rate >= threshold`."""
@@ -29,13 +29,13 @@ class DecisionReason(StrEnum):
     RULE = "rule"
     """A rule of the server's configuration chose, whatever the score."""
     ABSTAINED = "abstained"
-    """The router understood too little of the prompt, and the configured tier for that was taken."""
+    """The router understood too little of the prompt; the configured tier for this case was chosen."""
     EXPLORED = "explored"
-    """The policy took the other tier on purpose, to learn from the outcome."""
+    """The policy chose the other tier on purpose, to learn from the outcome."""
     CANARY = "canary"
     """The configured canary router decided."""
     UNAVAILABLE = "unavailable"
-    """The service gave no decision, and this client answered by its `on_unavailable`. No server sends this."""
+    """The service gave no decision; this client's `on_unavailable` did. No server sends this."""
     UNKNOWN = "unknown"
     """Something that this client does not know."""
 
@@ -46,9 +46,9 @@ class ScoreSource(StrEnum):
     FRESH = "fresh"
     """It was computed for this request."""
     CACHED = "cached"
-    """It was computed for an earlier request with the same text, router and models, and took no time."""
+    """It was computed for an earlier request with the same text, router and models."""
     NONE = "none"
-    """There is none: the decision is a fallback, a rule's, or this client's own."""
+    """There is no score: the decision comes from a fallback, a rule, or this client."""
     UNKNOWN = "unknown"
     """Something that this client does not know."""
 
@@ -65,7 +65,7 @@ class Candidate:
     expected_cost_usd: float | None = None
     """The expected cost of its answer in US dollars, at least 0, where it is known."""
     excluded_by: tuple[str, ...] = ()
-    """Why it was not eligible: names of `ExclusionReason`s of the protos, such as `VISION`. Empty for one that was."""
+    """Why it was not eligible: names of the protos' `ExclusionReason`s, such as `VISION`. Empty if it was eligible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +80,24 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which text was scored, without showing it."""
+    """Identifies the scored text without showing it."""
 
     length_bytes: int
     """Its length in bytes of UTF-8."""
     digest: str = ""
-    """Its HMAC-SHA256 under the server's digest key, as 64 hex digits; empty when the server has no such key."""
+    """Its HMAC-SHA256 with the server's digest key, as 64 hex digits; empty when the server has no key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of the request's text that was read."""
+    """A part of the request's text that was read."""
 
     message: int
     """The index of the message in the chat, from 0; 0 for a prompt."""
     part: int
-    """The index of the part in that message's content, from 0; 0 for a prompt."""
+    """The index of the part in the message's content, from 0; 0 for a prompt."""
     begin: int
-    """Where it begins in that text, in bytes of UTF-8 from 0."""
+    """Its first byte in that text, in UTF-8 from 0."""
     end: int
     """The first byte after it."""
 
@@ -107,14 +107,14 @@ class Influence:
     """Something about the text that moved its score."""
 
     name: str
-    """What it is, as the router calls it."""
+    """The router's name for it."""
     weight: float
-    """By how much it moved the win rate, in -1..1; above 0 towards the strong model."""
+    """How much it moved the win rate, in -1..1; above 0 is towards the strong model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What was read and what mattered. It holds no text."""
+    """What was read and what mattered. It contains no text."""
 
     spans: tuple[Span, ...] = ()
     """What was read, in the order in which it was put together."""
@@ -131,25 +131,25 @@ class Decision:
     model: str
     """The chosen model's name."""
     tier: Tier
-    """Which of the pair that is."""
+    """Whether this is the strong or the weak model."""
     reason: DecisionReason
-    """Why this tier."""
+    """Why this tier was chosen."""
     strong_win_rate: float | None = None
     """The probability in 0..1 that the strong model's answer beats the weak one's, a tie counting half; None when
     `reason` is fallback or unavailable."""
     threshold: float | None = None
-    """The threshold in 0..1 that the win rate was held against; None as above."""
+    """The threshold in 0..1 that the win rate was compared with; None as above."""
     router: str = ""
     """The router that scored. Empty when `reason` is unavailable, as are `router_revision` and `decision_id`."""
     router_revision: str = ""
-    """The revision of the router's artifact: it changes when anything in the artifact does."""
+    """The revision of the router's artifact. It changes when anything in the artifact changes."""
     decision_id: str = ""
-    """A unique name for this decision, to report its outcome by."""
+    """A unique id for this decision, to report its outcome."""
     fallback_reason: str | None = None
     """What failed, when `reason` is fallback or unavailable: an `ErrorReason` such as `ROUTER_FAILED`, or the name of
     the gRPC status code when the failure came with none."""
     candidates: tuple[Candidate, ...] = ()
-    """Every model considered, best first, where there are more than two or requirements were set."""
+    """Every considered model, best first, if there are more than two or requirements were set."""
     prompt_tokens: int | None = None
     """How many tokens were scored, after truncation; None when the router does not tokenize."""
     truncated: bool = False
@@ -159,17 +159,17 @@ class Decision:
     timing: Timing | None = None
     """Where the time went on the server."""
     request_id: str = ""
-    """The request's `request_id`, as it was given."""
+    """The request's `request_id`."""
     source: ScoreSource = ScoreSource.NONE
     """Where the score came from."""
     policy: str = ""
     """The policy that gave the threshold; empty when the request gave one, or a share, or no policy is the default."""
     generation: int = 0
-    """Which of the configurations that the server has loaded decided, from 1; 0 when `reason` is unavailable."""
+    """The number of the server's configuration that decided, from 1; 0 when `reason` is unavailable."""
     asked: Asked | None = None
-    """Which text was scored; None when `reason` is unavailable."""
+    """Identifies the scored text; None when `reason` is unavailable."""
     explanation: Explanation | None = None
-    """What was read and what mattered; None unless the request asked to explain."""
+    """What was read and what mattered; None unless the request set `explain`."""
     signal: float | None = None
     """How much of the text the router understood, in 0..1; None when it cannot tell."""
     propensity: float | None = None
@@ -177,11 +177,11 @@ class Decision:
     rung: int | None = None
     """The place of the chosen model in the roster, from 0 for the weakest; None for a pair."""
     turn: int | None = None
-    """Which decision of its session this is, from 1; None outside a session."""
+    """The number of this decision in its session, from 1; None outside a session."""
     switched: bool = False
-    """Whether the session's model was another before this decision."""
+    """Whether this decision changed the session's model."""
     identity: str = ""
-    """Who asked, as the server names callers; empty when it does not tell them apart."""
+    """The server's name for the caller; empty when it does not distinguish callers."""
 
     @property
     def is_strong(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class MissingExtraError(ImportError):
-    """Something was asked for that needs an extra which is not installed; the message names it."""
+    """An extra is not installed; the message names it."""
 
 
 def missing_extra(module: str, extra: str, purpose: str) -> MissingExtraError:
@@ -27,5 +27,5 @@ def require(module: str, extra: str, purpose: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
-            raise  # it is there, and something that it needs is not
+            raise  # the module is there, but not something that it needs
         raise missing_extra(module, extra, purpose) from None

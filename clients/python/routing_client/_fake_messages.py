@@ -1,4 +1,4 @@
-"""From a fake's results to messages of the protos; the reverse of `_parse` and `_status`."""
+"""From a fake's results to proto messages; the reverse of `_parse` and `_status`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def decision_message(decision: Decision) -> decision_pb2.Decision:
 
 
 def item_error_message(error: RoutingError) -> item_error_pb2.ItemError:
-    """The message for an error in an item's place; the reverse of `_status.error_from_item`."""
+    """The message for a bad item's error; the reverse of `_status.error_from_item`."""
     message = item_error_pb2.ItemError(
         code=error.code.value[0],
         reason=_number(error_reason_pb2.ErrorReason, "ERROR_REASON", error.reason),
@@ -102,5 +102,5 @@ def _packed(message: Any) -> any_pb2.Any:
 
 
 def _number(wire: Any, prefix: str, name: str | None) -> Any:
-    """The number of a name in an enum of the protos; 0, unspecified, for none and for a name that it lacks."""
+    """The number of a name in a proto enum; 0, unspecified, for no name and for an unknown one."""
     return dict(wire.items()).get(f"{prefix}_{name}", 0)

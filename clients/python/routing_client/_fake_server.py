@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def serve(service: FakeService, address: str) -> Iterator[str]:
-    """Serve at `address`, `host:port`, while the context lasts. Gives the same with the port that was bound."""
+    """Serve at `address`, `host:port`, while the context lasts. Gives `host:port` with the bound port."""
     with ThreadPoolExecutor(max_workers=4) as pool:
         server = grpc.server(pool)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, _handlers(service)),))

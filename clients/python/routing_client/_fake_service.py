@@ -19,12 +19,12 @@ ROUTER, REVISION = "fake", "fake-1"
 
 @dataclass(frozen=True, slots=True)
 class FakeCall:
-    """One prompt that a fake was asked about, as it went over the wire."""
+    """One prompt that a fake was asked about, as sent over the wire."""
 
     method: str
     """`Decide`, or `BatchDecide` for each item of a batch."""
     text: str
-    """What a service would route on: the prompt, or the newest user message's text; empty when there is none."""
+    """The text that a service would route: the prompt, or the newest user message's text; empty when there is none."""
     router: str
     threshold: float | None
     strong_share: float | None
@@ -35,7 +35,7 @@ class FakeCall:
 
 
 class FakeService:
-    """Decides by rules and scripts; see `FakeRoutingClient` for the arguments. Safe to share between threads."""
+    """Decides by rules and set answers; see `FakeRoutingClient` for the arguments. Safe to share between threads."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class FakeService:
         self._lock = threading.Lock()
 
     def then(self, *answers: float | Decision | RoutingError) -> None:
-        """Script the next answers: a strong win rate, a whole decision, or an error to raise."""
+        """Set the next answers: a strong win rate, a whole decision, or an error to raise."""
         with self._lock:
             self._script.extend(answers)
 
@@ -104,7 +104,7 @@ class FakeService:
         threshold = self._threshold_of(request)
         if request.HasField("requirements"):
             raise NotImplementedByServerError(
-                "requirements are not heeded", reason="FIELD_NOT_IMPLEMENTED", metadata={"field": "requirements"}
+                "requirements are not supported", reason="FIELD_NOT_IMPLEMENTED", metadata={"field": "requirements"}
             )
         if not text.strip():
             if request.HasField("prompt"):
@@ -137,7 +137,9 @@ class FakeService:
         given = [field for field in ("threshold", "strong_share") if request.HasField(field)]
         if len(given) + bool(request.policy) > 1:
             raise invalid(
-                "policy", "is not the only one of threshold, strong_share and policy", reason="POLICY_AMBIGUOUS"
+                "policy",
+                "was given with another of threshold, strong_share and policy; give one",
+                reason="POLICY_AMBIGUOUS",
             )
         for field in given:
             if not 0.0 <= getattr(request, field) <= 1.0:
@@ -190,7 +192,7 @@ class FakeService:
 
 
 def routed_text(request: routing_service_pb2.DecideRequest) -> str:
-    """The prompt, or the newest user message's text as the service picks it; empty when there is none."""
+    """The prompt, or the newest user message's text, as in the service; empty when there is none."""
     return str(request.prompt) if request.HasField("prompt") else newest_text(request.conversation)
 
 

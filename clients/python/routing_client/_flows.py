@@ -1,4 +1,4 @@
-"""What each method does, without saying how a call is made, so that the clients share all but that.
+"""What each method does, without the calls themselves. All clients share it.
 
 Each is a flow (`routing_client.flow`) whose steps are `Call`s; a step's result is the response message.
 """
@@ -41,12 +41,12 @@ from routing_client.types import (
 
 _log = logging.getLogger("routing_client")
 
-# gRPC servers refuse messages over 4 MiB unless told otherwise; the rest is room for what surrounds the prompts.
+# gRPC servers refuse messages over 4 MiB by default. The rest is room for what surrounds the prompts.
 MAX_CHUNK_BYTES = 3 << 20
 
 
 class Call(NamedTuple):
-    """One RPC to make."""
+    """One RPC."""
 
     method: str
     request: Any
@@ -101,7 +101,7 @@ def decide_batch(
             left = [index for each in (chunk, *chunks) for index in each]
             chunks = _chunks({index: messages[index] for index in left}, limit)
         except OUTAGES as error:
-            # Those still to come would fail too, each after its deadline.
+            # The remaining calls would fail too, each after its deadline.
             for index in [index for each in (chunk, *chunks) for index in each]:
                 own = settings.own_decision(items[index], error)
                 if own is None:
@@ -139,7 +139,7 @@ def calibrate(
     pair = ModelPair() if models is None else model_pair(models)
     if prompts is None:
         if models is not None:
-            raise invalid("models", "only matter to prompts, and none are given")
+            raise invalid("models", "apply to prompts only, and none are given")
         served = yield from routers(settings, timeout)
         return _from_table(_find(served, router), strong_shares)
     seconds = DEFAULT_CALIBRATE_TIMEOUT if timeout is None else check_timeout(timeout)
@@ -148,14 +148,14 @@ def calibrate(
 
 
 def _warn(results: Iterable[Decision | RoutingError]) -> None:
-    """Log what this client decided itself: a line for each kind of outage, however many items it met."""
+    """Log this client's own decisions: a line for each kind of outage, not for each item."""
     own = [each for each in results if isinstance(each, Decision) and each.reason is DecisionReason.UNAVAILABLE]
     for (why, tier), count in Counter((each.fallback_reason, each.tier) for each in own).items():
         _log.warning("no decision from the service (%s); answered %r for %d prompt(s)", why, str(tier), count)
 
 
 def _chunks(messages: dict[int, routing_service_pb2.DecideRequest], size: int) -> list[list[int]]:
-    """The indices in runs of at most `size` items and `MAX_CHUNK_BYTES`; an item beyond that goes alone."""
+    """The indices in runs of at most `size` items and `MAX_CHUNK_BYTES`; a larger item goes alone."""
     chunks: list[list[int]] = []
     room = 0
     for index, message in messages.items():
@@ -169,7 +169,7 @@ def _chunks(messages: dict[int, routing_service_pb2.DecideRequest], size: int) -
 
 
 def _smaller_batch(error: InvalidRequestError, size: int) -> int | None:
-    """The server's batch limit, when that is what it complains of and `size` items can be split to fit."""
+    """The server's batch limit, if the error is about it and `size` items can be split to fit."""
     limit = error.metadata.get("limit_items", "")
     if error.reason == "BATCH_TOO_LARGE" and limit.isdecimal() and 0 < int(limit) < size:
         return int(limit)

@@ -1,4 +1,4 @@
-"""Thresholds between the points of a calibration table, and how sure they are."""
+"""Thresholds between the points of a calibration table, and their intervals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def interpolate(strong_share: float, points: Sequence[tuple[float, float]]) -> f
 
 
 def share_interval(share: float, sample_size: int) -> tuple[float, float]:
-    """Wilson's 95 % interval for a share in 0..1 that was counted on so many prompts, at least one."""
+    """Wilson's 95 % interval for a share in 0..1 that was counted on this many prompts, at least one."""
     weight = _Z**2 / sample_size
     centre = (share + weight / 2) / (1 + weight)
     half = _Z / (1 + weight) * sqrt(share * (1 - share) / sample_size + weight / (4 * sample_size))

@@ -31,7 +31,7 @@ _EXCLUSIONS = {
 
 
 def decision(message: decision_pb2.Decision) -> types.Decision:
-    """A `llmrouting.v1.Decision`, with whatever is new to this client made `UNKNOWN`."""
+    """A `llmrouting.v1.Decision`. Values that are new to this client become `UNKNOWN`."""
     timing = message.timing if message.HasField("timing") else None
     return types.Decision(
         model=message.model,
@@ -69,7 +69,7 @@ def decide_response(message: routing_service_pb2.DecideResponse) -> types.Decisi
     """A `DecideResponse`.
 
     Raises:
-        RouterFailedError: It holds no decision, which no sound server sends.
+        RouterFailedError: It has no decision, which is the server's fault.
     """
     if not message.HasField("decision"):
         raise RouterFailedError("the service answered without a decision")

@@ -11,8 +11,8 @@ from routing_client._gen.llmrouting.v1 import conversation_pb2, routing_service_
 from routing_client._requests import fill_conversation, invalid, is_chat, well_formed
 from routing_client.types import Messages, ModelPair
 
-# A message of a `Calibrate` stream has at most so many prompts, and so many characters unless one prompt has more; none
-# is held back for more than this time by a stream that goes on.
+# A message of a `Calibrate` stream has at most so many prompts and characters (one long prompt may have more); no
+# message waits longer than this time for the next prompt.
 MESSAGE_PROMPTS = 64
 MAX_MESSAGE_CHARACTERS = 1 << 16
 MESSAGE_SECONDS = 0.1
@@ -21,7 +21,7 @@ MESSAGE_SECONDS = 0.1
 class PromptStream:
     """The messages of a `Calibrate` call, to be iterated once, with or without `async`.
 
-    gRPC turns an exception of the caller's own iterator into a cancelled call; `failure` keeps it, to be raised
+    gRPC turns an exception of the caller's iterator into a cancelled call; `failure` keeps it, to be raised
     instead.
     """
 
@@ -42,7 +42,7 @@ class PromptStream:
         yield self._first
         try:
             batch = _PromptBatch()
-            # The synchronous client's types admit nothing else; an async iterable raises TypeError here.
+            # The synchronous client's types allow nothing else; an async iterable raises TypeError here.
             for prompt in cast("Iterable[str | Messages]", self._prompts):
                 yield from batch.add(prompt)
             yield from batch.rest()
@@ -70,15 +70,15 @@ class PromptStream:
 
 
 class _PromptBatch:
-    """Gathers prompts to a message, and holds none of a slow stream back: the server ends one that sends nothing."""
+    """Gathers prompts into messages. A slow stream's prompts do not wait: the server ends an idle stream."""
 
     def __init__(self) -> None:
         self._message = routing_service_pb2.CalibrateRequest()
         self._characters = 0
-        self._sent = -math.inf  # the first goes at once: should it fail, the rest need not be read
+        self._sent = -math.inf  # the first goes at once: if it fails, the rest need not be read
 
     def add(self, prompt: str | Messages) -> Iterator[routing_service_pb2.CalibrateRequest]:
-        """The messages, none to two, that are due with this prompt."""
+        """The messages, none to two, to send after this prompt."""
         if isinstance(prompt, str):
             yield from self._add_prompt(well_formed(prompt))
         elif is_chat(prompt):
@@ -107,9 +107,9 @@ class _PromptBatch:
         self._characters += size
 
     def rest(self) -> Iterator[routing_service_pb2.CalibrateRequest]:
-        """The message of what is gathered, if anything is."""
+        """The message of the gathered prompts, if there are any."""
         if self._message.prompts or self._message.conversations:
             message, self._message = self._message, routing_service_pb2.CalibrateRequest()
             self._characters = 0
             yield message
-            self._sent = monotonic()  # and not before: gRPC comes back when the server takes more
+            self._sent = monotonic()  # not earlier: gRPC asks for more when the server takes more

@@ -1,6 +1,6 @@
 """From Python values to the wire.
 
-Nothing is checked here that the server checks: it is the one source of those rules.
+The server's rules are checked by the server only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def decide_request(request: DecisionRequest) -> routing_service_pb2.DecideReques
     if isinstance(request.prompt, str):
         message.prompt = well_formed(request.prompt)
     elif is_chat(request.prompt):
-        message.conversation.SetInParent()  # an empty list is an empty conversation, which the server names as such
+        message.conversation.SetInParent()  # an empty list is an empty conversation; the server says so
         fill_conversation(message.conversation, request.prompt)
     else:
         raise invalid("prompt", f"must be a str or a list of messages, not {type(request.prompt).__name__}")
@@ -75,7 +75,7 @@ def model_pair(models: ModelPair | tuple[str, str]) -> ModelPair:
     """`models` as a pair.
 
     Raises:
-        InvalidRequestError: It is no pair of strings.
+        InvalidRequestError: It is not a pair of strings.
     """
     match models:
         case ModelPair(strong=strong, weak=weak) | (strong, weak):
@@ -87,7 +87,7 @@ def model_pair(models: ModelPair | tuple[str, str]) -> ModelPair:
 def well_formed(text: str) -> str:
     """`text` with each lone surrogate, which UTF-8 cannot carry, replaced by U+FFFD and each surrogate pair joined.
 
-    JSON from JavaScript holds such halves of emoji wherever a string was cut; they are no reason to give no decision.
+    JSON from JavaScript has such halves of emoji where a string was cut. They are no reason to refuse a decision.
     """
     if _is_utf8(text):
         return text
@@ -119,7 +119,7 @@ def _add_message(conversation: conversation_pb2.Conversation, source: Any, path:
     message = conversation.messages.add(role=ROLES[role])
     content = _get(source, "content")
     if content is None:
-        return  # an assistant message that only calls tools
+        return  # an assistant message with tool calls only
     if isinstance(content, str):
         message.content.add(text=well_formed(content))
     elif isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
@@ -137,7 +137,7 @@ def _add_part(message: conversation_pb2.Message, source: Any, path: str) -> None
     if not isinstance(kind, str):
         raise invalid(f"{path}.type", "must be a str, as in {'type': 'text', 'text': ...}")
     if kind not in TEXT_TYPES:
-        # Only what it is. An image's bytes stay with the caller.
+        # Only its kind. An image's bytes stay with the caller.
         message.content.add().other.kind = well_formed(kind)
         return
     text = _get(source, "text")
@@ -152,7 +152,7 @@ def _get(source: Any, name: str) -> Any:
 
 
 def _number(value: Any, field: str) -> float:
-    # Whatever is a number, NumPy's scalars too; a string of digits is a mistake.
+    # Any number, NumPy's scalars too; a string of digits is a mistake.
     if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
         raise invalid(field, f"must be a number, not {type(value).__name__}")
     try:
@@ -170,7 +170,7 @@ def _name(value: Any, field: str) -> str:
 
 
 def _is_utf8(text: str) -> bool:
-    # A function of its own: the UnicodeEncodeError holds the text and must not become an exception's context.
+    # In a function: the UnicodeEncodeError contains the text and must not become an exception's context.
     if text.isascii():
         return True
     try:

@@ -1,4 +1,4 @@
-"""What of a request the decision service is sent, and what it cannot decide on although a model may answer it."""
+"""Which part of a request the decision service gets, and which requests only a model can answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from routing_client.types import Messages
 
 MAX_CHARACTERS = 1 << 19
-"""Of a prompt or a chat that is longer, a part is sent. Services take 2 MiB of UTF-8, and routers read far less."""
+"""Of a longer prompt or chat, only a part is sent. Services take 2 MiB of UTF-8, and routers read far less."""
 MAX_MESSAGES = 256
 """The newest messages of a longer chat are sent."""
 MAX_PARTS = 1024
@@ -24,10 +24,10 @@ _CANNOT_BE_ROUTED = frozenset({"NO_USER_TURN", "PROMPT_EMPTY", "PROMPT_TOO_LARGE
 
 
 def routable(prompt: str | Messages, limit: int = MAX_CHARACTERS) -> str | Messages:
-    """What to send the service: the prompt, or the newest messages, within `limit` characters.
+    """The part for the service: the prompt, or the newest messages, within `limit` characters.
 
-    Of messages, what no router reads is left out, whatever it looks like: the model's server is to judge it. The newest
-    user message with text is there always, cut where it alone is longer than `limit`.
+    Parts of messages that no router reads are left out, even wrong ones: the model's server judges them. The newest
+    user message with text is always included, cut if it alone is longer than `limit`.
     """
     if isinstance(prompt, str):
         return shortened(prompt, limit)
@@ -47,7 +47,7 @@ def routable(prompt: str | Messages, limit: int = MAX_CHARACTERS) -> str | Messa
             if asks:
                 break
             if not is_ask:
-                continue  # an older message may be the newest that is asked
+                continue  # an older message may be the newest user message
             kept.clear()
             content, room = [{"type": "text", "text": shortened("\n".join(texts), limit)}], limit
             length = len(content[0]["text"])
@@ -58,7 +58,7 @@ def routable(prompt: str | Messages, limit: int = MAX_CHARACTERS) -> str | Messa
 
 
 def smaller(prompt: str | Messages, error: RoutingError) -> str | Messages | None:
-    """`prompt` within the limit that the service names in `error`; None when that is not what it complains of."""
+    """`prompt` cut to the limit that `error` names; None when the error is not about the length."""
     limit = error.metadata.get("limit_bytes", "")
     if error.reason != "PROMPT_TOO_LARGE" or not limit.isdecimal() or int(limit) < 4:
         return None
@@ -67,7 +67,7 @@ def smaller(prompt: str | Messages, error: RoutingError) -> str | Messages | Non
 
 
 def allows_fallback(error: RoutingError) -> bool:
-    """Whether the request may be sound although there is no decision: an outage, images only, or a book."""
+    """Whether the request may be right although there is no decision: an outage, images only, or a very long text."""
     return (
         isinstance(error, OUTAGES)
         or error.reason in _CANNOT_BE_ROUTED
@@ -76,7 +76,7 @@ def allows_fallback(error: RoutingError) -> bool:
 
 
 def shortened(text: str, limit: int = MAX_CHARACTERS) -> str:
-    """The text, or its beginning and its end: a question stands before or behind what it is about."""
+    """The text, or its beginning and its end: a question comes before or after its material."""
     if len(text) <= limit:
         return text
     half = limit // 2
@@ -84,7 +84,7 @@ def shortened(text: str, limit: int = MAX_CHARACTERS) -> str:
 
 
 def _content(content: Any, max_parts: int) -> list[dict[str, Any]]:
-    """The readable parts, the last ones where there are too many; of those that are no text, only their kind."""
+    """The readable parts, the last ones if there are too many; of parts without text, only their kind."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     if not isinstance(content, Sequence) or isinstance(content, bytes | bytearray):

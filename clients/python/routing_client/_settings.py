@@ -1,4 +1,4 @@
-"""A client's settings, checked once, and the decision that it makes itself when the service makes none."""
+"""A client's settings, checked once, and its own decision when the service gives none."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 OnUnavailable: TypeAlias = Literal["raise", "strong", "weak"]
 Metadata: TypeAlias = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
 
-# The service answers within a millisecond, a busy one within some tens. A second leaves room for connecting over TLS
-# and a few attempts, and is still little beside the seconds that an LLM takes: the most that an outage adds to a call.
+# The service answers within a millisecond, a busy one within tens of them. A second leaves time to connect over TLS
+# and for a few attempts, and is short beside an LLM's seconds. An outage adds no more than this to a call.
 DEFAULT_TIMEOUT = 1.0
 DEFAULT_BATCH_TIMEOUT = 10.0
 DEFAULT_CALIBRATE_TIMEOUT = 300.0
@@ -31,7 +31,7 @@ DEFAULT_CHUNK_SIZE = 256
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `RoutingClient` documents. Raises ValueError for what makes no sense."""
+    """As documented for `RoutingClient`. Raises ValueError for values that make no sense."""
 
     target: str
     timeout: float
@@ -89,7 +89,7 @@ class Settings:
             raise ValueError(f"max_attempts must be from 1 (no retries) to {MAX_ATTEMPTS_LIMIT}, gRPC's own limit")
 
     def channel_options(self) -> list[tuple[str, Any]]:
-        """Options for the gRPC channel, those of the caller taking precedence."""
+        """Options for the gRPC channel; the caller's override the others."""
         return channel_options(self.max_attempts, self.options)
 
     def channel(self) -> grpc.Channel:
@@ -102,9 +102,9 @@ class Settings:
         return grpc.secure_channel(self.target, self.credentials, options)
 
     def own_decision(self, request: DecisionRequest, error: RoutingError) -> Decision | None:
-        """The decision to give instead of `error`, which must be an outage; None when it is to be raised.
+        """The decision to give instead of `error`, which must be an outage; None when the error must be raised.
 
-        A name in the request's `models` goes before the client's; with neither, the tier's own word stands for it.
+        A name in the request's `models` overrides the client's. Without either, the model is `strong` or `weak`.
         """
         if self.on_unavailable == "raise":
             return None
@@ -121,7 +121,7 @@ class Settings:
 
 
 def _check_metadata(key: str, value: str | bytes) -> None:
-    # gRPC would refuse it at every call, which looks like an outage. The value is often a token and is not quoted.
+    # gRPC would refuse it at every call, which looks like an outage. The value is often a token, so it is not quoted.
     if not re.fullmatch(r"[0-9a-z_.-]+", key):
         raise ValueError(f"metadata key {key!r} must be lower-case letters, digits, '_', '.' and '-'")
     if not key.endswith("-bin") and not (isinstance(value, str) and re.fullmatch(r"[\x20-\x7e]*", value)):
@@ -135,5 +135,5 @@ def check_timeout(seconds: float, name: str = "timeout") -> float:
         ValueError: It is not.
     """
     if not (seconds > 0 and math.isfinite(seconds)):
-        raise ValueError(f"{name} must be a positive number of seconds; a call without a deadline could wait for ever")
+        raise ValueError(f"{name} must be a positive number of seconds; a call without a deadline could wait forever")
     return seconds

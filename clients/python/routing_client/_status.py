@@ -37,7 +37,7 @@ _EXCEPTIONS: dict[grpc.StatusCode, type[exc.RoutingError]] = {
     _Code.RESOURCE_EXHAUSTED: exc.OverloadedError,
     _Code.DEADLINE_EXCEEDED: exc.DeadlineExceededError,
     _Code.UNAVAILABLE: exc.UnavailableError,
-    # What a reset stream, a stopping server or a proxy that speaks no gRPC turns into. A caller's own cancellation
+    # The codes of a reset stream, a stopping server or a proxy that speaks no gRPC. The caller's own cancellation
     # never comes here: asyncio raises CancelledError, and the synchronous client offers none.
     _Code.UNKNOWN: exc.UnavailableError,
     _Code.CANCELLED: exc.UnavailableError,
@@ -46,7 +46,7 @@ _EXCEPTIONS: dict[grpc.StatusCode, type[exc.RoutingError]] = {
 
 
 def error_from_call(call: grpc.RpcError) -> exc.RoutingError:
-    """The exception for a failed call of either gRPC API, which both give `code`, `details` and trailing metadata."""
+    """The exception for a failed call of either gRPC API. Both have `code`, `details` and trailing metadata."""
     status = _status_in(_read(call, "trailing_metadata") or ())
     code = _read(call, "code")
     if not isinstance(code, grpc.StatusCode):
@@ -55,7 +55,7 @@ def error_from_call(call: grpc.RpcError) -> exc.RoutingError:
 
 
 def error_from_item(error: item_error_pb2.ItemError) -> exc.RoutingError:
-    """The exception for an error in an item's place."""
+    """The exception for a bad item's error."""
     code = _CODES.get(error.code, _Code.UNKNOWN)
     reason, message = reason_name(error.reason), error.message or _NO_MESSAGE
     return _exception_type(code, reason, message)(
@@ -69,7 +69,7 @@ def error_from_item(error: item_error_pb2.ItemError) -> exc.RoutingError:
 
 
 def reason_name(number: int) -> str | None:
-    """The name of an `ErrorReason` without its prefix; None for none, `UNKNOWN_n` for one that this client lacks."""
+    """The name of an `ErrorReason` without its prefix; None for none, `UNKNOWN_n` for one unknown to this client."""
     return _REASONS.get(number, f"UNKNOWN_{number}") if number else None
 
 
@@ -122,10 +122,10 @@ def _error(code: grpc.StatusCode, message: str, details: Iterable[Any]) -> exc.R
 
 def _exception_type(code: grpc.StatusCode, reason: str | None, message: str) -> type[exc.RoutingError]:
     if reason is None:
-        # Without a reason of the service's, somebody else failed.
+        # Without a reason, the failure was not the service's.
         if code in (_Code.INTERNAL, _Code.DATA_LOSS):
             return exc.UnavailableError
-        # gRPC itself refuses messages beyond the receiver's limit with this code; that is no overload.
+        # gRPC itself refuses too large messages with this code; that is no overload.
         if code is _Code.RESOURCE_EXHAUSTED and "message larger than max" in message:
             return exc.InvalidRequestError
     return _EXCEPTIONS.get(code, exc.RoutingError)

@@ -1,7 +1,7 @@
 """A streamed call through gRPC's synchronous API, awaited.
 
 gRPC's asyncio API loses the status of a call that the server ends while a message is being written: it reports
-INTERNAL, "Internal error from Core", in place of what the server said. Its synchronous API does not.
+INTERNAL, "Internal error from Core", in place of the server's status. Its synchronous API does not.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ async def call_streaming(method: Any, messages: AsyncIterable[M], **options: Any
             ended.set_result(None)
 
     def tell(_call: Any) -> None:
-        with suppress(RuntimeError):  # the loop is closed, and nobody waits
+        with suppress(RuntimeError):  # the loop is closed; nobody waits
             loop.call_soon_threadsafe(end)
 
     call.add_done_callback(tell)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class AsyncRoutingClient:
     """`RoutingClient` for asyncio: the same arguments, methods, results and errors, awaited.
 
-    It may be made anywhere, connects at its first call, and from then on belongs to the event loop of that call.
+    It may be made anywhere. It connects at its first call, and then belongs to the event loop of that call.
     Cancelling a task that awaits a call cancels the call.
     """
 
@@ -142,7 +142,7 @@ class AsyncRoutingClient:
         return await run_async(flow, self._invoke)
 
     async def close(self) -> None:
-        """Close the connection and fail what is in flight. Later calls raise RuntimeError; closing twice is fine."""
+        """Close the connection. Running calls fail, later calls raise RuntimeError. Closing twice is fine."""
         self._closed = True
         channel, self._channel, self._stub = self._channel, None, None
         if channel is not None:
@@ -160,7 +160,7 @@ class AsyncRoutingClient:
         return f"{type(self).__name__}({self._settings.target!r})"
 
     async def _invoke(self, call: _flows.Call) -> Any:
-        """Make one RPC. The one thing that a fake replaces."""
+        """Make one RPC. A fake replaces only this."""
         if isinstance(call.request, PromptStream):
             return await self._invoke_streaming(call, call.request)
         stub = self._connected()

@@ -35,26 +35,26 @@ if TYPE_CHECKING:
 class RoutingClient:
     """Asks the routing service whether the strong or the weak model should answer a prompt.
 
-    One client serves any number of threads; make one and keep it. It connects at its first call, and anew in each
-    process that calls it, so one made before a fork (a pre-loading web server) works in the children, provided that the
+    One client serves any number of threads: make one and keep it. It connects at its first call, and again in each
+    process that calls it. So a client made before a fork (a pre-loading web server) works in the children, if the
     parent has made no call yet: gRPC's threads do not survive a fork.
 
     Args:
         target: The service's address, `host:port` or any gRPC target such as `dns:///router:50051`.
-        timeout: Seconds for a `decide` or `routers` call, attempts and connecting included. Raise it for a router that
-            embeds by a remote API.
+        timeout: Seconds for a `decide` or `routers` call, including attempts and connecting. Raise it for a router that
+            embeds through a remote API.
         batch_timeout: Seconds for each call that `decide_batch` makes.
-        on_unavailable: What `decide` and `decide_batch` do when there is no decision although the request is sound:
-            `"raise"` the error, or answer `"strong"` or `"weak"` with `reason` unavailable. Which errors that covers is
-            said in `routing_client.exceptions`. Such answers are logged as a warning, without the prompt.
-        strong_model: The name that such an answer gives for the strong model, unless the call's `models` names one.
-            With neither, its `model` is the word `strong`: go by `tier` then.
+        on_unavailable: What `decide` and `decide_batch` do when there is no decision although the request is right:
+            `"raise"` the error, or answer `"strong"` or `"weak"` with `reason` unavailable. `routing_client.exceptions`
+            lists the errors that this covers. Such answers are logged as a warning, without the prompt.
+        strong_model: The strong model's name in such an answer, unless the call's `models` names one. Without either,
+            the answer's `model` is the word `strong`: use `tier` then.
         weak_model: Likewise for the weak model.
         chunk_size: The most items that `decide_batch` sends in one call.
-        max_attempts: 1 to 5; how often a call is tried in all while the service answers UNAVAILABLE.
+        max_attempts: The most attempts of a call while the service answers UNAVAILABLE, from 1 to 5.
         credentials: For TLS, from `grpc.ssl_channel_credentials()`. None: plain text.
         metadata: Sent with every call, for example `{"authorization": "Bearer ..."}`. Keys are lower case.
-        options: gRPC channel options, which go before the client's own.
+        options: gRPC channel options. They override the client's own.
 
     Raises:
         ValueError: An argument makes no sense.
@@ -112,20 +112,20 @@ class RoutingClient:
     ) -> Decision:
         """Decide for one prompt or chat.
 
-        At most one of `threshold`, `strong_share` and `policy` may be given; with none, the server's default decides.
+        Give at most one of `threshold`, `strong_share` and `policy`. Without any, the server's default applies.
 
         Args:
-            prompt: The text, or a chat in OpenAI's format: the service routes on its newest user message with text. Of
-                parts that are no text (images, audio, files, tool results) only their kind is sent.
+            prompt: The text, or a chat in OpenAI's format; its newest user message with text is routed. Of
+                parts without text (images, audio, files, tool results) only the kind is sent.
             router: The router's name. None: that of the policy, else the server's default.
-            threshold: The win rate in 0..1 from which the strong model is chosen.
-            strong_share: The wanted share in 0..1 of strong decisions.
+            threshold: The strong model is chosen when its win rate is at least this, in 0..1.
+            strong_share: The wanted share of strong decisions, in 0..1.
             policy: The name of a policy in the server's configuration.
             models: (strong, weak), to choose between these instead of the router's own.
             session_id: Names a conversation whose decisions may be kept together.
-            request_id: The caller's name for this request; comes back with the decision.
-            explain: Whether the decision is to say what was read and what mattered, in `explanation`.
-            requirements: What the chosen model must be able to do. A server that does not heed them yet refuses.
+            request_id: The caller's name for this request. The decision has it too.
+            explain: Whether the decision's `explanation` should say what was read and what mattered.
+            requirements: What the chosen model must be able to do. A server that does not support them yet refuses.
             metadata: Facts for the rules of the server's configuration; at most 32, each at most 256 bytes.
             timeout: Seconds, instead of the client's.
 
@@ -160,17 +160,17 @@ class RoutingClient:
     ) -> list[Decision | RoutingError]:
         """Decide for many at once: one result for each item, in order.
 
-        An item that is wrong, or that the router failed at, has its exception **in its place**; it is returned, not
-        raised, and disturbs no other item. What fails a whole call (an outage, with `on_unavailable="raise"`; missing
-        credentials) is raised. With `on_unavailable` `"strong"` or `"weak"`, each item that an outage left without an
-        answer gets one.
+        For an item that is wrong, or that the router failed at, the result is its exception. It is **returned, not
+        raised**, and affects no other item. A whole call's failure (an outage, with `on_unavailable="raise"`; missing
+        credentials) is raised. With `on_unavailable` `"strong"` or `"weak"`, each item that an outage left without a
+        decision gets one.
 
-        Long lists are sent in several calls, of at most the client's `chunk_size` items and about 3 MiB each, or of
-        fewer where the server's limit is lower.
+        Long lists are sent in several calls of at most the client's `chunk_size` items and about 3 MiB each, or fewer
+        if the server's limit is lower.
 
         Args:
-            items: Prompts, chats, or `DecisionRequest`s. The arguments below go with the first two only: a
-                `DecisionRequest` has settings of its own and takes none from here.
+            items: Prompts, chats, or `DecisionRequest`s. The arguments below apply to the first two only: a
+                `DecisionRequest` has settings of its own.
             router: As for `decide`; so are the arguments that follow.
             threshold: As for `decide`.
             strong_share: As for `decide`.
@@ -203,33 +203,33 @@ class RoutingClient:
     ) -> Calibration:
         """Thresholds for wanted shares of strong decisions.
 
-        Without `prompts`, from the router's own calibration table, as `CalibrationTable.threshold_for` does. With them,
-        the server scores them as they stream, and neither side keeps them, so that there may be any number; an older
+        Without `prompts`, from the router's own calibration table, like `CalibrationTable.threshold_for`. With prompts,
+        the server scores them as they stream. Neither side keeps them, so there may be any number. An older
         server raises `NotImplementedByServerError`.
 
         Args:
-            prompts: A sample of the caller's own traffic, texts or chats as for `decide`, at least one. It is iterated
-                once, in a thread of gRPC's and as fast as the server takes them.
+            prompts: A sample of the caller's own traffic: texts or chats as for `decide`, at least one. It is iterated
+                once, in one of gRPC's threads and as fast as the server takes them.
             strong_shares: The wanted shares, in 0..1, at least one.
             router: The router's name. None: the server's default.
             models: (strong, weak), to score for these instead of the router's own; with prompts only.
             timeout: Seconds. The default is the client's `timeout` without prompts, and 300 with them.
 
         Raises:
-            InvalidRequestError: There is no prompt, or one is empty or too large: `metadata["index"]` says which,
-                counting from 0.
+            InvalidRequestError: There is no prompt, or one is empty or too large. `metadata["index"]` is its number,
+                from 0.
             FailedPreconditionError: The router has no calibration table, and no prompts are given.
             RoutingError: The call failed. `on_unavailable` does not apply.
-            Exception: Whatever iterating `prompts` raises.
+            Exception: Any exception of iterating `prompts`.
         """
         flow = _flows.calibrate(self._settings, prompts, strong_shares, router, models, timeout)
         return run(flow, self._invoke)
 
     def close(self) -> None:
-        """Close the connection and fail what is in flight. Later calls raise RuntimeError; closing twice is fine."""
+        """Close the connection. Running calls fail, later calls raise RuntimeError. Closing twice is fine."""
         with self._lock:
             self._closed = True
-            # A channel of another process is not ours to close.
+            # Another process's channel must not be closed here.
             if self._channel is not None and self._pid == os.getpid():
                 self._channel.close()
             self._channel = self._stub = None
@@ -246,7 +246,7 @@ class RoutingClient:
         return f"{type(self).__name__}({self._settings.target!r})"
 
     def _invoke(self, call: _flows.Call) -> Any:
-        """Make one RPC. The one thing that a fake replaces."""
+        """Make one RPC. A fake replaces only this."""
         stub = self._connected()
         stream = call.request if isinstance(call.request, PromptStream) else None
         request = call.request if stream is None else iter(stream)

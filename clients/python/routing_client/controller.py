@@ -12,9 +12,9 @@
     )
     client.chat.completions.create(model="router-mf-0.11593", messages=[{"role": "user", "content": "Hello!"}])
 
-What differs: routers and their artifacts are the service's, so nothing is loaded here and `config` is refused; the
-newest user message with text is routed on, where RouteLLM takes the last message whatever it is; responses are those of
-OpenAI's SDK, with `routing`; a `model` that does not begin with `router-` is called directly, which RouteLLM refuses.
+The differences: routers and their artifacts are the service's, so nothing is loaded here and `config` is refused. The
+newest user message with text is routed; RouteLLM takes the last message, whatever it is. Responses are those of
+OpenAI's SDK, with `routing`. A `model` that does not begin with `router-` is called directly; RouteLLM refuses it.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Controller:
 
     Args:
         routers: The routers that may be asked for, by their names at the service.
-        strong_model: The strong model's name; `provider/model` goes through LiteLLM, where the endpoints and `api_base`
-            say nothing else.
+        strong_model: The strong model's name; `provider/model` goes through LiteLLM, unless the endpoints or `api_base`
+            say otherwise.
         weak_model: The weak model's name; likewise.
         config: Refused: routers are configured at the service.
         api_base: The base URL of the models that the endpoints do not name; `openai/` before their names is dropped.
-        api_key: The key of those models. None: `OPENAI_API_KEY`, or what LiteLLM reads for the provider.
+        api_key: The key of those models. None: `OPENAI_API_KEY`, or the one that LiteLLM reads for the provider.
         progress_bar: Has no effect: nothing is loaded here.
-        service: The decision service's `host:port`. None: what the endpoints say, else 127.0.0.1:50051.
+        service: The decision service's `host:port`. None: the endpoints' `service`, else 127.0.0.1:50051.
         service_options: More arguments for the clients of the decision service: `{"timeout": 5}` for a router that
             embeds through a remote API, `metadata`, `credentials`; see `RoutingClient`.
         endpoints: Where models are, as for `RoutedOpenAI`.
@@ -86,7 +86,9 @@ class Controller:
         failover: bool | None = None,
     ) -> None:
         if config is not None:
-            raise ValueError("config is the service's now: put the routers into its routing.yaml, see routing-service")
+            raise ValueError(
+                "config belongs to the service now: put the routers into its routing.yaml, see routing-service"
+            )
         if isinstance(routers, str):
             raise ValueError("routers must be a list of names, not one str")  # noqa: TRY004 (as every wrong argument)
         if not isinstance(service, str | None):
@@ -120,8 +122,8 @@ class Controller:
         """A chat completion, as `openai.OpenAI().chat.completions.create` gives it.
 
         Args:
-            router: With `threshold`, instead of a `model` such as `router-mf-0.11593`, which goes before them.
-            threshold: The win rate in 0..1 from which the strong model is chosen.
+            router: With `threshold`, instead of a `model` such as `router-mf-0.11593`. A `model` overrides them.
+            threshold: The strong model is chosen when its win rate is at least this, in 0..1.
             **arguments: Of the SDK's method.
 
         Raises:
@@ -162,7 +164,7 @@ class Controller:
             A list of floats; for a Series, a Series with the same index and name.
 
         Raises:
-            RoutingError: As for `completion`, or the first prompt's that could not be scored.
+            RoutingError: As for `completion`, or that of the first prompt that could not be scored.
         """
         self._check(router)
         rates = [_win_rate(each) for each in self._routing.decide_batch(prompts, router=router, threshold=0.0)]
@@ -174,11 +176,11 @@ class Controller:
 
     @property
     def costs(self) -> CostLedger:
-        """What was spent, and what the strong model alone would have taken."""
+        """What was spent, and what the strong model alone would have cost."""
         return self._ledger
 
     def close(self) -> None:
-        """Close the connections of all methods but `acompletion`, whose end with their event loop or `aclose`."""
+        """Close all connections except those of `acompletion`, which end with their event loop or `aclose`."""
         with self._lock:
             self._closed = True
             client, self._sync = self._sync, None
@@ -187,7 +189,7 @@ class Controller:
         self._routing.close()
 
     async def aclose(self) -> None:
-        """Close everything, those connections too that `acompletion` made on this event loop."""
+        """Close everything, including the connections that `acompletion` made on this event loop."""
         self.close()
         with self._lock:
             known = self._async.pop(asyncio.get_running_loop(), None)
@@ -220,7 +222,7 @@ class Controller:
             return self._sync
 
     async def _async_client(self) -> AsyncRoutedOpenAI:
-        # Programs that call `asyncio.run` more than once have a loop each time, and connections belong to theirs.
+        # Programs that call `asyncio.run` more than once have a new loop each time; a connection belongs to its loop.
         loop = asyncio.get_running_loop()
         with self._lock:
             self._check_open()
@@ -245,7 +247,7 @@ class Controller:
     def _model(self, model: str | None, router: str | None, threshold: float | None) -> str:
         if model is None:
             if router is None or threshold is None:
-                raise invalid("model", "is missing, and so is its stand-in, router and threshold")
+                raise invalid("model", "is missing; give it, or router and threshold")
             model = model_name(router, threshold=threshold)
         routed = parse_model(model)
         if routed is not None and not routed.is_named:
@@ -286,7 +288,7 @@ async def _open_until_the_loop_ends(client: AsyncRoutedOpenAI, service: AsyncRou
 
 
 def _with_own(known: Endpoints, pair: ModelPair, api_base: str | None, api_key: str | None) -> Endpoints:
-    """The endpoints, and one through LiteLLM for each model of the pair that only it can reach."""
+    """The endpoints, and one through LiteLLM for each model of the pair that only LiteLLM can reach."""
     models = dict(known)
     for name in (pair.strong, pair.weak):
         provider, slash, _ = name.partition("/")

@@ -1,7 +1,7 @@
-"""What calls cost, and what they would have cost had the strong model answered each of them.
+"""What calls cost, and what they would have cost with the strong model alone.
 
-Money is in US dollars, prices are per million tokens. Only tokens that an upstream reported are counted: where it
-reported none, the cost is unknown, and said to be so. Discounts (cached input, batches) are not known here.
+Money is in US dollars, prices are per million tokens. Only tokens that an upstream reported are counted. If it
+reported none, the cost is unknown. Discounts (cached input, batches) are not known here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["CostLedger", "Costs", "Entry", "ModelCosts", "Prices", "Usage"]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens of one call, as its upstream counted them."""
+    """The tokens of one call, as counted by its upstream."""
 
     input_tokens: int
     output_tokens: int
@@ -50,20 +50,20 @@ class Prices(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelCosts:
-    """One model's part. Sums are over the calls whose usage is known."""
+    """One model's part. Sums are over the calls with a known usage."""
 
     calls: int = 0
     """How many calls it answered."""
     calls_without_usage: int = 0
-    """For how many of them no usage has been reported (yet)."""
+    """How many of them have no reported usage (yet)."""
     calls_without_price: int = 0
-    """How many calls with a usage it answered without having a price."""
+    """How many calls with a usage have no known price."""
     input_tokens: int = 0
     output_tokens: int = 0
     spent: float = 0.0
     """US dollars."""
     all_strong: float = 0.0
-    """US dollars that the strong model would have taken for the same tokens."""
+    """US dollars that the strong model would have cost for the same tokens."""
 
     def __add__(self, other: ModelCosts) -> ModelCosts:
         return ModelCosts(
@@ -88,14 +88,14 @@ class Costs(ModelCosts):
 
 
 class Entry:
-    """One call in a ledger. Its `usage` may arrive later than the call is recorded, as with streams."""
+    """One call in a ledger. Its `usage` may arrive later, as with streams."""
 
     def __init__(self, ledger: CostLedger, model: str, strong_model: str) -> None:
         self._ledger = ledger
         self.model = model
         """The model that answered."""
         self.strong_model = strong_model
-        """The model that it is compared with; the same where nothing was decided."""
+        """The model that it is compared with; the same model if nothing was decided."""
         self.usage: Usage | None = None
         """None while no usage has been reported."""
 
@@ -106,11 +106,11 @@ class Entry:
 
     @property
     def all_strong(self) -> float | None:
-        """US dollars that the strong model would have taken for these tokens; None as above."""
+        """US dollars that the strong model would have cost for these tokens; None as above."""
         return None if self.usage is None else self._ledger.price(self.strong_model, self.usage)
 
     def settle(self, usage: Usage) -> None:
-        """Tell the tokens. A later call replaces what an earlier one said, as some upstreams report running totals."""
+        """Set the tokens. A later call replaces an earlier one, because some upstreams report running totals."""
         self._ledger.settle(self, usage)
 
 
@@ -118,8 +118,8 @@ class CostLedger:
     """Adds up calls. Safe to share between threads.
 
     Args:
-        prices: By model name, for example `Endpoints`. What models without prices cost is in no sum.
-        strong_model: What calls are compared with, where `record` is told nothing else.
+        prices: By model name, for example `Endpoints`. Models without prices are in no sum.
+        strong_model: What calls are compared with, unless `record` gets another.
     """
 
     def __init__(self, prices: Mapping[str, Prices] | None = None, *, strong_model: str | None = None) -> None:
@@ -135,10 +135,10 @@ class CostLedger:
 
         Args:
             model: The name by which prices are known.
-            usage: None when it is not known; `Entry.settle` can tell it later.
-            decision: What was decided; None for a call that was not routed, which counts as strong at its own cost.
-            strong_model: The strong model of this call. None: that of the ledger; a call for which neither is known
-                and whose decision was weak is compared with itself, so that a saving is never overstated.
+            usage: None when it is not known; `Entry.settle` can set it later.
+            decision: The decision; None for a call that was not routed. It counts as strong at its own cost.
+            strong_model: The strong model of this call. None: the ledger's. A weak call for which neither is known is
+                compared with itself: a saving is never overstated.
         """
         if decision is None:
             strong = model
@@ -202,7 +202,7 @@ class CostLedger:
 
     @property
     def all_strong(self) -> float:
-        """US dollars that the same tokens would have cost, had the strong model answered every routed call."""
+        """US dollars that the same tokens would have cost with the strong model for every routed call."""
         return self.total.all_strong
 
     @property
@@ -221,7 +221,7 @@ class CostLedger:
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             spent=spent or 0.0,
-            # Compared with what is not known either, a call without a price would look like a saving.
+            # A call without a price, compared with an unknown one, would look like a saving.
             all_strong=0.0 if spent is None else self.price(entry.strong_model, usage) or 0.0,
         )
 

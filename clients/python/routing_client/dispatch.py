@@ -1,7 +1,7 @@
 """From a model string to the model that answers: decide, fall back, fail over. No I/O happens here.
 
-All of it are flows (`routing_client.flow`). A step is an `Ask` of the decision service or a `Send` to an upstream; the
-result is what the upstream answered.
+These are flows (`routing_client.flow`). A step is an `Ask` of the decision service or a `Send` to an upstream; the
+result is the upstream's answer.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ _log = logging.getLogger("routing_client")
 
 @dataclass(slots=True)
 class Routing:
-    """How a call came to be answered by its model. Plain data: it can be copied and pickled with its response.
+    """Why this model answered. Plain data: it can be copied and pickled with its response.
 
     The last four fields are filled in as the answer arrives: with a stream, at its end.
     """
 
     model: str
-    """The model that answers, as the endpoints, or else the decision, call it."""
+    """The model that answers, by its name in the endpoints, or else in the decision."""
     decision: Decision | None = None
-    """What the service decided; None when the call was not routed, or `fallback` says why there is no decision."""
+    """The service's decision; None when the call was not routed, or when `fallback` says why there is none."""
     fallback: str | None = None
-    """Why there is no decision of a router's: an `ErrorReason` such as `ROUTER_FAILED`, or the name of a gRPC status
-    code such as `UNAVAILABLE`. None when a router decided, or nothing was to be decided."""
+    """Why no router decided: an `ErrorReason` such as `ROUTER_FAILED`, or the name of a gRPC status
+    code such as `UNAVAILABLE`. None when a router decided, or when no decision was asked for."""
     failed_over_from: str | None = None
     """The model that was chosen and failed; None when the chosen one answers."""
     failover_reason: str | None = None
     """How it failed: an HTTP status such as `429`, `timeout` or `connection`."""
     upstream_model: str | None = None
-    """What the upstream calls the model that answered."""
+    """The upstream's name for the model that answered."""
     usage: Usage | None = None
-    """The tokens; None while, or where, the upstream reports none."""
+    """The tokens; None while the upstream has not reported any."""
     cost: float | None = None
     """US dollars; None when the usage or the model's price is not known."""
     all_strong_cost: float | None = None
-    """US dollars that the strong model would have taken for the same tokens; None as above."""
+    """US dollars that the strong model would have cost for the same tokens; None as above."""
 
     @property
     def is_routed(self) -> bool:
@@ -63,14 +63,14 @@ class Routing:
 
 
 class Ask(NamedTuple):
-    """A call to the decision service to make."""
+    """A call to the decision service."""
 
     method: Literal["decide", "routers"]
     """Of `RoutingClient` and `AsyncRoutingClient`."""
     arguments: dict[str, Any]
 
     def of(self, client: RoutingClient | AsyncRoutingClient) -> Any:
-        """Call the method: a `Decision` or a `RouterList`, to be awaited where the client is asynchronous."""
+        """Call the method. Gives a `Decision` or a `RouterList`, to be awaited if the client is asynchronous."""
         return getattr(client, self.method)(**self.arguments)
 
 
@@ -81,21 +81,21 @@ class Send(NamedTuple):
     endpoint: Endpoint | None
     """None: the client's own base URL."""
     is_last: bool
-    """Whether no other model is tried after this one. Only then does the SDK retry, or attempts would multiply."""
+    """Whether no other model is tried after this one. Only then the SDK retries, or attempts would multiply."""
     strong_model: str | None
     """What the call is compared with; None when it is not known."""
 
 
 Step: TypeAlias = Ask | Send
-"""What a flow here asks of whoever runs it."""
+"""What a flow here asks its runner to do."""
 
 
 class Dispatcher:
     """Makes flows. Safe to share between threads.
 
     Args:
-        endpoints: Where models are, and how failures are met.
-        why_failed: Names the failure when an error is of a kind that another model may not have (408, 429, 5xx,
+        endpoints: Where models are, and what happens on failures.
+        why_failed: Names the failure if another model may not have it (408, 429, 5xx,
             timeouts, lost connections); None for all others.
         costs: Where to add up what calls cost. None: a ledger with the endpoints' prices.
     """
@@ -110,11 +110,11 @@ class Dispatcher:
         self._lock = threading.Lock()
 
     def dispatch(self, model: str, prompt: Callable[[], str | Messages]) -> Flow[Step, Any]:
-        """Send a request to the model that is to answer it.
+        """Send a request to the model that should answer it.
 
         Args:
-            model: As the caller said it; an alias of the endpoints stands for what it leads to.
-            prompt: Gives what to decide on; called only when there is something to decide.
+            model: As the caller wrote it; an alias of the endpoints is replaced.
+            prompt: Gives the prompt or chat; called only if a decision is needed.
 
         Raises:
             ModelNameError: The model string is wrong; nothing has been sent.
@@ -143,7 +143,7 @@ class Dispatcher:
             raise
 
     def decide(self, routed: RoutedModel, prompt: str | Messages) -> Flow[Step, Routing]:
-        """Which model is to answer.
+        """The model that should answer.
 
         Raises:
             RoutingError: There is no decision, and no fallback that covers it.
@@ -178,7 +178,7 @@ class Dispatcher:
             try:
                 decision: Decision = yield Ask("decide", {"prompt": prompt, **arguments})
             except NotFoundError:
-                # The list may be older than the service's configuration.
+                # The cached list may be older than the service's configuration.
                 if not routed.is_named or fresh:
                     raise
                 fresh = True
@@ -191,7 +191,7 @@ class Dispatcher:
                 return decision
 
     def _serving(self, name: str, *, fresh: bool) -> Flow[Step, tuple[RouterList, bool]]:
-        """The list of policies and routers, which has `name`; and whether it is new."""
+        """A list of policies and routers that has `name`, and whether it is new."""
         served = None if fresh else self._served
         if served is None or name not in _names(served):
             fresh = True
@@ -213,7 +213,7 @@ class Dispatcher:
         return served
 
     def _pair(self, routing: Routing) -> Flow[Step, ModelPair]:
-        """The two models between which was chosen, as far as they are known and of use."""
+        """The two models of the choice, as far as they are known and needed."""
         configured = ModelPair(self.endpoints.strong_model or "", self.endpoints.weak_model or "")
         of_use = self.endpoints.failover or any(
             each.input_price or each.output_price for each in self.endpoints.values()

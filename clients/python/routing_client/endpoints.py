@@ -1,4 +1,4 @@
-"""Where each model is served: base URLs, keys, the upstream's own names, and prices.
+"""Where each model is served: base URLs, keys, the upstream's names, and prices.
 
 ::
 
@@ -42,7 +42,7 @@ LITELLM = "litellm"
 
 
 class EndpointsError(ValueError):
-    """Endpoints are configured wrongly. The message says what, where, and how to mend it, and holds no key."""
+    """Endpoints are configured wrongly. The message says what, where, and how to correct it, and contains no key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class Endpoints(Mapping[str, Endpoint]):
     failover: bool = False
     """Whether to try the other model when the chosen one fails with 408, 429, 5xx, a timeout or a lost connection."""
     aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Other names for models, and for what asks for a decision, such as `router-static-50pct`."""
+    """Other names for models and for `router-...` names, e.g. `{auto: router-static-50pct}`."""
 
     def __post_init__(self) -> None:
         if self.strong_model is not None and self.strong_model == self.weak_model:
@@ -192,7 +192,7 @@ class Endpoints(Mapping[str, Endpoint]):
         return self.models.get(model, self.default)
 
     def resolve(self, model: str) -> str:
-        """What `model` is an alias of, in any case and with or without a remark such as `[1m]`; else `model` itself."""
+        """What `model` is an alias of (in any case, with or without a suffix such as `[1m]`); else `model` itself."""
         if model in self.models or not self.aliases or len(model) > _MAX_NAME:
             return model
         bare = _REMARK.sub("", model).lower()
@@ -216,7 +216,7 @@ def load_endpoints(path: str | os.PathLike[str]) -> Endpoints:
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        # Its own message quotes the file, where a key may stand.
+        # Its own message quotes the file, which may contain a key.
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else f"{path}"
         raise EndpointsError(f"{where}: this is not YAML ({getattr(error, 'problem', None) or 'unreadable'})") from None
@@ -228,10 +228,10 @@ def parse_endpoints(document: Any, source: str = "endpoints") -> Endpoints:
 
     Args:
         document: Mappings, strings and numbers.
-        source: What to call it in messages.
+        source: Its name in messages.
 
     Raises:
-        EndpointsError: Something is unknown, missing or wrong; the message begins with where.
+        EndpointsError: Something is unknown, missing or wrong; the message starts with the place.
     """
     top = _section(document, Endpoints, source)
     models = top.pop("models", None)
@@ -313,7 +313,7 @@ def _check_aliases(aliases: Any, models: Mapping[str, Endpoint]) -> None:
 
 
 def _check_header(value: str, what: str) -> None:
-    # Sending it would fail, as a lost connection does, or with an exception that shows it.
+    # Sending it would fail like a lost connection, or with an exception that shows it.
     if not (value.isascii() and value.isprintable()):
         raise EndpointsError(f"{what} must be printable ASCII; is there a line break at its end?")
 

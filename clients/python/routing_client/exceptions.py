@@ -1,21 +1,21 @@
-"""What can go wrong, as exceptions.
+"""The exceptions.
 
 ::
 
     RoutingError                            everything that the client raises about a call
-    ├── InvalidRequestError                 INVALID_ARGUMENT, OUT_OF_RANGE: the request is wrong; mend it
-    │   └── ModelNameError                  a `router-...` model that says nothing sound; found before any call
+    ├── InvalidRequestError                 INVALID_ARGUMENT, OUT_OF_RANGE: the request is wrong; correct it
+    │   └── ModelNameError                  a wrong `router-...` model; found before any call
     ├── NotFoundError                       NOT_FOUND: no such router, policy or model
     ├── FailedPreconditionError             FAILED_PRECONDITION: for example, a router without a calibration table
     ├── AccessDeniedError                   UNAUTHENTICATED, PERMISSION_DENIED
     ├── NotImplementedByServerError         UNIMPLEMENTED: this server does not offer the method (yet)
     ├── RouterFailedError               (*) INTERNAL, from the service itself: it ran, and failed
-    └── UnavailableError                (*) UNAVAILABLE, and whatever else a broken connection or a proxy makes of it
+    └── UnavailableError                (*) UNAVAILABLE, and the codes of broken connections and proxies
         ├── OverloadedError             (*) RESOURCE_EXHAUSTED: try again after a pause
         └── DeadlineExceededError       (*) DEADLINE_EXCEEDED
 
-Those marked (*) are outages: the request is sound, yet there is no decision. `on_unavailable="strong"` or `"weak"`
-answers them with a decision of the client's own; all others are raised always, because waiting mends none of them.
+Those marked (*) are outages: the request is right, but there is no decision. `on_unavailable="strong"` or `"weak"`
+answers them with the client's own decision. All others are always raised, because waiting does not help.
 
 No exception holds a prompt.
 """
@@ -48,7 +48,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """A field of the request that is at fault."""
+    """A wrong field of the request."""
 
     field: str
     """Its path in the request, for example `threshold` or `conversation.messages[2].role`."""
@@ -57,16 +57,16 @@ class FieldViolation:
 
 
 class RoutingError(Exception):
-    """A call that gave no decision. Catch this one to catch all.
+    """A call that gave no decision. Catch this to catch all of them.
 
     Args:
         message: What is wrong, for people.
         code: The gRPC status code; each subclass has its usual one as the default.
         reason: The name of an `ErrorReason` of the protos without its prefix, for example `THRESHOLD_OUT_OF_RANGE`;
-            None when whoever failed was not the service (a proxy, the connection, the deadline on this side).
-        field_violations: The request's fields that are at fault.
+            None when something else failed (a proxy, the connection, the deadline on this side).
+        field_violations: The wrong fields of the request.
         metadata: Facts that go with the reason, for example `{"router": "sttic", "nearest": "static"}`.
-        retry_after: Seconds after which trying again may help, at least 0; None when the service says nothing of it.
+        retry_after: After how many seconds a retry may help, at least 0; None when the service does not say.
     """
 
     default_code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
@@ -91,7 +91,7 @@ class RoutingError(Exception):
 
     @property
     def field(self) -> str | None:
-        """The first field at fault, or None."""
+        """The first wrong field, or None."""
         return self.field_violations[0].field if self.field_violations else None
 
     def __str__(self) -> str:
@@ -109,41 +109,41 @@ class InvalidRequestError(RoutingError):
 
 
 class ModelNameError(InvalidRequestError, ValueError):
-    """A model string that begins with `router-` and is none of the forms in `routing_client.model_names`."""
+    """A model string that begins with `router-` but has none of the forms in `routing_client.model_names`."""
 
 
 class NotFoundError(RoutingError):
-    """The server has no router, policy or model of that name; `metadata["nearest"]` may name one that it has."""
+    """The server has no router, policy or model of that name; `metadata["nearest"]` may have a similar one."""
 
     default_code = grpc.StatusCode.NOT_FOUND
 
 
 class FailedPreconditionError(RoutingError):
-    """The server is in no state to do that, for example `ROUTER_NOT_CALIBRATED`."""
+    """The server's state does not allow it, for example `ROUTER_NOT_CALIBRATED`."""
 
     default_code = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class AccessDeniedError(RoutingError):
-    """The server does not know the caller, or does not let it do that."""
+    """The server does not know the caller, or does not allow it."""
 
     default_code = grpc.StatusCode.UNAUTHENTICATED
 
 
 class NotImplementedByServerError(RoutingError):
-    """The server does not offer the method: it is older than the client, or something else listens there."""
+    """The server does not offer the method: it is older than the client, or something else answers there."""
 
     default_code = grpc.StatusCode.UNIMPLEMENTED
 
 
 class RouterFailedError(RoutingError):
-    """The service took the request and failed at it. An outage."""
+    """The service failed on the request. An outage."""
 
     default_code = grpc.StatusCode.INTERNAL
 
 
 class UnavailableError(RoutingError):
-    """No answer, or none of the service's: refused, unresolvable, reset, draining, a proxy's error. An outage."""
+    """No answer from the service: refused, unknown host, reset, draining, a proxy's error. An outage."""
 
     default_code = grpc.StatusCode.UNAVAILABLE
 

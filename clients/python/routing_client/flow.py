@@ -1,8 +1,8 @@
-"""Flows: what a method does, apart from how its steps are carried out.
+"""Flows: what a method does, without how its steps are done.
 
-A flow is a generator. It yields a step (a call to make, a request to send), is sent that step's result or thrown its
-error, and returns the result of the whole. The synchronous and the asynchronous clients, and the gateway, run the same
-flows and share all but how a step is carried out.
+A flow is a generator. It yields a step (a call to make, a request to send), gets that step's result or error, and
+returns the result of the whole. The synchronous and the asynchronous clients and the gateway run the same
+flows; only how a step is done differs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def run(flow: Flow[Step, Result], perform: Callable[[Step], Any]) -> Result:
 
     Args:
         flow: Not begun yet.
-        perform: Carries out one step. What it returns is sent into the flow, and an `Exception` is thrown into it. Any
+        perform: Does one step. Its result is sent into the flow, and an `Exception` is thrown into it. Any
             other `BaseException`, such as `KeyboardInterrupt`, ends the flow and is raised.
 
     Raises:

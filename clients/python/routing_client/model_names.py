@@ -3,15 +3,15 @@
 ======================  ==========================================================================
 `router-mf-0.11593`     router `mf`; strong when the win rate is at least 0.11593
 `router-mf-50pct`       router `mf`; strong for about 50 % of prompts, by its calibration table
-`router-cheap`          the service's policy `cheap`, or else its router `cheap` with its own default
+`router-cheap`          the service's policy `cheap`, or else its router `cheap` with its default
 anything else           no decision: a model's own name
 ======================  ==========================================================================
 
 Programs change names before they send them: `openai/router-cheap`, `Router-Cheap` and `router-cheap[1m]` are read as
 `router-cheap`.
 
-The number is what follows the last dash (an exponent's dash aside: `router-mf-1e-05`), so that the names of routers may
-contain dashes. A policy whose own name ends like a number cannot be asked for by such a string.
+The number comes after the last dash (but an exponent may have a dash: `router-mf-1e-05`), so names of routers may
+contain dashes. A policy with a name that ends like a number cannot be asked for in this way.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _FORMS = "router-<name>-<threshold from 0 to 1>, router-<name>-<share>pct or rou
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
 # The exponent first: "mf-1e-05" is 1e-05 for `mf`, and not 5 for a router named "mf-1e".
 _THRESHOLDS = (re.compile(rf"(.*)-({_NUMBER}e[+-]?\d+)", re.IGNORECASE), re.compile(rf"(.*)-({_NUMBER})"))
-# With what programs put around a name: a provider and a slash or colon, white space, a remark in brackets.
+# With additions of programs: a provider and a slash or colon, white space, a suffix in brackets.
 _ASKS = re.compile(r"(?:.*[/:])?\s*(router-.*?)\s*(?:\[[^\[\]]*\])?\s*", re.IGNORECASE | re.DOTALL)
 _SHARE = re.compile(rf"(.*)-({_NUMBER})(?:pct|PCT)")
-# What someone who wanted a number may have written instead of one. A name such as "qwen-7b" is none of these.
+# Mistyped numbers. A name such as "qwen-7b" is none of these.
 _NO_NUMBER = re.compile(r"(?:.*-)?[+-]?(?:nan|inf|infinity|\.?\d[\d.,_]*(?:%|pct|e[+-]?\d+)?)", re.IGNORECASE)
 
 
 class DecideArguments(TypedDict, total=False):
-    """The arguments of `RoutingClient.decide` that a model string stands for."""
+    """The arguments of `RoutingClient.decide` for a model string."""
 
     router: str
     policy: str
@@ -50,12 +50,12 @@ class DecideArguments(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class RoutedModel:
-    """What a model string asks for. At most one of `threshold` and `strong_share` is there."""
+    """The request in a model string. At most one of `threshold` and `strong_share` is set."""
 
     name: str
-    """A router's name; where there is no number, a policy's or a router's."""
+    """A router's name; without a number, a policy's or a router's."""
     threshold: float | None = None
-    """The strong win rate in 0..1 from which the strong model is chosen."""
+    """The strong model is chosen when its win rate is at least this, in 0..1."""
     strong_share: float | None = None
     """The wanted share in 0..1 of strong decisions."""
 
@@ -65,10 +65,10 @@ class RoutedModel:
         return self.threshold is None and self.strong_share is None
 
     def arguments(self, is_policy: Callable[[str], bool]) -> DecideArguments:
-        """What to ask `RoutingClient.decide` for.
+        """The arguments for `RoutingClient.decide`.
 
         Args:
-            is_policy: Whether a policy of that name exists; asked only where `is_named`. Policies go before routers.
+            is_policy: Whether a policy of that name exists; asked only if `is_named`. Policies come before routers.
         """
         if self.threshold is not None:
             return {"router": self.name, "threshold": self.threshold}
@@ -78,10 +78,10 @@ class RoutedModel:
 
 
 def parse_model(model: str) -> RoutedModel | None:
-    """What `model` asks for; None when nothing in it is `router-...` and it is a model's own name.
+    """What `model` asks for; None when it is not `router-...` but a model's own name.
 
     Raises:
-        ModelNameError: It asks for a decision in none of the forms above, or its number is out of range.
+        ModelNameError: It has none of the forms above, or its number is out of range.
     """
     if not isinstance(model, str):
         raise _error(f"model must be a str, not {type(model).__name__}")
@@ -109,7 +109,7 @@ def parse_model(model: str) -> RoutedModel | None:
                 raise _error(f"model {model!r}: the threshold is {match[2]} and must be from 0 to 1")
             return RoutedModel(name, threshold=threshold)
     if _NO_NUMBER.fullmatch(rest):
-        raise _error(f"model {model!r} has no name with a sound number behind it; the forms are {_FORMS}")
+        raise _error(f"model {model!r} has no name with a valid number after it; the forms are {_FORMS}")
     return RoutedModel(_name(rest, model))
 
 
@@ -122,7 +122,7 @@ def model_name(name: str, *, threshold: float | None = None, strong_share: float
         strong_share: In 0..1.
 
     Raises:
-        ModelNameError: A number is out of range, both are given, or the string would be read as something else.
+        ModelNameError: A number is out of range, both are given, or the string would mean something else.
     """
     for field, number in (("threshold", threshold), ("strong_share", strong_share)):
         if number is not None and (isinstance(number, str | bytes | bool) or not hasattr(number, "__float__")):
@@ -142,7 +142,7 @@ def model_name(name: str, *, threshold: float | None = None, strong_share: float
         or (read.name, read.threshold) != (name, threshold)
         or abs((read.strong_share or 0) - (strong_share or 0)) > 1e-12
     ):
-        raise _error(f"a model string cannot name {name!r}: it would be read as something else")
+        raise _error(f"a model string cannot name {name!r}: it would mean something else")
     return model
 
 

@@ -7,7 +7,7 @@
     stub = routing_service_pb2_grpc.RoutingServiceStub(channel)
     stub.Decide(routing_service_pb2.DecideRequest(prompt="Hi", threshold=0.6))
 
-The files are made from `protos/` and lie in `routing_client._gen`, whose layout may change.
+The files are made from `protos/` and are in `routing_client._gen`. Its layout may change.
 """
 
 from routing_client._gen.llmrouting.v1 import (

@@ -1,4 +1,4 @@
-"""Where a service listens: the default address, and what can be one."""
+"""Addresses of services: the default, and a check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def check_target(target: str, name: str = "target") -> str:
     """`target`, if it can be a service's address.
 
     Raises:
-        ValueError: it is blank, or a URL, which gRPC would look up as a host's name at every call, as in an outage.
+        ValueError: it is blank, or a URL. gRPC would look that up as a host name at every call, like an outage.
     """
     if not target.strip():
         raise ValueError(f"{name} is empty; give host:port, for example 127.0.0.1:50051")

@@ -1,7 +1,7 @@
 """Fakes for the tests of programs that use the client: no service, no network, the same client code.
 
-A `FakeRoutingClient` is a `RoutingClient` whose service is a `FakeService` in memory; converting requests, results,
-errors and `on_unavailable` run as in production::
+A `FakeRoutingClient` is a `RoutingClient` with a `FakeService` in memory. Converting requests, results and errors
+and `on_unavailable` work as in production::
 
     fake = FakeRoutingClient(win_rates={"prove": 0.9}, default=0.2)
     assert fake.decide("Prove it.").is_strong
@@ -10,7 +10,7 @@ errors and `on_unavailable` run as in production::
     fake.then(0.8, OverloadedError("busy"))  # the next two answers; after them the rules again
     fake.failure = UnavailableError("down")  # until it is None again, every call fails
 
-`fake_server` puts the same service behind a real gRPC port of this machine, for tests in any language.
+`fake_server` serves the same on a real gRPC port of this machine, for tests in any language.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ __all__ = ["AsyncFakeRoutingClient", "FakeCall", "FakeRoutingClient", "FakeServi
 
 
 class _Scripted:
-    """What both fakes offer beside their client's methods."""
+    """The additional methods of both fakes."""
 
     service: FakeService
     """What answers. Several clients may share one."""
 
     @property
     def calls(self) -> list[FakeCall]:
-        """What was asked, oldest first: one entry for each prompt, those of batches too."""
+        """What was asked, oldest first: one entry for each prompt, also in batches."""
         return self.service.calls
 
     @property
@@ -55,7 +55,7 @@ class _Scripted:
         self.service.failure = error
 
     def then(self, *answers: float | Decision | RoutingError) -> None:
-        """Script the next answers: a strong win rate, a whole decision, or an error to raise."""
+        """Set the next answers: a strong win rate, a whole decision, or an error to raise."""
         self.service.then(*answers)
 
 
@@ -63,14 +63,14 @@ class FakeRoutingClient(_Scripted, RoutingClient):
     """A `RoutingClient` without a service. Pass it wherever a `RoutingClient` is wanted.
 
     Args:
-        win_rates: The strong win rate in 0..1 by a piece of the routed text, the first that occurs in it; or a function
-            from the routed text to it.
+        win_rates: Strong win rates in 0..1 by a part of the routed text; the first part that occurs counts. Or a
+            function from the routed text to the win rate.
         default: The win rate of all other texts.
-        threshold: The threshold in 0..1 where a request brings none.
-        models: The pair to choose between where a request names none.
+        threshold: The threshold in 0..1 for requests without one.
+        models: The pair to choose between for requests without one.
         policies: Named policies and their thresholds.
-        on_unavailable: As for `RoutingClient`; the names to answer with are those of `models`.
-        service: Use this one; the arguments above it, without `on_unavailable`, are then ignored.
+        on_unavailable: As for `RoutingClient`; it answers with the names of `models`.
+        service: Use this service. The arguments above, except `on_unavailable`, are then ignored.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ def fake_server(service: FakeService | None = None, *, address: str = "127.0.0.1
     """A real gRPC server on this machine while the context lasts. Gives its `host:port`.
 
     Args:
-        service: What answers. None: a `FakeService` with its defaults.
+        service: The service to serve. None: a `FakeService` with its defaults.
         address: Where to listen; port 0 is any free one.
     """
     with serve(service or FakeService(), address) as target:

@@ -1,7 +1,7 @@
 """What goes in and what comes out: plain frozen dataclasses, no protobuf.
 
-A newer server may send what this client does not know yet. Unknown fields are dropped, and unknown enum values become
-`UNKNOWN`, so that an old client goes on working.
+A newer server may send fields and values that this client does not know yet. Unknown fields are dropped, and unknown
+enum values become `UNKNOWN`: an old client continues to work.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ __all__ = [
 
 
 class MessageLike(Protocol):
-    """A message as LLM libraries return it: an object with the attributes that a dict has as keys."""
+    """A message as LLM libraries return it: an object with attributes in place of a dict's keys."""
 
     @property
     def role(self) -> str:
@@ -71,7 +71,7 @@ Messages: TypeAlias = Sequence[Mapping[str, Any] | MessageLike]
 
 @dataclass(frozen=True, slots=True)
 class ModelPair:
-    """The two models to choose between. An empty name stands for the router's own model in that place."""
+    """The two models to choose between. An empty name means the router's own model in that place."""
 
     strong: str = ""
     weak: str = ""
@@ -79,18 +79,18 @@ class ModelPair:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What the chosen model must be able to do. Servers that do not heed them refuse: `NotImplementedByServerError`."""
+    """What the chosen model must be able to do. Servers without support refuse: `NotImplementedByServerError`."""
 
     input_tokens: int | None = None
-    """How many input tokens it must take; None: no demand."""
+    """How many input tokens it must take; None: any."""
     output_tokens: int | None = None
-    """How many output tokens it must be able to give; None: no demand."""
+    """How many output tokens it must be able to give; None: any."""
     tools: bool = False
     """Whether it must call tools."""
     vision: bool = False
     """Whether it must read images."""
     audio: bool = False
-    """Whether it must take or give sound."""
+    """Whether it must take or give audio."""
     json: bool = False
     """Whether it must be able to give output that is valid JSON."""
 
@@ -114,7 +114,7 @@ class DecisionRequest:
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceInterval:
-    """Covers the true value in at least about 95 of 100 samples, when prompts come independently."""
+    """A 95 % interval, for independent prompts."""
 
     low: float
     high: float
@@ -129,15 +129,15 @@ class CalibrationPoint:
     threshold: float
     """The threshold, in 0..1."""
     realized_share: float | None = None
-    """The share that the threshold gives on the sample, where it is known; as close to the wanted one as equal scores
+    """The share that the threshold gives on the sample, if known; as close to the wanted one as equal scores
     allow."""
     share_interval: ConfidenceInterval | None = None
-    """Where the share that the threshold gives on traffic like the sample lies, in 0..1; None where it is not known."""
+    """The interval of the share that the threshold gives on traffic like the sample, in 0..1; None if not known."""
     threshold_interval: ConfidenceInterval | None = None
-    """Where the threshold that gives the wanted share on traffic like the sample lies, in 0..1; None as above."""
+    """The interval of the threshold that gives the wanted share on traffic like the sample, in 0..1; None as above."""
     tied_share: float | None = None
-    """The share of the sample with the one score that a threshold would have to divide to give exactly the wanted
-    share, 0 where that is realized; None where it is not known."""
+    """The share of the sample with the score that a threshold would have to divide to give exactly the wanted
+    share; 0 if it is given exactly; None if not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class CalibrationTable:
     """A router's own thresholds, made when it was trained or calibrated."""
 
     source: str
-    """What the sample was, for people."""
+    """A description of the sample, for people."""
     sample_size: int
     """How many prompts it had."""
     points: tuple[CalibrationPoint, ...]
@@ -154,7 +154,7 @@ class CalibrationTable:
     def threshold_for(self, strong_share: float) -> float:
         """The threshold for a wanted share in 0..1 of strong decisions.
 
-        Linear between the table's points, as a server does it between its own, finer ones. The ends are those of the
+        Linear between the table's points; a server uses its own, finer points. The ends are those of the
         rule: share 0 is threshold 1.0 (strong only for a win rate of 1), and share 1 is threshold 0.0 (strong always).
 
         Raises:
@@ -170,12 +170,12 @@ class Calibration:
     router: str
     router_revision: str
     sample_size: int
-    """How many prompts the thresholds rest on."""
+    """How many prompts the thresholds are made from."""
     points: tuple[CalibrationPoint, ...]
     """One for each wanted share, in the order asked."""
     resolution: float = 0.0
-    """0 when every score was kept; else the power of two, at most 1/65536, of which the thresholds are multiples. Their
-    realized shares are exact either way."""
+    """0 when every score was kept; else the thresholds are multiples of this power of two, at most 1/65536. Their
+    realized shares are always exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class RouterInfo:
     """`static`, `mf`, `sw_ranking`, `bert`, `causal_llm`, `random`, or a plug-in's."""
     revision: str
     models: ModelPair
-    """The models that it chooses between when a request names none."""
+    """The models that it chooses between if a request names none."""
     calibration: CalibrationTable | None
     is_default: bool
     """Whether it decides when a request names no router."""

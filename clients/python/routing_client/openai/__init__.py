@@ -10,8 +10,8 @@
     )
     print(response.model, response.routing.decision.strong_win_rate)
 
-`RoutedOpenAI` and `AsyncRoutedOpenAI` are subclasses of `openai.OpenAI` and `openai.AsyncOpenAI`: everything else that
-these do, they do too. Model strings are in `routing_client.model_names`, endpoints in `routing_client.endpoints`.
+`RoutedOpenAI` and `AsyncRoutedOpenAI` are subclasses of `openai.OpenAI` and `openai.AsyncOpenAI` and do everything that
+these do. Model strings are in `routing_client.model_names`, endpoints in `routing_client.endpoints`.
 """
 
 from routing_client.dispatch import Routing

@@ -23,7 +23,7 @@ from routing_client.openai._upstreams import Upstreams
 class AsyncRoutedOpenAI(_shared.Routed[AsyncRoutingClient, openai.AsyncOpenAI], openai.AsyncOpenAI):
     """`RoutedOpenAI` for asyncio: `openai.AsyncOpenAI` with the same additions and arguments.
 
-    `service` may be an `AsyncRoutingClient`. As with it, a client belongs to the event loop of its first call.
+    `service` may be an `AsyncRoutingClient`. A client belongs to the event loop of its first call.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class AsyncRoutedOpenAI(_shared.Routed[AsyncRoutingClient, openai.AsyncOpenAI], 
     async def request(
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None, **others: Any
     ) -> Any:
-        """Every request of the SDK comes through here. Not meant to be called.
+        """Every request of the SDK passes through here. Not for direct use.
 
         Raises:
             RoutingError: The model string is wrong, or there is neither a decision nor a fallback.
@@ -91,7 +91,7 @@ class AsyncRoutedOpenAI(_shared.Routed[AsyncRoutingClient, openai.AsyncOpenAI], 
         )
 
     async def close(self) -> None:
-        """Close all connections, those of copies too. A `AsyncRoutingClient` that was handed in stays open."""
+        """Close all connections, also those of copies. A given `AsyncRoutingClient` stays open."""
         for client in self._shared.upstreams.take():
             await client.close()
         if self._shared.owns_service:
@@ -103,7 +103,7 @@ class AsyncRoutedOpenAI(_shared.Routed[AsyncRoutingClient, openai.AsyncOpenAI], 
         return await self._client_for(default)(cast_to, _shared.unrouted(options, default, self), **arguments)
 
     def _client_for(self, endpoint: Endpoint | None) -> Callable[..., Any]:
-        """What sends a request to `endpoint`; None: this client itself."""
+        """The client that sends a request to `endpoint`; None: this client itself."""
         if endpoint is not None:
             return self._shared.upstreams.client(endpoint).request
         if self.lacks_key:

@@ -1,4 +1,4 @@
-"""`chat.completions`, whose `stream` helper alone hides the response that `routing` is on."""
+"""`chat.completions`. Only its `stream` helper hides the response that has `routing`."""
 
 from __future__ import annotations
 
@@ -96,5 +96,5 @@ class _AsyncStreamManager:
 
 
 def _with_routing(stream: Any) -> Any:
-    stream.routing = stream._raw_stream.routing  # noqa: SLF001 (the helper offers no other way to what it reads from)
+    stream.routing = stream._raw_stream.routing  # noqa: SLF001 (the helper offers no other way to its response)
     return stream

@@ -23,31 +23,31 @@ from routing_client.openai._upstreams import Upstreams
 class RoutedOpenAI(_shared.Routed[RoutingClient, openai.OpenAI], openai.OpenAI):
     """`openai.OpenAI` whose `model` may be a string such as `router-mf-0.11593`.
 
-    Such a string is decided by the service for chat completions, completions and responses, and the chosen model is
-    called; `response.model` is its name, and `response.routing` says all of it, on plain, raw and streamed responses
-    alike. Every other model is called directly. All else is the SDK's own: arguments, results, errors.
+    For chat completions, completions and responses, the service decides such a string and the chosen model is
+    called; `response.model` is its name, and `response.routing` has the details, on plain, raw and streamed responses
+    alike. Every other model is called directly. Arguments, results and errors are the SDK's own.
 
-    Each model is called at its endpoint; models without one, and requests that name none, go to the endpoints'
+    Each model is called at its endpoint. Models without one, and requests without a model, go to the endpoints'
     `default`, or else to this client's own `base_url`. This client's key, `default_headers`, `default_query`,
-    organization and project go to its own `base_url` alone. What one call brings (`extra_headers`) goes along with it.
+    organization and project go to its own `base_url` only. A call's own `extra_headers` go with the call.
 
-    With `failover`, the chosen model is asked once; when that fails with 408, 429, 5xx, a timeout or a lost connection,
-    the pair's other model is asked with the SDK's `max_retries`. Without it, the SDK retries the chosen model alone. A
-    stream fails over only until its response begins; what breaks later is raised.
+    With `failover`, the chosen model is asked once. If it fails with 408, 429, 5xx, a timeout or a lost connection,
+    the pair's other model is asked with the SDK's `max_retries`. Without it, the SDK retries the chosen model. A
+    stream fails over only before its response begins; a later break is raised.
 
     One client serves any number of threads; make one and keep it.
 
     Args:
-        service: The decision service's `host:port`, or a `RoutingClient`, which stays the caller's to close. None: what
-            the endpoints say, else 127.0.0.1:50051.
+        service: The decision service's `host:port`, or a `RoutingClient`, which the caller closes. None: the
+            endpoints' `service`, else 127.0.0.1:50051.
         endpoints: Where models are; also a mapping of names to `Endpoint`s, or the path of a YAML file.
-        strong_model: The model that answers when the strong one is chosen. None: what the endpoints say, else the one
-            that the decision names. The same holds for the arguments that follow.
+        strong_model: The model that answers when the strong one is chosen. None: the endpoints' model, else the one
+            that the decision names. The same is true for the next arguments.
         weak_model: As `strong_model`.
         fallback_model: The model that answers when there is no decision. None: the service's error is raised.
         failover: Whether to try the pair's other model when the chosen one fails.
-        costs: Where to add up what calls cost. None: a ledger of the client's own, with the endpoints' prices.
-        **arguments: `openai.OpenAI`'s own. No key is needed where every model that is called has an endpoint.
+        costs: Where to add up the costs. None: the client's own ledger, with the endpoints' prices.
+        **arguments: `openai.OpenAI`'s own. No key is needed if every called model has an endpoint.
 
     Raises:
         EndpointsError: The endpoints are wrong.
@@ -91,7 +91,7 @@ class RoutedOpenAI(_shared.Routed[RoutingClient, openai.OpenAI], openai.OpenAI):
     def request(
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None, **others: Any
     ) -> Any:
-        """Every request of the SDK comes through here. Not meant to be called.
+        """Every request of the SDK passes through here. Not for direct use.
 
         Raises:
             RoutingError: The model string is wrong, or there is neither a decision nor a fallback.
@@ -117,7 +117,7 @@ class RoutedOpenAI(_shared.Routed[RoutingClient, openai.OpenAI], openai.OpenAI):
         return run(self._shared.dispatcher.dispatch(model, lambda: _requests.prompt_of(options.url, body)), perform)
 
     def close(self) -> None:
-        """Close all connections, those of copies too. A `RoutingClient` that was handed in stays open."""
+        """Close all connections, also those of copies. A given `RoutingClient` stays open."""
         for client in self._shared.upstreams.take():
             client.close()
         if self._shared.owns_service:
@@ -129,7 +129,7 @@ class RoutedOpenAI(_shared.Routed[RoutingClient, openai.OpenAI], openai.OpenAI):
         return self._client_for(default)(cast_to, _shared.unrouted(options, default, self), **arguments)
 
     def _client_for(self, endpoint: Endpoint | None) -> Callable[..., Any]:
-        """What sends a request to `endpoint`; None: this client itself."""
+        """The client that sends a request to `endpoint`; None: this client itself."""
         if endpoint is not None:
             return self._shared.upstreams.client(endpoint).request
         if self.lacks_key:

@@ -1,6 +1,6 @@
 """Endpoints that are called through LiteLLM, which speaks the protocols of many providers.
 
-LiteLLM stands behind an HTTP transport: the SDK's requests end there and its responses begin there. So streams, raw
+LiteLLM is behind an HTTP transport: the SDK's requests end there and its responses begin there. So streams, raw
 responses, parsing and errors are the SDK's own for these endpoints too.
 """
 
@@ -38,7 +38,7 @@ def async_litellm_client(endpoint: Endpoint) -> Any:
 
 
 class _Calls:
-    """What both transports share: from requests to LiteLLM's arguments, and from its results to responses."""
+    """The shared part of both transports: from requests to LiteLLM's arguments, and from its results to responses."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.litellm = _import()
@@ -46,7 +46,7 @@ class _Calls:
         self._headers = dict(endpoint.headers)
 
     def arguments(self, request: Any) -> dict[str, Any] | None:
-        """The arguments for LiteLLM; None where it has no such method."""
+        """The arguments for LiteLLM; None if it has no such method."""
         if request.method != "POST" or not request.url.path.endswith("/chat/completions"):
             return None
         arguments: dict[str, Any] = {**json.loads(request.content), "max_retries": 0}  # the SDK itself retries
@@ -60,10 +60,10 @@ class _Calls:
         return arguments
 
     def failed(self, error: Exception) -> Any:
-        """The response for what LiteLLM raised, or the SDK's kind of exception.
+        """The response for LiteLLM's exception, or the SDK's kind of exception.
 
         Raises:
-            Exception: `error` itself, when it is nothing that an upstream answered.
+            Exception: `error` itself, if it is not an upstream's answer.
         """
         if isinstance(error, self.litellm.exceptions.Timeout):
             raise http.ReadTimeout("the provider did not answer in time") from error
@@ -157,8 +157,8 @@ def _not_found() -> Any:
 def _import() -> Any:
     if "litellm" in sys.modules:
         return sys.modules["litellm"]
-    # Otherwise importing it fetches a list of prices, which is not used here.
+    # Otherwise importing LiteLLM downloads a list of prices, which is not used here.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     litellm = require("litellm", "litellm", "a model of the form provider/model")
-    litellm.suppress_debug_info = True  # it prints to the standard output whenever a provider fails
+    litellm.suppress_debug_info = True  # it prints to standard output when a provider fails
     return litellm

@@ -22,13 +22,13 @@ def body_of(options: Any) -> Mapping[str, Any]:
 
 
 def asked_model(options: Any, body: Mapping[str, Any]) -> str | None:
-    """The model that a request asks for; None when it asks for none, as listing models does."""
+    """The model that a request asks for; None when it names none, such as listing models."""
     model = body.get("model")
     return model if isinstance(model, str) and options.method.lower() == "post" else None
 
 
 def prompt_of(path: str, body: Mapping[str, Any]) -> str | Messages:
-    """What to decide on.
+    """The prompt or chat to decide on.
 
     Raises:
         ModelNameError: No decision can be asked for at this path.
@@ -41,7 +41,7 @@ def prompt_of(path: str, body: Mapping[str, Any]) -> str | Messages:
             value = body.get("input")
             if isinstance(value, str):
                 return value
-            # Tool calls, their results and reasoning stand between the messages, and have no role.
+            # Tool calls, their results and reasoning are between the messages and have no role.
             return [item for item in _messages(value, "input") if isinstance(item, Mapping) and "role" in item]
         case "/completions":
             value = body.get("prompt")
@@ -65,11 +65,11 @@ def changed(
 
     Args:
         options: The SDK's.
-        model: As the upstream calls it; None when the request names none.
+        model: The upstream's name for it; None when the request names none.
         max_retries: How often the SDK itself may try again.
-        timeout: For a request that brings none of its own; `openai.NOT_GIVEN` for that of the client that sends it.
-        post_parser: Is given what the SDK parses from the response, before and after any parser of the SDK's
-            own; None where that is of no interest.
+        timeout: For a request without its own; `openai.NOT_GIVEN` for that of the sending client.
+        post_parser: Gets what the SDK parses from the response, before and after any parser of the SDK's
+            own; None if not needed.
     """
     new = copy.copy(options)
     if model is not None and isinstance(options.json_data, Mapping):
@@ -85,13 +85,13 @@ def changed(
     if isinstance(sdk_parser, openai.NotGiven):
         new.post_parser = post_parser
     else:
-        # What `parse` makes of a completion is a new object.
+        # `parse` makes a new object from a completion.
         new.post_parser = lambda value: post_parser(sdk_parser(post_parser(value)))
     return new
 
 
 def without_key(options: Any, endpoint: Endpoint) -> None:
-    """Let a request to an endpoint without a key in `Authorization` go out without one, unless it brings its own."""
+    """Send no key to an endpoint without one in `Authorization`, unless the request has its own."""
     has_key = endpoint.api_key is not None or endpoint.api_key_env is not None
     if has_key and (endpoint.api_key_header or "authorization").lower() == "authorization":
         return

@@ -1,4 +1,4 @@
-"""What the SDK's responses are given beside what the upstream said: the routed model's name, `routing`, costs."""
+"""What is added to the SDK's responses: the routed model's name, `routing`, costs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ T = TypeVar("T")
 
 
 def routing_of(response: object) -> Routing:
-    """The `routing` of a response or stream, for code that is type-checked: the SDK's classes do not declare it.
+    """The `routing` of a response or stream, for type-checked code: the SDK's classes do not declare it.
 
     Raises:
-        TypeError: It is no response of a routed client.
+        TypeError: It is not a response of a routed client.
     """
     from routing_client.dispatch import Routing
 
     routing = getattr(response, "routing", None)
     if not isinstance(routing, Routing):
-        raise TypeError(f"this {type(response).__name__} is no response of a RoutedOpenAI or AsyncRoutedOpenAI")
+        raise TypeError(f"this {type(response).__name__} is not a response of a RoutedOpenAI or AsyncRoutedOpenAI")
     return routing
 
 
@@ -35,7 +35,7 @@ class Answer:
     Args:
         send: What was sent.
         costs: Where to count the call.
-        request: An HTTP request for errors to hold, without the body; None where text is a sound answer.
+        request: An HTTP request for errors, without the body; None if text is a valid answer.
     """
 
     def __init__(self, send: Send, costs: CostLedger, request: Any) -> None:
@@ -46,7 +46,7 @@ class Answer:
         self._entry: Entry | None = None
 
     def begin(self, response: Any) -> Any:
-        """The upstream has answered. Gives `response` back, with its `routing`."""
+        """The upstream has answered. Returns `response` with its `routing`."""
         if self._entry is None:
             self._entry = self._costs.record(
                 self.routing.model, None, self.routing.decision, strong_model=self._strong_model
@@ -58,7 +58,7 @@ class Answer:
         """What the SDK parsed from the response: a model, a stream, or bytes of some kind.
 
         Raises:
-            openai.APIError: It is no JSON object where one was due.
+            openai.APIError: It is not a JSON object although it should be.
         """
         if self._request is not None and (value is None or isinstance(value, str | int | float | list)):
             raise no_json(self._request)
@@ -76,10 +76,10 @@ class Answer:
 
     def _see(self, value: Any) -> None:
         model = getattr(value, "model", None)
-        # A parser of the SDK's makes a second object of what was seen before.
+        # The SDK's parser makes a second object of the first.
         if self.routing.upstream_model is None and isinstance(model, str):
             self.routing.upstream_model = model
-        # Also where the upstream left it out, but not on events that have no model at all.
+        # Also if the upstream left it out, but not on events that never have a model.
         if self.routing.is_routed and hasattr(value, "model"):
             value.model = self.routing.model
         usage = Usage.read(getattr(value, "usage", None))
@@ -173,7 +173,7 @@ def no_json(request: Any) -> openai.APIError:
 
 
 def _broken(error: Exception, request: Any) -> openai.APIConnectionError:
-    """The SDK's exception for a stream that breaks; version 2 of the SDK lets its HTTP library's through."""
+    """The SDK's exception for a stream that breaks; version 2 of the SDK raises its HTTP library's exception."""
     if isinstance(error, http.TimeoutException):
         return openai.APITimeoutError(request=request)
     return openai.APIConnectionError(request=request)
@@ -184,8 +184,8 @@ def _is_event_stream(response: Any) -> bool:
 
 
 def attach(response: Any, routing: Routing) -> None:
-    """Give `response` its `routing`, where it can hold one."""
+    """Set `response.routing`, if the object allows it."""
     if response is None or isinstance(response, str | bytes | int | float | list | dict):
         return
-    # Past pydantic: as one of its fields, `routing` would appear in every dump of the response.
+    # Without pydantic: as one of its fields, `routing` would appear in every dump of the response.
     object.__setattr__(response, "routing", routing)

@@ -1,4 +1,4 @@
-"""The SDK, and what is told apart about it: its HTTP library, its failures."""
+"""Facts about the SDK: its HTTP library, its failures."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ http: Any = importlib.import_module(
 
 OFFICIAL_HOST = "api.openai.com"
 
-# 408, 409 and 5xx are what the SDK itself tries again; 409 is left out, since another model would not mend a conflict.
+# The SDK itself retries 408, 409 and 5xx. 409 is left out: another model does not solve a conflict.
 _FAILED = frozenset({408, 429})
 
 
 def why_failed(error: Exception) -> str | None:
-    """The failure's name, when it is of a kind that another model may not have; None for all others."""
+    """The failure's name, if another model may not have it; None for all others."""
     if isinstance(error, openai.APITimeoutError):
         return "timeout"
     if isinstance(error, openai.APIConnectionError):

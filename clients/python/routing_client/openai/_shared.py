@@ -1,4 +1,4 @@
-"""What `RoutedOpenAI` and `AsyncRoutedOpenAI` share: their settings, and how a request becomes an attempt."""
+"""The shared part of `RoutedOpenAI` and `AsyncRoutedOpenAI`: settings, and how a request becomes an attempt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ C = TypeVar("C")
 EndpointsLike = Endpoints | Mapping[str, Endpoint] | str | os.PathLike[str]
 
 _CREDENTIALS = ("api_key", "admin_api_key", "workload_identity", "provider")
-# Where text is no sound answer.
+# Here text is not a valid answer.
 _JSON_PATHS = frozenset({"/chat/completions", "/completions", "/responses", "/embeddings"})
 
 
@@ -37,16 +37,16 @@ class Shared(Generic[S, C]):
     service: S
     """The client of the decision service."""
     owns_service: bool
-    """Whether `service` is to be closed with the client."""
+    """Whether to close `service` with the client."""
     upstreams: Upstreams[C] = field(repr=False)
 
 
 class Routed(Generic[S, C]):
-    """The part of both clients that does no I/O. It goes before the SDK's class among the bases."""
+    """The part of both clients without I/O. It comes before the SDK's class among the bases."""
 
     _shared: Shared[S, C]
     has_own_timeout = False
-    """Whether `with_options` gave this copy a timeout, which then goes before that of endpoints."""
+    """Whether `with_options` gave this copy a timeout, which then overrides that of endpoints."""
     lacks_key = False
     """Whether this client's own base URL cannot be called."""
 
@@ -84,7 +84,7 @@ def make(
     costs: CostLedger | None,
     upstreams: Upstreams[C],
 ) -> Shared[S, C]:
-    """What a new client and its copies are to have in common; see `service_from` for `service`.
+    """What a new client and its copies share; see `service_from` for `service`.
 
     Raises:
         ValueError: `service` is neither an address nor a client of `client_class`.
@@ -94,7 +94,7 @@ def make(
 
 
 def endpoints_from(source: EndpointsLike | None, **settings: Any) -> Endpoints:
-    """Endpoints from what a client is given; settings that are not None go before those of `source`.
+    """Endpoints from a client's arguments; settings that are not None override those of `source`.
 
     Raises:
         EndpointsError: They are wrong.
@@ -116,12 +116,12 @@ def endpoints_from(source: EndpointsLike | None, **settings: Any) -> Endpoints:
 
 
 def service_from(given: str | S | None, endpoints: Endpoints, client_class: type[S]) -> tuple[S, bool]:
-    """The client of the decision service, and whether it was made here and is to be closed with the routed client.
+    """The client of the decision service, and whether it was made here and must be closed with the routed client.
 
     Args:
-        given: What the routed client was given: an address, a client, or nothing.
-        endpoints: Say the address where nothing is given.
-        client_class: `RoutingClient` or `AsyncRoutingClient`; the two do not stand for each other.
+        given: The routed client's argument: an address, a client, or nothing.
+        endpoints: Have the address if nothing is given.
+        client_class: `RoutingClient` or `AsyncRoutingClient`; one cannot replace the other.
 
     Raises:
         ValueError: It is neither an address nor such a client.
@@ -137,9 +137,9 @@ def service_from(given: str | S | None, endpoints: Endpoints, client_class: type
 
 
 def with_placeholder_key(arguments: dict[str, Any], endpoints: Endpoints) -> tuple[dict[str, Any], bool]:
-    """The SDK's arguments, and whether they had to be given a key that is none.
+    """The SDK's arguments, and whether a dummy key had to be added.
 
-    With endpoints of their own, all models may have keys of their own too; the SDK would refuse to be made without one.
+    With endpoints, each model may have its own key; but the SDK refuses to be made without a key.
     """
     if not endpoints and endpoints.default is None:
         return arguments, False
@@ -177,7 +177,7 @@ class Attempt:
 
 
 def unrouted(options: Any, endpoint: Endpoint | None, client: Any) -> Any:
-    """The options of a request that names no model, for the endpoint that gets it."""
+    """The options of a request without a model, for the endpoint that gets it."""
     new = _requests.changed(
         options,
         model=None,

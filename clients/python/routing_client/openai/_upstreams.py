@@ -47,7 +47,7 @@ class Upstreams(Generic[C]):
         return client
 
     def take(self) -> list[C]:
-        """Give up all clients, for the caller to close."""
+        """Return all clients for the caller to close, and forget them."""
         with self._lock:
             clients = list(self._clients.values())
             self._clients.clear()
@@ -58,12 +58,12 @@ class Upstreams(Generic[C]):
         arguments: dict[str, Any] = {"base_url": endpoint.base_url, "http_client": self._http_client}
         if endpoint.base_url == LITELLM:
             arguments = {"base_url": "http://litellm.invalid/v1", "http_client": self._litellm_client(endpoint)}
-        # Said outright, the header goes before one that the environment may hold for OpenAI. The SDK insists on a key;
-        # where there is none, or it goes elsewhere, `without_key` keeps the header away.
+        # An explicit header overrides one that the environment may have for OpenAI. The SDK insists on a key;
+        # if there is none, or it goes in another header, `without_key` removes it.
         own = dict([endpoint.key_header(key)]) if key else {}
         client = self._client_class(api_key=key or "none", default_headers={**own, **endpoint.headers}, **arguments)
         if urlsplit(endpoint.base_url).hostname != OFFICIAL_HOST:
-            # Read from the environment, and nobody else's business.
+            # Read from the environment; only for the client's own base URL.
             for name in ("organization", "project", "admin_api_key"):
                 setattr(client, name, None)
         return client

@@ -241,7 +241,7 @@ def test_responses_are_copied_pickled_and_dumped_as_the_sdks_own(face: Face) -> 
 
 
 def test_routing_of_other_things() -> None:
-    with pytest.raises(TypeError, match="no response of a RoutedOpenAI"):
+    with pytest.raises(TypeError, match="not a response of a RoutedOpenAI"):
         routing_of("x")
 
 
