@@ -1,23 +1,15 @@
-"""What tests of `evaluate` share: RouteLLM's pair, files of benchmarks, silence."""
+"""What tests of `evaluate` share: RouteLLM's pair, files of benchmarks."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from routing_lab.evals.scoring import Step
 
 STRONG, WEAK = "gpt-4-1106-preview", "mistralai/Mixtral-8x7B-Instruct-v0.1"
 
 WriteRows = Callable[..., Path]
-
-
-@contextmanager
-def no_progress(what: str, prompts: int) -> Iterator[Step]:
-    yield int
 
 
 def write_lines(path: Path, rows: list[Any]) -> Path:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,6 @@ WriteBattles = Callable[..., Path]
 
 EPOCHS = 6
 RECIPE = {"hidden": 8, "epochs": EPOCHS, "patience": EPOCHS, "batch_size": 32, "learning_rate": 0.02}
-
-
-@contextmanager
-def silent(what: str, steps: int) -> Iterator[Callable[[], object]]:
-    """A progress bar that nobody sees."""
-    del what, steps
-    yield lambda: None
 
 
 def request(data: Path, output: Path, embeddings: Path, **options: Any) -> MatrixFactorizationRequest:

@@ -47,7 +47,7 @@ FLOORS = {
         {"embedders", "rows"},
         {"artifacts"},
     ],
-    "routing_lab": [{"cli"}, {"training"}, {"evals"}, {"data"}, {"options"}],
+    "routing_lab": [{"cli"}, {"training"}, {"evals"}, {"data"}, {"options", "progress"}],
 }
 # What everyone in the service may import. These import only one another.
 FOUNDATION = {

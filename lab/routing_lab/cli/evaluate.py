@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
+from routing_lab.evals.settings import Settings
+from routing_lab.options import add_options, from_options
 from routing_service.cli.options import add_config_option, emit, to_json
 from routing_service.config import load_config
 from routing_service.extras import require
@@ -34,36 +35,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="RouteLLM's folder routellm/evals, for its three")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write JSON, CSV, and a plot as PNG and SVG there")
     add_config_option(parser)
-    parser.add_argument("--strong-model", metavar="M", help="as the benchmark calls it (default: the router's)")
-    parser.add_argument("--weak-model", metavar="M", help="as the benchmark calls it (default: the router's)")
     parser.add_argument(
         "--split",
         choices=("all", "dev", "audit"),
         default="all",
-        help="of MMLU and GSM8K: dev may be trained on, audit may not (default all)",
+        help="of MMLU and GSM8K: dev may be trained on, audit may not (default %(default)s)",
     )
-    parser.add_argument(
-        "--num-results", type=_count(1, 1000), default=10, metavar="N", help="RouteLLM's quantile bins (default 10)"
-    )
-    parser.add_argument(
-        "--random-iters",
-        type=_count(1, 10_000),
-        default=10,
-        metavar="N",
-        help="runs of a router of chance (default 10)",
-    )
-    parser.add_argument(
-        "--resamples", type=_count(10, 1_000_000), default=1000, metavar="N", help="for the intervals (default 1000)"
-    )
-    parser.add_argument("--seed", type=_count(0, 2**32 - 1), default=0, metavar="N", help="of all chance (default 0)")
+    add_options(parser, Settings)
     parser.add_argument(
         "--overwrite-cache", nargs="*", default=[], metavar="R", help="score these routers anew, though kept"
     )
     parser.add_argument(
         "--cache-dir", type=Path, metavar="DIR", help="keeps win rates (default ~/.cache/routing-service/evaluate)"
-    )
-    parser.add_argument(
-        "--parallel", type=_count(1, 256), default=1, metavar="N", help="processes that score (default 1)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -73,30 +56,25 @@ def run(options: argparse.Namespace) -> None:
     from routing_lab.evals import plot, report
     from routing_lab.evals.benchmarks import take_split
     from routing_lab.evals.cache import default_cache_folder
-    from routing_lab.evals.evaluation import Settings, evaluate
+    from routing_lab.evals.evaluation import evaluate
     from routing_lab.evals.registry import load_benchmark
     from routing_lab.evals.routers import with_unconfigured
-    from routing_lab.evals.summary import summary
+    from routing_lab.evals.summary import summaries
     from routing_service.files import prepare_folder, write_files
 
+    settings = from_options(
+        Settings,
+        options,
+        cache=options.cache_dir or default_cache_folder(),
+        overwrite=frozenset(options.overwrite_cache),
+    )
     config = load_config(options.config)
     names = list(dict.fromkeys(options.routers or [config.default_router]))
-    config = with_unconfigured(config, names, options.seed)
+    config = with_unconfigured(config, names, settings.seed)
     if options.output is not None:
         require("--output", "routing-lab", "plots", "matplotlib")
         prepare_folder(options.output)
     benchmarks = [take_split(load_benchmark(b, options.data), options.split) for b in dict.fromkeys(options.benchmark)]
-    settings = Settings(
-        strong_model=options.strong_model,
-        weak_model=options.weak_model,
-        bins=options.num_results,
-        runs=options.random_iters,
-        resamples=options.resamples,
-        seed=options.seed,
-        processes=options.parallel,
-        cache=options.cache_dir or default_cache_folder(),
-        overwrite=frozenset(options.overwrite_cache),
-    )
     results = evaluate(config, names, benchmarks, settings)
     if options.output is not None:
         files = {**report.files(results, settings), **plot.figures(results)}
@@ -104,15 +82,6 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         emit(to_json(report.document(results, settings)))
         return
-    emit("\n\n".join(summary(result) for result in results))
+    emit(summaries(results))
     if options.output is not None:
         emit(f"\nwritten to {options.output}: {', '.join(sorted(files))}")
-
-
-def _count(least: int, most: int) -> Callable[[str], int]:
-    def count(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least} to {most}")
-        return int(text)
-
-    return count

@@ -175,8 +175,23 @@ def take_split(data: BenchmarkData, split: Split) -> BenchmarkData:
     return replace(_rows(data, rows), split=split)
 
 
-def _rows(data: BenchmarkData, rows: npt.NDArray[np.bool_]) -> BenchmarkData:
-    prompts = tuple(prompt for prompt, taken in zip(data.prompts, rows, strict=True) if taken)
+def audit_rows(data: BenchmarkData) -> npt.NDArray[np.intp] | None:
+    """The rows of the audit half, (rows,), of a benchmark of which there are both halves; None of any other."""
+    if not data.halves or data.split != "all":
+        return None
+    in_audit = np.array([not in_dev_half(prompt) for prompt in data.prompts])
+    return np.flatnonzero(in_audit) if in_audit.any() and not in_audit.all() else None
+
+
+def audit_half(pair: PairedBenchmark, rows: npt.NDArray[np.intp]) -> PairedBenchmark:
+    """A pair's benchmark with no more than the rows of its audit half."""
+    data = replace(_rows(pair.data, rows), split="audit")
+    return replace(pair, data=data, strong=pair.strong[rows], weak=pair.weak[rows])
+
+
+def _rows(data: BenchmarkData, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> BenchmarkData:
+    numbers = np.arange(len(data.prompts))[rows]
+    prompts = tuple(data.prompts[number] for number in numbers)
     return replace(data, prompts=prompts, scores={model: values[rows] for model, values in data.scores.items()})
 
 

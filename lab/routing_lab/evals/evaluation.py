@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from routing_lab.evals.benchmarks import BenchmarkData, PairedBenchmark, for_pair
+from routing_lab.evals.benchmarks import BenchmarkData, PairedBenchmark, audit_half, audit_rows, for_pair
 from routing_lab.evals.cache import WinRateCache
-from routing_lab.evals.curves import BAND_SHARES, CPT_LEVELS, BootstrapResult, bootstrap, full_curve, optimal_curve
+from routing_lab.evals.curves import BAND_SHARES, CPT_LEVELS, bootstrap, full_curve, optimal_curve
 from routing_lab.evals.metrics import (
     Float64,
-    ReliabilityBin,
     Sweep,
     apgr,
     calibration_error,
@@ -21,105 +19,22 @@ from routing_lab.evals.metrics import (
     log_loss,
     reliability,
 )
-from routing_lab.evals.provenance import Sample, sample_of
-from routing_lab.evals.routellm_metrics import RouteLLMMetrics, routellm_metrics
+from routing_lab.evals.provenance import sample_of
+from routing_lab.evals.results import BenchmarkResult, ExactMetrics, ProbabilityMetrics, Reference, RouterResult
+from routing_lab.evals.routellm_metrics import routellm_metrics
 from routing_lab.evals.routers import LoadedRouter, cache_key, load_router
-from routing_lab.evals.scoring import Progress, Scoring, draw, terminal_progress, win_rates
+from routing_lab.evals.scoring import Scoring, draw, win_rates
+from routing_lab.evals.settings import Settings
 from routing_service.config import Config
 from routing_service.errors import UsageError
-from routing_service.models import ModelPair
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to evaluate. `bins` are RouteLLM's `--num-results`, `runs` its `--random-iters`; `cache` keeps win rates."""
-
-    strong_model: str | None = None
-    weak_model: str | None = None
-    bins: int = 10
-    runs: int = 10
-    resamples: int = 1000
-    seed: int = 0
-    processes: int = 1
-    cache: Path | None = None
-    overwrite: frozenset[str] = frozenset()
-    progress: Progress = terminal_progress
-
-
-@dataclass(frozen=True, slots=True)
-class ExactMetrics:
-    """APGR and CPT of the exact curve, the curve's quality at each of `BAND_SHARES`, and their intervals.
-
-    Of a router of chance the means over its runs. NaN where there is no gap.
-    """
-
-    apgr: float
-    cpt: dict[float, float]
-    quality: Float64
-    intervals: BootstrapResult
-
-
-@dataclass(frozen=True, slots=True)
-class ProbabilityMetrics:
-    """How good win rates are as probabilities that the strong model wins, a tie counting half.
-
-    `log_loss` is in nats, beside that of always saying the mean outcome; `bins` are ten of equally many prompts.
-    """
-
-    log_loss: float
-    log_loss_of_constant: float
-    calibration_error: float
-    bins: list[ReliabilityBin]
-
-
-@dataclass(frozen=True, slots=True)
-class RouterResult:
-    """One router on one benchmark.
-
-    `models` are what its win rates are for; `own_pair` says that it knows no other pair and that
-    the benchmark's is another. `cached` of the distinct prompts' rates came from the cache. `runs` is 1 for a router
-    that gives a prompt the same rate every time.
-    """
-
-    name: str
-    type: str
-    revision: str
-    models: ModelPair
-    own_pair: bool
-    runs: int
-    cached: int
-    distinct_rates: int
-    routellm: RouteLLMMetrics
-    exact: ExactMetrics
-    probabilities: ProbabilityMetrics
-    sample: Sample
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A line to compare with: APGR, CPT and quality at each of `BAND_SHARES`."""
-
-    apgr: float
-    cpt: dict[float, float]
-    quality: Float64
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkResult:
-    """One benchmark: the pair's scores, chance and the best there can be, and each router."""
-
-    paired: PairedBenchmark
-    strong_quality: float
-    weak_quality: float
-    random: Reference
-    optimal: Reference
-    routers: list[RouterResult]
 
 
 def evaluate(
     config: Config, names: Sequence[str], benchmarks: Sequence[BenchmarkData], settings: Settings
 ) -> list[BenchmarkResult]:
     """Evaluate each router on each benchmark.
+
+    Of a benchmark whose dev half a router has learnt from there are two results, the audit half's before the whole's.
 
     Args:
         config: has the routers.
@@ -145,15 +60,54 @@ def evaluate(
         asked = default.with_options(settings.strong_model, settings.weak_model)
         pairs = [for_pair(data, *asked) for data in benchmarks]
         how = Scoring(config, settings.processes, settings.progress)
-        return [_benchmark_result(pair, routers, how, settings) for pair in pairs]
+        return [result for pair in pairs for result in _results(pair, routers, how, settings)]
     finally:
         for router in routers:
             router.close()
 
 
-def _benchmark_result(
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A router's win rates, (runs, prompts), and how many distinct prompts' came from the cache."""
+
+    loaded: LoadedRouter
+    rates: Float64
+    cached: int
+
+
+def _results(
     pair: PairedBenchmark, routers: Sequence[LoadedRouter], how: Scoring, settings: Settings
-) -> BenchmarkResult:
+) -> list[BenchmarkResult]:
+    scored = [_scored(router, pair.data, how, settings) for router in routers]
+    whole = _benchmark_result(pair, scored, settings)
+    rows = audit_rows(pair.data) if whole.in_sample else None
+    if rows is None:
+        return [whole]
+    half = audit_half(pair, rows)
+    # What is drawn is drawn for these prompts alone, as it is where only they are asked for.
+    again = [
+        replace(each, rates=each.rates[:, rows])
+        if each.loaded.router.deterministic
+        else _scored(each.loaded, half.data, how, settings)
+        for each in scored
+    ]
+    return [_benchmark_result(half, again, settings), whole]
+
+
+def _scored(loaded: LoadedRouter, data: BenchmarkData, how: Scoring, settings: Settings) -> _Scored:
+    prompts = data.distinct_prompts
+    key = cache_key(loaded, data.content_hash)
+    if loaded.router.deterministic:
+        kept = (WinRateCache(settings.cache), key) if settings.cache is not None and key is not None else None
+        rates, cached = win_rates(loaded, prompts, how, kept, fresh=loaded.name in settings.overwrite)
+        rates = rates[np.newaxis]
+    else:
+        rates, cached = _draw_anew(loaded, prompts, how, settings), 0
+    places = {prompt: place for place, prompt in enumerate(prompts)}
+    return _Scored(loaded, rates[:, [places[prompt] for prompt in data.prompts]], cached)
+
+
+def _benchmark_result(pair: PairedBenchmark, scored: Sequence[_Scored], settings: Settings) -> BenchmarkResult:
     best = optimal_curve(pair.strong, pair.weak)
     weak, gap = best.weak_quality, best.strong_quality - best.weak_quality
     # Chance in expectation: a straight line. `random` as a router has the luck of its draws.
@@ -166,22 +120,12 @@ def _benchmark_result(
         weak,
         chance,
         Reference(apgr(best), _cpt(best), _quality(best)),
-        [_router_result(router, pair, how, settings) for router in routers],
+        [_router_result(each, pair, settings) for each in scored],
     )
 
 
-def _router_result(loaded: LoadedRouter, pair: PairedBenchmark, how: Scoring, settings: Settings) -> RouterResult:
-    data, router = pair.data, loaded.router
-    prompts = data.distinct_prompts
-    key = cache_key(loaded, data.content_hash)
-    if router.deterministic:
-        kept = (WinRateCache(settings.cache), key) if settings.cache is not None and key is not None else None
-        scored, cached = win_rates(loaded, prompts, how, kept, fresh=loaded.name in settings.overwrite)
-        scored = scored[np.newaxis]
-    else:
-        scored, cached = _draw_anew(loaded, prompts, how, settings), 0
-    places = {prompt: place for place, prompt in enumerate(prompts)}
-    rates = scored[:, [places[prompt] for prompt in data.prompts]]
+def _router_result(scored: _Scored, pair: PairedBenchmark, settings: Settings) -> RouterResult:
+    loaded, router, rates = scored.loaded, scored.loaded.router, scored.rates
     curves = [full_curve(run, pair.strong, pair.weak) for run in rates]
     return RouterResult(
         name=loaded.name,
@@ -190,7 +134,7 @@ def _router_result(loaded: LoadedRouter, pair: PairedBenchmark, how: Scoring, se
         models=loaded.pair,
         own_pair=loaded.own_pair,
         runs=len(rates),
-        cached=cached,
+        cached=scored.cached,
         distinct_rates=len(np.unique(rates[0])),
         routellm=routellm_metrics(rates, pair.strong, pair.weak, settings.bins),
         exact=ExactMetrics(
@@ -200,7 +144,7 @@ def _router_result(loaded: LoadedRouter, pair: PairedBenchmark, how: Scoring, se
             bootstrap(rates, pair.strong, pair.weak, resamples=settings.resamples, seed=settings.seed),
         ),
         probabilities=_probabilities(rates[0], pair),
-        sample=sample_of(router.manifest, data, learns=router.learns),
+        sample=sample_of(router.manifest, pair.data, learns=router.learns),
     )
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from routing_lab.evals.curves import BAND_SHARES
-from routing_lab.evals.evaluation import BenchmarkResult, RouterResult
 from routing_lab.evals.provenance import Exposure
+from routing_lab.evals.results import BenchmarkResult, RouterResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

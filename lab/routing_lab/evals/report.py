@@ -12,8 +12,9 @@ from importlib.metadata import version
 from typing import Any
 
 from routing_lab.evals.curves import BAND_SHARES, Interval
-from routing_lab.evals.evaluation import BenchmarkResult, Reference, RouterResult, Settings
 from routing_lab.evals.provenance import Exposure
+from routing_lab.evals.results import BenchmarkResult, Reference, RouterResult
+from routing_lab.evals.settings import Settings
 
 # Resamples of fewer prompts repeat too few different ones for a percentile interval to cover what it says.
 MIN_PROMPTS = 30
@@ -151,8 +152,7 @@ def notes(router: RouterResult, result: BenchmarkResult) -> list[str]:
 
 def _metric_rows(results: Sequence[BenchmarkResult]) -> Iterator[dict[str, Any]]:
     for result in results:
-        data = result.paired.data
-        common = {"benchmark": data.name, "split": data.split, "prompts": len(data.prompts)}
+        common = {**_of(result), "prompts": len(result.paired.data.prompts)}
         for router in result.routers:
             theirs, exact = router.routellm, router.exact
             row = {**common, "router": router.name, "revision": router.revision, "sample": router.sample.exposure}
@@ -171,7 +171,7 @@ def _metric_rows(results: Sequence[BenchmarkResult]) -> Iterator[dict[str, Any]]
 def _sweep_rows(results: Sequence[BenchmarkResult]) -> Iterator[dict[str, Any]]:
     for result in results:
         for router in result.routers:
-            common = {"benchmark": result.paired.data.name, "router": router.name}
+            common = {**_of(result), "router": router.name}
             yield from ({**common, **dict(zip(POINT, point, strict=True))} for point in points(router))
 
 
@@ -182,8 +182,12 @@ def _curve_rows(results: Sequence[BenchmarkResult]) -> Iterator[dict[str, Any]]:
         for name, quality, band in [*curves, *lines]:
             for i, share in enumerate(BAND_SHARES):
                 ends = {"low": float(band.band_low[i]), "high": float(band.band_high[i])} if band is not None else {}
-                row = {"benchmark": result.paired.data.name, "router": name, "strong_share": round(float(share), 4)}
+                row = {**_of(result), "router": name, "strong_share": round(float(share), 4)}
                 yield {**row, "quality": float(quality[i]), **ends}
+
+
+def _of(result: BenchmarkResult) -> dict[str, str]:
+    return {"benchmark": result.paired.data.name, "split": result.paired.data.split}
 
 
 POINT = ("threshold", "strong_share", "quality")

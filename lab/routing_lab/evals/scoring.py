@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from threading import Thread
@@ -18,6 +17,7 @@ import numpy as np
 from routing_lab.evals.cache import CacheKey, WinRateCache
 from routing_lab.evals.metrics import Float64
 from routing_lab.evals.routers import LoadedRouter, load_router
+from routing_lab.progress import Progress, terminal_progress
 from routing_service.config import Config
 from routing_service.engine import scoring as engine_scoring
 from routing_service.engine.engine import SCORING_BATCH
@@ -30,20 +30,6 @@ from routing_service.routers.base import Router
 CHUNK = 8 * SCORING_BATCH
 MIN_PIECE = 8
 SAVE_SECONDS = 1.0
-
-Step = Callable[[int], object]
-"""Called with how many more prompts have been scored."""
-Progress = Callable[[str, int], AbstractContextManager[Step]]
-"""Given what is scored and how many prompts of it, a context whose value is a `Step`."""
-
-
-@contextmanager
-def terminal_progress(what: str, prompts: int) -> Iterator[Step]:
-    """A bar on stderr, if that is a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(total=prompts, desc=what, unit=" prompts", disable=None) as bar:
-        yield bar.update
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from routing_lab.evals.curves import Interval
-from routing_lab.evals.evaluation import BenchmarkResult, ExactMetrics, RouterResult
 from routing_lab.evals.provenance import Exposure
 from routing_lab.evals.report import notes, points
+from routing_lab.evals.results import BenchmarkResult, ExactMetrics, RouterResult
+
+
+def summaries(results: Sequence[BenchmarkResult]) -> str:
+    """Every benchmark as text: first those that no router has learnt from."""
+    return "\n\n".join(summary(result) for result in sorted(results, key=lambda result: result.in_sample))
 
 
 def summary(result: BenchmarkResult) -> str:
@@ -41,18 +46,19 @@ def summary(result: BenchmarkResult) -> str:
 
 
 HEADER = (
-    *("router", "APGR", "AUC", "CPT(20%)", "CPT(50%)", "CPT(80%)"),
+    *("router", "sample", "APGR", "AUC", "CPT(20%)", "CPT(50%)", "CPT(80%)"),
     *("APGR [95 % interval]", "CPT(20%)", "CPT(50%)", "CPT(80%)"),
 )
 
 
 def _table(result: BenchmarkResult) -> list[str]:
     rows: list[tuple[str, ...]] = [HEADER]
-    for router in sorted(result.routers, key=lambda router: -_sortable(router.exact.apgr)):
+    for router in sorted(result.routers, key=_rank):
         theirs, exact = router.routellm, router.exact
         rows.append(
             (
-                router.name + (" *" if router.sample.exposure is Exposure.IN_SAMPLE else ""),
+                router.name,
+                _sample(router, result),
                 _apgr(theirs.apgr),
                 f"{theirs.auc:.3f}",
                 *(_percent(value) for value in theirs.cpt.values()),
@@ -61,12 +67,25 @@ def _table(result: BenchmarkResult) -> list[str]:
             )
         )
     for name, line in (("random", result.random), ("optimal", result.optimal)):
-        rows.append((f"({name})", "", "", "", "", "", _apgr(line.apgr), *(_percent(v) for v in line.cpt.values())))
+        rows.append((f"({name})", "", "", "", "", "", "", _apgr(line.apgr), *(_percent(v) for v in line.cpt.values())))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     starts = [sum(widths[:i]) + 2 * i for i in range(len(widths))]
-    title = f"{'':{starts[1]}}{'by RouteLLM: quantile bins':{starts[6] - starts[1]}}on the exact curve"
+    title = f"{'':{starts[2]}}{'by RouteLLM: quantile bins':{starts[7] - starts[2]}}on the exact curve"
     table = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return [title, *(line.rstrip() for line in table)]
+
+
+def _rank(router: RouterResult) -> tuple[int, float]:
+    """What was held out before what may have been learnt from, and that before what was; the best first."""
+    suspect = {Exposure.UNKNOWN: 1, Exposure.IN_SAMPLE: 2}
+    return suspect.get(router.sample.exposure, 0), -_sortable(router.exact.apgr)
+
+
+def _sample(router: RouterResult, result: BenchmarkResult) -> str:
+    sample = router.sample
+    if sample.exposure is Exposure.IN_SAMPLE and sample.learnt is not None:
+        return f"{sample.exposure}, {sample.learnt / len(result.paired.data.prompts):.0%}"
+    return "-" if sample.exposure is Exposure.UNTRAINED else sample.exposure
 
 
 def _exact_cpt(exact: ExactMetrics) -> list[str]:

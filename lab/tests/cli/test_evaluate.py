@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from routing_lab.data.halves import in_dev_half
 
 from tests.support.benchmarks import write_lines
 from tests.support.cli import Run, complaint
@@ -114,7 +116,9 @@ def test_a_full_disk_is_told_and_leaves_the_old_result(
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == old
 
 
-def test_in_sample_is_printed_and_drawn(run: Run, tmp_path: Path, evals_folder_with_both_halves: Path) -> None:
+def test_what_was_held_out_comes_first_and_in_sample_is_marked(
+    run: Run, tmp_path: Path, evals_folder_with_both_halves: Path
+) -> None:
     arguments = (
         "evaluate",
         "--benchmark",
@@ -126,13 +130,18 @@ def test_in_sample_is_printed_and_drawn(run: Run, tmp_path: Path, evals_folder_w
     )
     ran = run(*arguments)
     assert ran.code == 0, ran
-    assert "static *" in ran.out
-    assert "note: static: in-sample" in ran.out
+    half, whole = ran.out[: ran.out.index("GSM8K: 30 prompts")], ran.out[ran.out.index("GSM8K: 30 prompts") :]
+    assert half.startswith("GSM8K, audit half: ")
+    assert re.search(r"\nstatic +out-of-sample ", half)
+    assert "note: static: out-of-sample: it was trained on the other half of this benchmark" in half
+    learnt = sum(in_dev_half(f"word problem {i}") for i in range(30))
+    assert re.search(rf"\nstatic +in-sample, {learnt / 30:.0%} ", whole)
+    assert "note: static: in-sample" in whole
     assert "in-sample" in (tmp_path / "out/quality.svg").read_text()
-    audit = run(*arguments, "--split", "audit")
-    assert "GSM8K, audit half" in audit.out
-    assert "static *" not in audit.out
-    assert "note: static: out-of-sample: it was trained on the other half of this benchmark" in audit.out
+    splits = [found["split"] for found in json.loads((tmp_path / "out/results.json").read_text())["benchmarks"]]
+    assert splits == ["audit", "all"]
+    # It is what the audit half alone gives.
+    assert half.strip() == run(*arguments, "--split", "audit").out.rpartition("\n\nwritten to")[0]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,26 @@ from typing import Any
 import numpy as np
 import pytest
 from routing_lab.evals import plot, report
-from routing_lab.evals.benchmarks import take_split
+from routing_lab.evals.benchmarks import BenchmarkData, Split, take_split
 from routing_lab.evals.curves import full_curve
-from routing_lab.evals.evaluation import BenchmarkResult, Settings, evaluate
+from routing_lab.evals.evaluation import evaluate
 from routing_lab.evals.jsonl import JsonLinesBenchmark
 from routing_lab.evals.metrics import apgr, calibration_error, log_loss, reliability
+from routing_lab.evals.provenance import Exposure
 from routing_lab.evals.registry import load_benchmark
+from routing_lab.evals.results import BenchmarkResult
 from routing_lab.evals.routellm_metrics import routellm_metrics
-from routing_lab.evals.summary import summary
+from routing_lab.evals.settings import Settings
+from routing_lab.evals.summary import summaries, summary
 
 from routing_service.artifacts.loading import open_artifact
+from routing_service.artifacts.manifest import read_manifest
 from routing_service.config import Config, parse_config
 from routing_service.errors import UsageError
 from routing_service.models import ModelPair
 from routing_service.routers.static import StaticRouter
-from tests.support.benchmarks import WriteRows, no_progress
+from tests.support.benchmarks import WriteRows
+from tests.support.progress import no_progress
 
 SETTINGS = Settings(strong_model="big", weak_model="small", resamples=50, progress=no_progress)
 ROWS = [(f"{'prove ' * (i % 5)}prompt {i}", float(i % 3 > 0), float(i % 4 > 1)) for i in range(60)]
@@ -273,3 +279,68 @@ def test_many_routers_and_benchmarks_fit(config: Config, own: Path) -> None:
     )
     assert len(plot.figures([crowd] * 4)["quality.png"]) > 10_000
     assert math.isfinite(crowd.optimal.apgr)
+
+
+@pytest.fixture
+def halved(tmp_path: Path, static_artifact: Path) -> tuple[Config, BenchmarkData]:
+    """A benchmark of two halves, a router that learnt its dev half, and chance."""
+    manifest = read_manifest(static_artifact)
+    learnt = replace(manifest, provenance={"data": [{"name": "exam/a.csv", "sha256": "0", "used": 9}]})
+    folder = tmp_path / "learnt"
+    shutil.copytree(static_artifact, folder)
+    (folder / "manifest.json").write_text(learnt.to_json(), encoding="utf-8")
+    text = f"{{routers: {{mine: {{type: static, artifact: {folder}}}, luck: {{type: random, seed: 1}}}}}}"
+    prompts, strong, weak = zip(*ROWS, strict=True)
+    scores = {"big": np.array(strong), "small": np.array(weak)}
+    return parse_config(text, "a test", tmp_path), BenchmarkData("exam", "Exam", "score", prompts, scores, halves=True)
+
+
+def test_where_a_router_learnt_one_half_the_other_is_measured_too_and_first(
+    halved: tuple[Config, BenchmarkData], tmp_path: Path
+) -> None:
+    config, exam = halved
+    kept = with_(cache=tmp_path / "cache")
+    half, whole = evaluate(config, ["mine", "luck"], [exam], kept)
+    assert (half.paired.data.split, whole.paired.data.split) == ("audit", "all")
+    assert [router.sample.exposure for router in half.routers] == [Exposure.OUT_OF_SAMPLE, Exposure.UNTRAINED]
+    assert [router.sample.exposure for router in whole.routers] == [Exposure.IN_SAMPLE, Exposure.UNTRAINED]
+    assert (half.in_sample, whole.in_sample) == (False, True)
+    # It is what the audit half alone gives, chance included, and nothing was scored a second time for it.
+    (alone,) = evaluate(config, ["mine", "luck"], [take_split(exam, "audit")], SETTINGS)
+    assert report.document([half], SETTINGS) == report.document([alone], SETTINGS)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    tables = report.files([half, whole], SETTINGS)
+    for name in ("metrics.csv", "sweep.csv", "curves.csv"):
+        rows = list(csv.DictReader(io.StringIO(tables[name].decode())))
+        assert {row["split"] for row in rows} == {"audit", "all"}
+
+
+@pytest.mark.parametrize("split", ["dev", "audit"])
+def test_a_half_that_was_asked_for_is_measured_alone(halved: tuple[Config, BenchmarkData], split: Split) -> None:
+    config, exam = halved
+    (only,) = evaluate(config, ["mine"], [take_split(exam, split)], SETTINGS)
+    assert only.paired.data.split == split
+
+
+def test_where_no_router_learnt_a_half_the_whole_is_enough(halved: tuple[Config, BenchmarkData]) -> None:
+    config, exam = halved
+    (only,) = evaluate(config, ["luck"], [exam], SETTINGS)
+    assert only.paired.data.split == "all"
+
+
+def test_the_table_has_what_was_held_out_first_then_what_may_not_have_been(
+    halved: tuple[Config, BenchmarkData], static_artifact: Path, own: Path
+) -> None:
+    config, exam = halved
+    other = parse_config(f"{{routers: {{other: {{type: static, artifact: {static_artifact}}}}}}}", "a test", Path())
+    config = replace(config, routers={**config.routers, **other.routers})
+    _, whole = evaluate(config, ["mine", "other", "luck"], [exam], SETTINGS)
+    lines = summary(whole).splitlines()
+    rows = [line.split()[:2] for line in lines if line.startswith(("mine  ", "other  ", "luck  "))]
+    assert rows == [["luck", "-"], ["other", "unknown"], ["mine", "in-sample,"]]
+    assert lines[3].index("by RouteLLM") == lines[4].index("APGR")
+    untouched = JsonLinesBenchmark(own).load()
+    text = summaries(evaluate(config, ["mine", "luck"], [exam, untouched], SETTINGS))
+    assert [text.index("Exam, audit half"), text.index("own: 60"), text.index("Exam: 60")] == sorted(
+        text.index(start) for start in ("Exam, audit half", "own: 60", "Exam: 60")
+    )

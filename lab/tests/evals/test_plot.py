@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 from routing_lab.evals import plot
-from routing_lab.evals.evaluation import Settings, evaluate
+from routing_lab.evals.evaluation import evaluate
 from routing_lab.evals.jsonl import JsonLinesBenchmark
+from routing_lab.evals.settings import Settings
 
 from routing_service.config import Config
-from tests.support.benchmarks import WriteRows, no_progress
+from tests.support.benchmarks import WriteRows
+from tests.support.progress import no_progress
 
 LONG = "a router with a name that somebody made far too long"
 PANEL_INCHES = 2.0

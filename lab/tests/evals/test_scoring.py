@@ -14,7 +14,8 @@ from routing_lab.evals.cache import CacheKey, WinRateCache
 from routing_lab.evals.curves import full_curve
 from routing_lab.evals.metrics import apgr
 from routing_lab.evals.routers import LoadedRouter, load_router
-from routing_lab.evals.scoring import Scoring, draw, terminal_progress, win_rates
+from routing_lab.evals.scoring import Scoring, draw, win_rates
+from routing_lab.progress import terminal_progress
 
 from routing_service.config import Config
 from routing_service.engine.engine import SCORING_BATCH
@@ -22,7 +23,7 @@ from routing_service.errors import DecisionError, Reason, UsageError
 from routing_service.models import ROUTELLM_PAIR, ModelPair
 from routing_service.routers.base import Router, Scores
 from routing_service.yaml_sections import Section
-from tests.support.benchmarks import no_progress
+from tests.support.progress import no_progress
 
 KEY = CacheKey({"of": "a test"})
 PROMPTS = [f"{'word ' * (i % 7)}prompt {i}" for i in range(300)]

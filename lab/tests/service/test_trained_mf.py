@@ -13,13 +13,14 @@ from routing_client.proto import routing_service_pb2 as pb
 from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 from routing_lab.training.mf.train import train
 
-from tests.support.training import EASY, HARD, WriteBattles, request, silent
+from tests.support.progress import no_progress
+from tests.support.training import EASY, HARD, WriteBattles, request
 
 
 def test_what_train_prints_is_served(
     tmp_path: Path, embeddings_folder: Path, write_battles: WriteBattles, start_service: Callable[..., Any]
 ) -> None:
-    report = train(request(write_battles(400), tmp_path / "out", embeddings_folder), progress=silent)
+    report = train(request(write_battles(400), tmp_path / "out", embeddings_folder), progress=no_progress)
     service = start_service(config=report.config)
     with grpc.insecure_channel(service.address) as channel:
         stub = pb_grpc.RoutingServiceStub(channel)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from routing_lab.progress import Step
 from routing_lab.training.mf.model import (
     Adam,
     Battles,
@@ -17,7 +18,6 @@ from routing_lab.training.mf.model import (
     logit_differences,
 )
 from routing_lab.training.mf.request import Recipe
-from routing_lab.training.progress import Step
 from routing_lab.training.work import Work
 from routing_service.errors import UsageError
 

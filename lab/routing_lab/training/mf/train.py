@@ -27,6 +27,7 @@ import numpy as np
 
 from export_onnx.mf import exported_win_rates, write_graph
 from export_onnx.parity import prove
+from routing_lab.progress import Progress, terminal_progress
 from routing_lab.training.embeddings import load_embeddings
 from routing_lab.training.mf.battle_set import BattleSet, read_battle_set
 from routing_lab.training.mf.encoder import copy_encoder, embed, write_word_vector_encoder
@@ -34,7 +35,6 @@ from routing_lab.training.mf.fit import Fit, best_slope, epochs_done, fit
 from routing_lab.training.mf.model import Float32, logit_differences
 from routing_lab.training.mf.report import MatrixFactorizationReport, calibration_table, validation_metrics
 from routing_lab.training.mf.request import MatrixFactorizationRequest
-from routing_lab.training.progress import Progress, terminal_progress
 from routing_lab.training.self_test import SELF_TEST_PROMPTS
 from routing_lab.training.work import Work
 from routing_service.artifacts.loading import Artifact, open_artifact

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from routing_lab.data.examples import Example
 from routing_lab.data.preferences import PreferenceData, check_examples, load_preferences
 from routing_lab.data.splits import keep_apart
+from routing_lab.progress import Progress, terminal_progress
 from routing_lab.training.embeddings import Embeddings, load_embeddings
-from routing_lab.training.progress import Progress, terminal_progress
 from routing_lab.training.report import (
     QUANTILE_LEVELS,
     Float64,

@@ -21,12 +21,13 @@ from routing_service.embedders.registry import Embedders
 from routing_service.errors import ArtifactError
 from routing_service.routers.base import Router
 from routing_service.routers.registry import build_routers
-from tests.support.training import HARD, PIECES, WriteBattles, request, silent
+from tests.support.progress import no_progress
+from tests.support.training import HARD, PIECES, WriteBattles, request
 
 
 @pytest.fixture
 def folder(tmp_path: Path, embeddings_folder: Path, write_battles: WriteBattles) -> Path:
-    train(request(write_battles(300), tmp_path / "mf", embeddings_folder), progress=silent)
+    train(request(write_battles(300), tmp_path / "mf", embeddings_folder), progress=no_progress)
     return tmp_path / "mf"
 
 

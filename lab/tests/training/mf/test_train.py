@@ -25,11 +25,12 @@ from routing_service.embedders.onnx import OnnxEmbedder
 from routing_service.errors import ArtifactError, UsageError
 from routing_service.models import ModelPair
 from routing_service.routers.mf import MatrixFactorizationRouter, bundled_embedder
-from tests.support.training import EASY, EPOCHS, HARD, WriteBattles, WritePreferences, request, silent
+from tests.support.progress import no_progress
+from tests.support.training import EASY, EPOCHS, HARD, WriteBattles, WritePreferences, request
 
 
 def run(data: Path, output: Path, embeddings: Path, **options: object) -> MatrixFactorizationReport:
-    return train(request(data, output, embeddings, **options), progress=silent)
+    return train(request(data, output, embeddings, **options), progress=no_progress)
 
 
 def serve(output: Path) -> MatrixFactorizationRouter:
@@ -115,7 +116,7 @@ def test_an_interrupted_training_goes_on_and_ends_the_same(
         train(asked, progress=interrupting)
     assert not (tmp_path / "out").exists()
     told: list[str] = []
-    resumed = train(asked, progress=silent, notice=told.append)
+    resumed = train(asked, progress=no_progress, notice=told.append)
     assert told == [f"{tmp_path / 'out.work'}: an interrupted training goes on after epoch 3"]
     assert (resumed.resumed, whole.resumed) == (3, 0)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
@@ -129,11 +130,11 @@ def test_an_interrupted_training_does_not_go_on_with_something_else(
     with pytest.raises(KeyboardInterrupt):
         train(asked, progress=interrupting)
     with pytest.raises(UsageError, match=r"asked for something else \(recipe, seed differ\)"):
-        train(replace(asked, seed=1, noise=0.1), progress=silent)
+        train(replace(asked, seed=1, noise=0.1), progress=no_progress)
     write_battles(310)  # the data, under the same name
     with pytest.raises(UsageError, match=r"\(data differ\)"):
-        train(asked, progress=silent)
-    assert train(replace(asked, restart=True), progress=silent).resumed == 0
+        train(asked, progress=no_progress)
+    assert train(replace(asked, restart=True), progress=no_progress).resumed == 0
 
 
 def test_a_checkpoint_of_another_making_is_refused(
@@ -144,7 +145,7 @@ def test_a_checkpoint_of_another_making_is_refused(
         train(asked, progress=interrupting)
     save_file({"now.models": np.ones(3)}, tmp_path / "out.work" / CHECKPOINT, {STATE: "{}"})
     with pytest.raises(UsageError, match=r"not this training's.*--restart"):
-        train(asked, progress=silent)
+        train(asked, progress=no_progress)
 
 
 def test_a_failed_training_keeps_the_old_artifact(
@@ -197,7 +198,7 @@ def test_kept_embeddings_of_a_large_encoder_are_not_made_again(
         return embed(artifact, texts)
 
     monkeypatch.setattr("routing_lab.training.mf.train.embed", counting)
-    train(asked, progress=silent)
+    train(asked, progress=no_progress)
     assert counted == [len(SELF_TEST_PROMPTS)]
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +22,16 @@ from routing_service.artifacts.loading import DEFAULT_ARTIFACT, Artifact, open_a
 from routing_service.errors import ArtifactError, UsageError
 from routing_service.routers.static import StaticRouter
 from routing_service.routers.static_text import StaticTextEncoder
+from tests.support.progress import no_progress
 from tests.support.training import EASY, HARD, PIECES, WritePreferences
 
 PAIR = {"strong_model": "org/Big", "weak_model": "small"}
 pytestmark = pytest.mark.usefixtures("few_rounds")
 
 
-@contextmanager
-def silent(what: str, steps: int) -> Iterator[Callable[[], object]]:
-    del what, steps
-    yield lambda: None
-
-
 def run(data: Path, output: Path, embeddings: Path, **options: Any) -> StaticReport:
     asked = StaticRequest(data=[data], output=output, embeddings=embeddings, **{**PAIR, **options})
-    return train(asked, progress=silent)
+    return train(asked, progress=no_progress)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

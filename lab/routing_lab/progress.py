@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-Step = Callable[[], object]
+Step = Callable[..., object]
+"""Called after each step, or with how many steps are done since the last call."""
 Progress = Callable[[str, int], AbstractContextManager[Step]]
-"""Given what is being done and its number of steps, a context whose value is called after each step."""
+"""Given what is being done and its number of steps, a context whose value is a `Step`."""
 
 
 @contextmanager

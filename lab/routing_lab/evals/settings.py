@@ -1,0 +1,39 @@
+"""How to evaluate. The fields are options of `routing-service evaluate`: see `options`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from routing_lab.options import SEED, option, whole
+from routing_lab.progress import Progress, terminal_progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to evaluate; `cache` keeps win rates, except those of the routers of `overwrite`, which are scored anew."""
+
+    strong_model: str | None = field(
+        default=None,
+        metadata=option("as the benchmark calls it", parse=str, metavar="M", shown="the router's"),
+    )
+    weak_model: str | None = field(
+        default=None,
+        metadata=option("as the benchmark calls it", parse=str, metavar="M", shown="the router's"),
+    )
+    bins: int = field(
+        default=10,
+        metadata=option("RouteLLM's quantile bins", parse=whole(1, 1000), metavar="N", name="num_results"),
+    )
+    runs: int = field(
+        default=10,
+        metadata=option("runs of a router of chance", parse=whole(1, 10_000), metavar="N", name="random_iters"),
+    )
+    resamples: int = field(default=1000, metadata=option("for the intervals", parse=whole(10, 1_000_000), metavar="N"))
+    seed: int = field(default=0, metadata=option("of all chance", parse=SEED, metavar="N"))
+    processes: int = field(
+        default=1, metadata=option("processes that score", parse=whole(1, 256), metavar="N", name="parallel")
+    )
+    cache: Path | None = None
+    overwrite: frozenset[str] = frozenset()
+    progress: Progress = terminal_progress
