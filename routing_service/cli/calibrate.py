@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
-from routing_service.cli.options import add_config_option, address, share
+from routing_service.cli.options import add_config_option, add_router_option, address, share
 
 name = "calibrate"
 summary = "Find the threshold for a share of strong decisions, a quality or a budget; save a table; check for drift."
@@ -17,7 +17,7 @@ example = "routing-service calibrate --router static --strong-model-pct 0.5 --in
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.set_defaults(wrong_usage=parser.error)
-    parser.add_argument("--router", metavar="R", help="the router (default: the configuration's)")
+    add_router_option(parser, "the configuration's")
     goal = parser.add_mutually_exclusive_group()
     goal.add_argument("--strong-model-pct", type=wanted_share, nargs="+", metavar="S", help="wanted shares, in 0..1")
     goal.add_argument(

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from routing_service.cli.options import add_address_option, emit, share, to_json
+from routing_service.cli.options import add_address_option, add_router_option, emit, share, to_json
 from routing_service.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("prompt", metavar="PROMPT", help="the text to route")
     add_address_option(parser)
-    parser.add_argument("--router", metavar="R", help="the router (default: the service's)")
+    add_router_option(parser, "the service's")
     policy = parser.add_mutually_exclusive_group()
     policy.add_argument("--threshold", type=share, metavar="T", help="strong from this win rate on, in 0..1")
     policy.add_argument("--strong-share", type=share, metavar="S", help="wanted share of strong decisions, in 0..1")

@@ -23,6 +23,11 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_router_option(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add `--router`, with whose default it has; `--routers`, as RouteLLM's commands call it, is the same."""
+    parser.add_argument("--router", "--routers", dest="router", metavar="R", help=f"the router (default: {default})")
+
+
 def add_address_option(parser: argparse.ArgumentParser) -> None:
     """Add `--address` of a running service."""
     parser.add_argument(

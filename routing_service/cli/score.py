@@ -6,7 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from routing_service.cli.options import add_config_option, load_engine, progress, router_name, to_json
+from routing_service.cli.options import (
+    add_config_option,
+    add_router_option,
+    load_engine,
+    progress,
+    router_name,
+    to_json,
+)
 
 name = "score"
 summary = "Add strong_win_rate to each row of a JSON lines file, without a server."
@@ -20,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, metavar="F.jsonl", help="the same rows with strong_win_rate"
     )
     add_config_option(parser)
-    parser.add_argument("--router", metavar="R", help="the router (default: the configuration's)")
+    add_router_option(parser, "the configuration's")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from routing_service.cli.commands import installed
 from tests.support.cli import Run, complaint
 
 COMMANDS = [
@@ -35,6 +36,21 @@ def test_help_lists_every_command(run: Run) -> None:
     ran = run("--help")
     assert ran.code == 0
     assert all(command[0] in ran.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", installed())
+def test_routers_is_taken_wherever_router_is(run: Run, command: str) -> None:
+    told = run(command, "--help").out
+    assert ("--router R" in told) <= ("--routers R" in told)
+
+
+def test_routers_means_router(run: Run, config: Path) -> None:
+    names = ("--router", "--routers")
+    one, other = (run("calibrate", name, "static", "--strong-model-pct", "0.5", "--config", config) for name in names)
+    assert one == other
+    assert "for static, threshold" in one.out
+    unknown = run("calibrate", "--routers", "sttic", "--strong-model-pct", "0.5", "--config", config)
+    assert "'sttic'; did you mean 'static'?" in complaint(unknown)
 
 
 def test_the_version_is_told(run: Run) -> None:
