@@ -43,6 +43,8 @@ _log = logging.getLogger("routing_client")
 
 # gRPC servers refuse messages over 4 MiB by default. The rest is room for what surrounds the prompts.
 MAX_CHUNK_BYTES = 3 << 20
+# The service takes so many messages in one request, those of all its items together, and as many of their parts.
+MAX_CHUNK_MESSAGES = 4096
 
 
 class Call(NamedTuple):
@@ -155,25 +157,31 @@ def _warn(results: Iterable[Decision | RoutingError]) -> None:
 
 
 def _chunks(messages: dict[int, routing_service_pb2.DecideRequest], size: int) -> list[list[int]]:
-    """The indices in runs of at most `size` items and `MAX_CHUNK_BYTES`; a larger item goes alone."""
+    """The indices in runs of at most `size` items, `MAX_CHUNK_BYTES`, and `MAX_CHUNK_MESSAGES` messages and parts.
+
+    A larger item goes alone.
+    """
     chunks: list[list[int]] = []
-    room = 0
+    room_bytes = room_messages = room_parts = 0
     for index, message in messages.items():
-        length = message.ByteSize()
-        if not chunks or len(chunks[-1]) == size or length > room:
+        turns = message.conversation.messages
+        length, parts = message.ByteSize(), sum(len(turn.content) for turn in turns)
+        fits = length <= room_bytes and len(turns) <= room_messages and parts <= room_parts
+        if not chunks or len(chunks[-1]) == size or not fits:
             chunks.append([])
-            room = MAX_CHUNK_BYTES
+            room_bytes, room_messages, room_parts = MAX_CHUNK_BYTES, MAX_CHUNK_MESSAGES, MAX_CHUNK_MESSAGES
         chunks[-1].append(index)
-        room -= length
+        room_bytes, room_messages, room_parts = room_bytes - length, room_messages - len(turns), room_parts - parts
     return chunks
 
 
 def _smaller_batch(error: InvalidRequestError, size: int) -> int | None:
-    """The server's batch limit, if the error is about it and `size` items can be split to fit."""
+    """How many items to send instead of `size`, if the error says that these are too many or too large; else None."""
     limit = error.metadata.get("limit_items", "")
     if error.reason == "BATCH_TOO_LARGE" and limit.isdecimal() and 0 < int(limit) < size:
         return int(limit)
-    return None
+    # All items together have too many messages or parts, by a lower limit than is usual.
+    return size // 2 if error.reason == "REQUEST_TOO_LARGE" and size > 1 else None
 
 
 def _item(

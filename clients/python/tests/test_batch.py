@@ -54,6 +54,35 @@ def test_a_batch_shrinks_to_the_servers_limit(scripted: Any, make_client: Answer
     assert [len(request.requests) for request in scripted.requests] == [5, 3, 3, 2]
 
 
+def test_a_batch_is_split_by_messages_and_parts(
+    scripted: Any, make_client: Answer, echo_batch: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_flows, "MAX_CHUNK_MESSAGES", 10)
+    scripted.on("BatchDecide", echo_batch)
+
+    def chat(messages: int, parts: int = 1) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": [{"type": "text", "text": "x"}] * parts}] * messages
+
+    make_client(scripted.target).decide_batch([chat(4), chat(6), chat(1), "prompt", chat(1, 9), chat(30), chat(2, 5)])
+    assert [len(request.requests) for request in scripted.requests] == [2, 3, 1, 1]
+
+
+def test_a_batch_is_halved_until_the_server_takes_its_messages(
+    scripted: Any, make_client: Answer, echo_batch: Answer
+) -> None:
+    def limited(request: Any, context: Any) -> Any:
+        if len(request.requests) > 2 or any(item.prompt == "huge" for item in request.requests):
+            code, message, details = rejection("REQUEST_TOO_LARGE", field="requests.conversation.messages", limit="9")
+            context.set_trailing_metadata((("grpc-status-details-bin", details),))
+            context.abort(code, message)
+        return echo_batch(request, context)
+
+    scripted.on("BatchDecide", limited)
+    results = make_client(scripted.target).decide_batch(["a", "b", "huge", "c", "d"])
+    assert isinstance(results[2], InvalidRequestError)
+    assert [result.model for result in results if isinstance(result, Decision)] == ["a", "b", "c", "d"]
+
+
 def test_a_senseless_batch_limit_is_an_error_and_no_loop(scripted: Any, make_client: Answer) -> None:
     scripted.on("BatchDecide", rejection("BATCH_TOO_LARGE", limit_items="99"))
     with pytest.raises(InvalidRequestError, match="BATCH_TOO_LARGE"):
