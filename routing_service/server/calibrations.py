@@ -16,7 +16,7 @@ from routing_service.calibration.points import CalibrationPoint, point_from_scor
 from routing_service.config import LimitsConfig
 from routing_service.engine.batcher import BATCH_CHARACTERS, RETRY_SECONDS
 from routing_service.engine.engine import INLINE_CHARACTERS, SCORING_BATCH, Engine
-from routing_service.engine.pacing import yield_to_others
+from routing_service.engine.pacing import Pace, yield_to_others
 from routing_service.engine.policies import Plan
 from routing_service.engine.scoring import Scored
 from routing_service.engine.types import RouteRequest
@@ -67,7 +67,7 @@ class Calibrations:
         stream.wait()
         async for raw in messages:
             first = scores.size + len(batch)
-            message = self._parse(raw, first)
+            message = await self._parse(raw, first)
             if settings is None:
                 settings = _Settings(message, engine)
             else:
@@ -90,7 +90,7 @@ class Calibrations:
                 "The stream has no prompt; send at least one, or read the router's own table from ListRouters.",
                 "prompts",
             )
-        return settings.response(scores)
+        return await settings.response(scores)
 
     async def _score(self, engine: Engine, plan: Plan, batch: Sequence[str], first_index: int) -> list[float]:
         async with self._scoring:
@@ -101,9 +101,9 @@ class Calibrations:
                 await yield_to_others()
             return rates
 
-    def _parse(self, raw: bytes, first_index: int) -> routing_service_pb2.CalibrateRequest:
+    async def _parse(self, raw: bytes, first_index: int) -> routing_service_pb2.CalibrateRequest:
         try:
-            self._counts.check(raw, routing_service_pb2.CalibrateRequest)
+            await self._counts.admit(raw, routing_service_pb2.CalibrateRequest)
             return parse(raw, routing_service_pb2.CalibrateRequest)
         except DecisionError as error:
             found = _ITEM_FIELD.match(error.field)
@@ -166,15 +166,19 @@ class _Settings:
                     {"index": str(index)},
                 )
 
-    def response(self, scores: ScoreDistribution) -> bytes:
+    async def response(self, scores: ScoreDistribution) -> bytes:
         """The answer."""
         response = routing_service_pb2.CalibrateResponse(
             router=self.plan.name,
             router_revision=self.plan.router.revision,
             sample_size=scores.size,
-            points=[_to_message(point_from_scores(scores, share)) for share in self._shares],
             resolution=scores.resolution,
         )
+        pace = Pace()
+        for share in self._shares:
+            response.points.append(_to_message(point_from_scores(scores, share)))
+            if pace.is_due:
+                await pace.rest()
         return response.SerializeToString()
 
 

@@ -22,6 +22,7 @@ MAX_ID_BYTES = 256
 MAX_METADATA_ENTRIES = 32
 MAX_METADATA_BYTES = 256
 _ITEM = (routing_service_pb2.BatchDecideRequest.REQUESTS_FIELD_NUMBER, wire.LEN)
+_OTHER_TURN = Turn(is_user=False, texts=(), other_parts=0)
 _ROLES = frozenset(conversation_pb2.Role.values()) - {conversation_pb2.ROLE_UNSPECIFIED}
 _ERROR_REASONS = {r: error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{r}") for r in Reason}
 
@@ -128,7 +129,7 @@ def item_request(raw: bytes, limits: LimitsConfig) -> tuple[RouteRequest | Decis
     request_id = ""
     try:
         message = parse(raw, routing_service_pb2.DecideRequest)
-        request_id = message.request_id
+        request_id = _checked_id(message.request_id, "request_id")
         return to_request(message, limits), request_id
     except DecisionError as error:
         return error, request_id
@@ -193,13 +194,19 @@ def _spans(texts: Sequence[str], message: int) -> tuple[Span, ...]:
 
 def _turns(conversation: conversation_pb2.Conversation, path: str) -> Iterator[Turn]:
     """The messages, newest first. Every role is checked before the first is given."""
-    for index, message in enumerate(conversation.messages):
-        if message.role not in _ROLES:
-            field = f"{path}.messages[{index}].role"
-            raise DecisionError(Reason.ROLE_INVALID, f"`{field}` is not set or not known; set one of the roles.", field)
-    for message in reversed(conversation.messages):
-        texts = [part.text for part in message.content if part.WhichOneof("part") == "text"]
-        yield Turn(message.role == conversation_pb2.ROLE_USER, texts, len(message.content) - len(texts))
+    messages = conversation.messages
+    roles = [message.role for message in messages]
+    if not _ROLES.issuperset(roles):
+        index = next(index for index, role in enumerate(roles) if role not in _ROLES)
+        field = f"{path}.messages[{index}].role"
+        raise DecisionError(Reason.ROLE_INVALID, f"`{field}` is not set or not known; set one of the roles.", field)
+    for message, role in zip(reversed(messages), reversed(roles), strict=True):
+        if role != conversation_pb2.ROLE_USER:
+            yield _OTHER_TURN  # what it says is not looked at
+            continue
+        content = message.content
+        texts = [part.text for part in content if part.text or part.WhichOneof("part") == "text"]
+        yield Turn(True, texts, len(content) - len(texts))
 
 
 def _check_size(text: str, field: str, limit: int) -> None:

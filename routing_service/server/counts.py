@@ -13,6 +13,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from routing_service.config import LimitsConfig
+from routing_service.engine.pacing import yield_to_others
 from routing_service.errors import DecisionError, Reason
 from routing_service.protobuf_wire import I32, I64, LEN, MAX_DEPTH, VARINT, MalformedError, varint
 from routing_service.server.malformed import is_repeated, malformed
@@ -23,6 +24,8 @@ _LIMITS = {
     "llmrouting.v1.CalibrateRequest.strong_shares": "max_batch_items",
     "llmrouting.v1.Message.content": "max_parts",
 }
+# How many fields are looked at in one turn of the event loop, about a millisecond's work.
+FIELDS_A_TURN = 4096
 _DEFAULT_LIMIT = "max_messages"
 # How many bytes an entry of a packed field has at least. Those that are not named here have one.
 _WIDTHS = {FieldDescriptor.CPPTYPE_DOUBLE: 8, FieldDescriptor.CPPTYPE_FLOAT: 4}
@@ -51,20 +54,20 @@ class RequestCounts:
         # No field has less than two bytes, so that nothing so small can have too many.
         self._small = 2 * min(limits.max_batch_items, limits.max_messages, limits.max_parts)
 
-    def check(self, raw: bytes, kind: type[Message]) -> int:
-        """Check a request.
+    async def admit(self, raw: bytes, kind: type[Message]) -> None:
+        """Check a request before it is parsed, and let others have turns meanwhile.
 
         Args:
             raw: the bytes.
             kind: what they are to be parsed as.
 
-        Returns:
-            How many fields were looked at; 0 for a small request.
-
         Raises:
             DecisionError: REQUEST_TOO_LARGE or BATCH_TOO_LARGE; MALFORMED_REQUEST for bytes that cannot be told apart.
         """
-        return 0 if len(raw) <= self._small else _Count(raw, kind, self._limits).run()
+        if len(raw) > self._small:
+            count = _Count(raw, kind, self._limits)
+            while not count.go_on(FIELDS_A_TURN):
+                await yield_to_others()
 
 
 class _Count:
@@ -75,29 +78,37 @@ class _Count:
         self._left: dict[str, int] = {}
         # A message has its role, a part its text, an item its settings: more fields than that are of no use.
         self._fields = max_fields(limits)
+        self._place, self._end, self._known = 0, len(raw), _fields_of(kind.DESCRIPTOR)
+        # The messages around the one that is being read: where each ends, and what is looked at in it.
+        self._around: list[tuple[int, _Fields]] = []
 
-    def run(self) -> int:
-        before = self._fields
+    def go_on(self, fields: int) -> bool:
+        """Look at so many more fields. Says whether the end is reached."""
+        self._fields -= fields
         try:
-            self._walk(0, len(self._raw), _fields_of(self._kind.DESCRIPTOR), 0)
+            is_done = self._walk(fields)
         except (MalformedError, IndexError):
             raise malformed(self._kind) from None
-        return before - self._fields
+        if not is_done and self._fields <= 0:
+            raise _too_many("", max_fields(self._limits), "")
+        return is_done
 
-    def _walk(self, place: int, end: int, fields: _Fields, depth: int) -> None:
-        """Count the fields of the message in `raw[place:end]`: `protobuf_wire.fields` spelt out, twice as fast."""
-        raw, left = self._raw, self._fields
-        if depth > MAX_DEPTH or end > len(raw):
-            raise MalformedError
-        while place < end:
-            left -= 1
-            if left < 0:
-                raise _too_many("", max_fields(self._limits), "")
+    def _walk(self, fields: int) -> bool:
+        """`protobuf_wire.fields` for messages in messages, spelt out: it runs ahead of everything else."""
+        raw, place, end, known = self._raw, self._place, self._end, self._known
+        while True:
+            while place == end:
+                if not self._around:
+                    return True
+                end, known = self._around.pop()
+            if not fields:
+                break
+            fields -= 1
             tag = raw[place]
             place += 1
             if tag > 127:
                 tag, place = varint(raw, place - 1)
-            field = fields.get(tag >> 3)
+            field = known.get(tag >> 3)
             wire_type = tag & 7
             if wire_type == LEN:
                 size = raw[place]
@@ -107,25 +118,27 @@ class _Count:
                 if field is not None:
                     if field.limit:
                         self._count(field, size // field.width if field.width else 1)
-                    if field.inner is not None:
-                        self._fields = left
-                        self._walk(place, place + size, field.inner, depth + 1)
-                        left = self._fields
+                    if field.inner is not None and place + size <= end:
+                        self._around.append((end, known))
+                        end, known, size = place + size, field.inner, 0
+                        if len(self._around) > MAX_DEPTH:
+                            raise MalformedError
                 place += size
-                continue
-            if field is not None and field.limit:
-                self._count(field, 1)
-            if wire_type == VARINT:
-                place = place + 1 if raw[place] < 128 else varint(raw, place)[1]
-            elif wire_type == I64:
-                place += 8
-            elif wire_type == I32:
-                place += 4
-            else:  # groups, which nobody sends any more, and what is no wire type
+            else:
+                if field is not None and field.limit:
+                    self._count(field, 1)
+                if wire_type == VARINT:
+                    place = place + 1 if raw[place] < 128 else varint(raw, place)[1]
+                elif wire_type == I64:
+                    place += 8
+                elif wire_type == I32:
+                    place += 4
+                else:  # groups, which nobody sends any more, and what is no wire type
+                    raise MalformedError
+            if place > end:
                 raise MalformedError
-        if place != end:
-            raise MalformedError
-        self._fields = left
+        self._place, self._end, self._known = place, end, known
+        return False
 
     def _count(self, field: _Field, entries: int) -> None:
         limit = getattr(self._limits, field.limit)

@@ -6,25 +6,24 @@ Only the error path comes here. protobuf's own error does not say which field it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from routing_service import protobuf_wire as wire
 from routing_service.errors import DecisionError, Reason
 
 # How many fields are looked at: the sender has mistaken one thing for another long before.
-_FIELDS_LOOKED_AT = 8192
+_FIELDS_LOOKED_AT = 4096
 
 
 def explain(raw: bytes, kind: type[Message]) -> DecisionError:
     """The error for bytes that are no valid message of type `kind`."""
-    descriptor: Descriptor = kind.DESCRIPTOR  # type: ignore[assignment] # either implementation's
     try:
-        strings = islice(_strings(raw, 0, len(raw), descriptor, ""), _FIELDS_LOOKED_AT)
-        field = next((path for path, start, end in strings if not _decodes(raw[start:end])), None)
+        field = _Search(raw).bad_string(0, len(raw), _fields_of(kind.DESCRIPTOR))
     except wire.MalformedError:
         field = None
     if field is None:
@@ -42,25 +41,62 @@ def malformed(kind: type[Message]) -> DecisionError:
     )
 
 
-def _strings(raw: bytes, start: int, end: int, descriptor: Descriptor, path: str) -> Iterator[tuple[str, int, int]]:
-    """The strings of a message and of those in it: the field's path, and where the value lies."""
-    seen: Counter[int] = Counter()
-    for found in wire.fields(raw, start, end):
-        field = descriptor.fields_by_number.get(found.number)
-        if field is None or found.wire_type != wire.LEN:
-            continue
-        name = f"{path}{field.name}"
-        kind = field.message_type
-        if kind is not None and kind.GetOptions().map_entry:  # named as a whole, for it has no order
-            yield from ((name, start, end) for _, start, end in _strings(raw, found.start, found.end, kind, ""))
-            continue
-        if is_repeated(field):
-            name = f"{name}[{seen[found.number]}]"
+class _Field(NamedTuple):
+    """A field that is a string or holds some, with what is in it."""
+
+    name: str
+    is_repeated: bool
+    inner: Mapping[int, _Field] | None  # None for a string
+
+
+class _Search:
+    """Looks for a string that is not UTF-8."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw, self._left = raw, _FIELDS_LOOKED_AT
+
+    def bad_string(self, start: int, end: int, fields: Mapping[int, _Field]) -> str | None:
+        """The path of the first in the message in `raw[start:end]`; None when none is found."""
+        seen: Counter[int] = Counter()
+        for found in wire.fields(self._raw, start, end):
+            self._left -= 1
+            if self._left < 0:
+                return None
+            field = fields.get(found.number)
+            if field is None or found.wire_type != wire.LEN:
+                continue
             seen[found.number] += 1
-        if kind is not None:
-            yield from _strings(raw, found.start, found.end, kind, f"{name}.")
+            if field.inner is None:
+                path = None if self._decodes(found.start, found.end) else ""
+            else:
+                path = self.bad_string(found.start, found.end, field.inner)
+            if path is not None:
+                name = f"{field.name}[{seen[found.number] - 1}]" if field.is_repeated else field.name
+                return f"{name}.{path}" if path else name
+        return None
+
+    def _decodes(self, start: int, end: int) -> bool:
+        try:
+            self._raw[start:end].decode()
+        except UnicodeDecodeError:
+            return False
+        return True
+
+
+@cache
+def _fields_of(descriptor: Any) -> Mapping[int, _Field]:
+    """The fields of a message type to look at, by number."""
+    found: dict[int, _Field] = {}
+    for field in descriptor.fields:
+        kind = field.message_type
+        if kind is not None and kind.GetOptions().map_entry:
+            # A map is named as a whole, for it has no order.
+            found[field.number] = _Field(field.name, False, {number: _Field("", False, None) for number in (1, 2)})
+        elif kind is not None:
+            found[field.number] = _Field(field.name, is_repeated(field), _fields_of(kind))
         elif field.type == FieldDescriptor.TYPE_STRING:
-            yield name, found.start, found.end
+            found[field.number] = _Field(field.name, is_repeated(field), None)
+    return found
 
 
 def is_repeated(field: FieldDescriptor) -> bool:
@@ -68,11 +104,3 @@ def is_repeated(field: FieldDescriptor) -> bool:
     if hasattr(field, "is_repeated"):
         return bool(field.is_repeated)
     return bool(getattr(field, "label", None) == FieldDescriptor.LABEL_REPEATED)
-
-
-def _decodes(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

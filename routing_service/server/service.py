@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 from routing_client.proto import admin_service_pb2, decision_pb2, routing_service_pb2
 
 from routing_service.calibration.points import point_from_table
 from routing_service.config import LimitsConfig
 from routing_service.engine.engine import SCORING_BATCH, Engine
-from routing_service.engine.pacing import Pace, yield_to_others
+from routing_service.engine.pacing import Pace
 from routing_service.engine.types import Decision
 from routing_service.errors import DecisionError, Reason
 from routing_service.observability.metrics import Metrics
@@ -24,8 +23,6 @@ from routing_service.server.counts import RequestCounts
 
 T = TypeVar("T")
 
-# About a millisecond of counting.
-_MANY_FIELDS = 4096
 
 SERVICE_NAME: str = routing_service_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name
 ADMIN_NAME: str = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
@@ -73,7 +70,7 @@ class RoutingService:
     async def decide(self, raw: bytes) -> bytes:
         """Answer `Decide`."""
         engine = self._serving_engine()
-        await self._count(raw, routing_service_pb2.DecideRequest)
+        await self._counts.admit(raw, routing_service_pb2.DecideRequest)
         request = to_request(parse(raw, routing_service_pb2.DecideRequest), self._limits)
         decision = await engine.decide_async(request)
         self._metrics.decision(decision.router, decision.tier, decision.reason)
@@ -82,7 +79,7 @@ class RoutingService:
     async def batch_decide(self, raw: bytes) -> bytes:
         """Answer `BatchDecide`, letting other calls run between parts of a long batch."""
         engine = self._serving_engine()
-        await self._count(raw, routing_service_pb2.BatchDecideRequest)
+        await self._counts.admit(raw, routing_service_pb2.BatchDecideRequest)
         items = split_batch(raw)
         if not items:
             raise DecisionError(Reason.BATCH_EMPTY, "The batch has no items; send at least one.", "requests")
@@ -109,7 +106,7 @@ class RoutingService:
     async def list_routers(self, raw: bytes) -> bytes:
         """Answer `ListRouters`."""
         engine = self._serving_engine()
-        await self._count(raw, routing_service_pb2.ListRoutersRequest)
+        await self._counts.admit(raw, routing_service_pb2.ListRoutersRequest)
         parse(raw, routing_service_pb2.ListRoutersRequest)
         planner = engine.planner
         return routing_service_pb2.ListRoutersResponse(
@@ -126,11 +123,6 @@ class RoutingService:
                 for name, policy in sorted(planner.policies.items())
             ],
         ).SerializeToString()
-
-    async def _count(self, raw: bytes, kind: type[Message]) -> None:
-        """Refuse what has too many parts before it is parsed; parsing what has many is a turn of its own."""
-        if self._counts.check(raw, kind) > _MANY_FIELDS:
-            await yield_to_others()
 
     def _serving_engine(self) -> Engine:
         if self._engine is None:

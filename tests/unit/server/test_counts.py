@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from routing_client.proto import routing_service_pb2 as pb
 
 from routing_service.config import LimitsConfig
 from routing_service.errors import DecisionError, Reason
+from routing_service.server import counts
 from routing_service.server.counts import RequestCounts, max_fields
 
 ROOMY = {"max_batch_items": 1, "max_messages": 1, "max_parts": 1}  # so that nothing is too small to be counted
@@ -22,9 +24,10 @@ def conversation(*parts_of_messages: int) -> dict[str, Any]:
     return {"messages": [{"role": 3, "content": [{"text": "x"}] * parts} for parts in parts_of_messages]}
 
 
-def check(message: Message | bytes, kind: type[Message] | None = None, **limits: int) -> int:
+def check(message: Message | bytes, kind: type[Message] | None = None, **limits: int) -> None:
     raw = message if isinstance(message, bytes) else message.SerializeToString()
-    return RequestCounts(LimitsConfig(**{"max_batch_items": 1000, **limits})).check(raw, kind or type(message))  # type: ignore[arg-type]
+    tested = RequestCounts(LimitsConfig(**{"max_batch_items": 1000, **limits}))
+    asyncio.run(tested.admit(raw, kind or type(message)))  # type: ignore[arg-type]
 
 
 def refusal(message: Message | bytes, kind: type[Message] | None = None, **limits: int) -> DecisionError:
@@ -92,7 +95,7 @@ def test_what_comes_in_several_pieces_is_counted_together() -> None:
 )
 def test_fields_without_a_limit_of_their_own_have_one_in_all(field: bytes) -> None:
     limit = max_fields(LimitsConfig())
-    assert check(field * limit, pb.DecideRequest, max_batch_items=1024) == limit
+    check(field * limit, pb.DecideRequest, max_batch_items=1024)
     error = refusal(field * (limit + 1), pb.DecideRequest, max_batch_items=1024)
     assert (error.reason, error.field) == (Reason.REQUEST_TOO_LARGE, "")
 
@@ -113,7 +116,24 @@ def test_what_cannot_be_told_apart_is_malformed(raw: bytes) -> None:
 
 
 def test_a_small_request_is_not_looked_at() -> None:
-    assert check(b"\x0b" * 10, pb.DecideRequest) == 0
+    check(b"\x0b" * 10, pb.DecideRequest)
+
+
+async def test_others_have_turns_while_a_long_request_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "FIELDS_A_TURN", 10)
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    others = asyncio.create_task(count_turns())
+    raw = pb.DecideRequest(conversation=conversation(*[1] * 50)).SerializeToString()
+    await RequestCounts(LimitsConfig(max_messages=50)).admit(raw, pb.DecideRequest)
+    others.cancel()
+    assert turns >= 4 * 50 // 10
 
 
 messages = st.lists(st.lists(st.text("aé", max_size=5), max_size=4), max_size=6).map(
@@ -147,7 +167,7 @@ def test_what_passes_has_no_more_than_it_may(message: Message, edits: list[tuple
         return
     entries = counted(parsed)
     try:
-        RequestCounts(limits).check(bytes(raw), type(message))
+        asyncio.run(RequestCounts(limits).admit(bytes(raw), type(message)))
     except DecisionError as error:
         told = error.reason
     else:
