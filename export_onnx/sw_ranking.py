@@ -37,6 +37,7 @@ from routing_service.routers.sw_ranking.tier_ranking import (
     TierSettings,
     unit_vectors,
 )
+from routing_service.rows.model_names import canonical_model
 
 Indices = npt.NDArray[np.int64]
 
@@ -56,7 +57,7 @@ ELO_SCALE, ELO_START = 400.0, 1000.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options beside `--output`."""
-    source = "Parquet, JSON lines or CSV files, folders of them, or data sets of the Hugging Face hub (OWNER/NAME)"
+    source = "JSON lines, CSV or Parquet files, folders of them, or data sets of the Hugging Face hub (OWNER/NAME)"
     parser.add_argument(
         "--battles", nargs="+", required=True, metavar="F", help=f"{source}, in the columns of arena-55k"
     )
@@ -90,9 +91,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPDX",
         help="the data's licence, for the manifest (default: not stated)",
     )
-    parser.add_argument(
-        "--ignore-columns", nargs="+", default=[], metavar="C", help="columns of the battles that may be there unused"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +117,9 @@ def run(options: argparse.Namespace) -> str:
         raise UsageError(f"--num-tiers must be from 1 to {MAX_TIERS}, not {options.num_tiers}")
     battle_files = find_tables("--battles", options.battles)
     embedding_files = find_tables("--embeddings", options.embeddings)
-    battles = read_battles(battle_files, options.ignore_columns)
-    pair = _pair(options.strong_model, options.weak_model, battles)
+    pair = ROUTELLM_PAIR.with_options(options.strong_model, options.weak_model)
+    battles = read_battles(battle_files, tuple(pair))
+    _check_pair(pair, battles)
     embeddings = read_embeddings(embedding_files, battles)
     ranking = rank(battles, options.num_tiers)
     precision: Precision = options.precision
@@ -217,9 +216,9 @@ def _prove(source: npt.NDArray[np.float64], exported: npt.NDArray[np.float64], p
     return parity
 
 
-def _pair(strong: str | None, weak: str | None, battles: Battles) -> ModelPair:
-    pair = ROUTELLM_PAIR.with_options(strong, weak)
+def _check_pair(pair: ModelPair, battles: Battles) -> None:
+    if canonical_model(pair.strong) == canonical_model(pair.weak):
+        raise UsageError(f"--strong-model and --weak-model are both {pair.strong!r}; name two different models")
     for side, name in asdict(pair).items():
         if name not in battles.models:
             raise UsageError(f"--{side}-model: {unknown_name('model with battles', name, battles.models)}")
-    return pair

@@ -21,6 +21,8 @@ from routing_service.artifacts.manifest import CalibrationTable, Manifest, SelfT
 from routing_service.errors import UsageError
 from routing_service.models import ROUTELLM_PAIR, ModelPair
 from routing_service.routers.base import Scores
+from routing_service.rows.prompts import PROMPT_COLUMNS, read_prompts
+from routing_service.rows.reader import RowFile
 
 # Other processors sum in another order, and round int8 at other places.
 SELF_TEST_TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3, "int8": 2e-2}
@@ -68,9 +70,11 @@ class TextExport:
         pair = ROUTELLM_PAIR.with_options(options.strong_model, options.weak_model)
         prompts: tuple[str, ...] = ()
         if options.prompts is not None:
-            from routing_service.calibration.prompts import read_prompts
-
-            prompts = tuple(read_prompts(options.prompts))
+            file = RowFile(options.prompts, PROMPT_COLUMNS)
+            prompts = tuple(read_prompts(file))
+            if not prompts:
+                raise file.no_use("they have no text")
+            file.tell()
         return cls(kind, checkpoint, Path(options.output), pair, precision_of(options.quantize), prompts)
 
     def proof_prompts(self, *more: str) -> tuple[str, ...]:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
-from routing_service.calibration.prompts import PROMPT_KEY, read_prompts, read_rows, suffix_of
 from routing_service.errors import UsageError, unknown_name
+from routing_service.rows import labels
+from routing_service.rows.labels import has_labels, parse_labels
+from routing_service.rows.model_names import canonical_model, find_model
+from routing_service.rows.prompts import read_asked
+from routing_service.rows.reader import Row, RowFile
+
+T = TypeVar("T")
 
 # What English text comes to with the usual tokenizers.
 CHARACTERS_PER_TOKEN = 4.0
 DEFAULT_OUTPUT_TOKENS = 300.0
+# What is read of a table.
+COLUMNS = (*labels.COLUMNS, "input_tokens", "output_tokens")
 _MILLION = 1e6
 
 
@@ -68,80 +76,69 @@ class LabelledData:
     assumed_output: int = 0
 
 
-def has_labels(path: Path, pair: Pair) -> bool:
-    """Whether the first row of a JSON lines file scores both models.
+def read_data(
+    file: RowFile, pair: Pair, costs: Costs | None, data: LabelledData, *, scored: bool
+) -> Iterator[tuple[str, str]]:
+    """The prompts of a file, each after its place, while `data` gets their rows.
 
-    Raises:
-        UsageError: the file cannot be read.
-    """
-    if suffix_of(path) not in (".jsonl", ".ndjson"):
-        return False
-    _, first = next(read_rows(path), (0, {}))
-    scores = first.get("scores")
-    return isinstance(scores, dict) and set(pair) <= scores.keys()
-
-
-def read_labelled(path: Path, pair: Pair, costs: Costs | None, data: LabelledData) -> Iterator[str]:
-    """The prompts of a JSON lines file that score both models, while `data` gets their rows.
-
-    A row has `prompt`, `scores` (model to number) and, where known, `input_tokens` and `output_tokens`: a number, or
-    one for each model.
+    Args:
+        file: rows with prompts and, where known, `input_tokens` and `output_tokens`: a number, or one for each model.
+        pair: names of both models, as any of the file's rows may spell them.
+        costs: what answers cost, None where that does not matter.
+        data: the columns to fill.
+        scored: whether the rows must have both models' scores. Otherwise these are read where the first row has them.
 
     Raises:
         UsageError: the file cannot be read, or a row is wrong, says which; or no row scores both models.
     """
     seen: dict[str, None] = {}
-    for number, row in read_rows(path):
-        scores = row.get("scores")
-        if not isinstance(scores, dict) or not scores:
-            raise UsageError(
-                f"{path}:{number}: 'scores' must be an object of models and numbers; a target of quality needs "
-                f'labelled data: {{"{PROMPT_KEY}": "…", "scores": {{"{pair.strong}": 1, "{pair.weak}": 0}}}}'
-            )
-        if not row[PROMPT_KEY].strip():
-            raise UsageError(f"{path}:{number}: the prompt is empty; take the row out")
-        if pair.strong not in scores or pair.weak not in scores:
-            seen.update(dict.fromkeys(scores))
-            data.skipped += 1
-            continue
-        data.strong.append(_number(scores[pair.strong], f"{path}:{number}: the score of {pair.strong!r}"))
-        data.weak.append(_number(scores[pair.weak], f"{path}:{number}: the score of {pair.weak!r}"))
-        _add_costs(row, f"{path}:{number}", pair, costs, data)
-        yield row[PROMPT_KEY]
-    if not data.strong:
-        if not data.skipped:
-            raise UsageError(f"{path}: has no rows; calibrating needs at least one")
-        unknown = next((name for name in pair if name not in seen), None)
-        hint = "they come in different rows." if unknown is None else unknown_name("model", unknown, seen)
+    for number, (row, prompt) in enumerate(read_asked(file)):
+        if scored or (number == 0 and has_labels(row)):
+            scores = parse_labels(row, file.name).scores
+            found = _pair_scores(row, scores, pair)
+            scored = scored or found is not None
+            if found is not None:
+                data.strong.append(found[0])
+                data.weak.append(found[1])
+            elif scored:
+                seen.update(dict.fromkeys(scores))
+                data.skipped += 1
+                continue
+        _add_costs(row, prompt, pair, costs, data)
+        yield row.place, prompt
+    if scored and not data.strong and data.skipped:
         raise UsageError(
-            f"{path}: no row scores both {pair.strong!r} and {pair.weak!r}: {hint} "
+            f"{file.name}: no row scores both {pair.strong!r} and {pair.weak!r}: {_why(pair, seen)} "
             "Say how the data names them with --strong-model and --weak-model."
         )
 
 
-def read_costed(path: Path, pair: Pair, costs: Costs, data: LabelledData) -> Iterator[str]:
-    """The prompts of any file that `read_prompts` reads, while `data` gets what answering them costs.
-
-    Raises:
-        UsageError: the file cannot be read.
-    """
-    rows: Iterable[Mapping[str, Any]]
-    if suffix_of(path) in (".jsonl", ".ndjson"):
-        rows = (row for _, row in read_rows(path) if row[PROMPT_KEY].strip())
-    else:
-        rows = ({PROMPT_KEY: prompt} for prompt in read_prompts(path))
-    for number, row in enumerate(rows, start=1):
-        _add_costs(row, f"{path}: prompt {number}", pair, costs, data)
-        yield row[PROMPT_KEY]
+def _why(pair: Pair, seen: Iterable[str]) -> str:
+    unknown = next((name for name in pair if canonical_model(name) not in map(canonical_model, seen)), None)
+    return "they come in different rows." if unknown is None else unknown_name("model", unknown, seen)
 
 
-def _add_costs(row: Mapping[str, Any], where: str, pair: Pair, costs: Costs | None, data: LabelledData) -> None:
+def _pair_scores(row: Row, scores: Mapping[str, float], pair: Pair) -> tuple[float, float] | None:
+    strong, weak = (_of_model(row, scores, model) for model in pair)
+    return None if strong is None or weak is None else (strong, weak)
+
+
+def _of_model(row: Row, values: Mapping[str, T], model: str) -> T | None:
+    """What a row has for a model, by whatever name it means it."""
+    try:
+        name = find_model(model, values)
+    except UsageError as error:
+        raise row.error(str(error)) from error
+    return None if name is None else values[name]
+
+
+def _add_costs(row: Row, prompt: str, pair: Pair, costs: Costs | None, data: LabelledData) -> None:
     if costs is None:
         return
-    few = len(row[PROMPT_KEY]) / CHARACTERS_PER_TOKEN if costs.input_tokens is None else costs.input_tokens
+    few = len(prompt) / CHARACTERS_PER_TOKEN if costs.input_tokens is None else costs.input_tokens
     sides = ((pair.strong, costs.strong, data.strong_cost), (pair.weak, costs.weak, data.weak_cost))
-    read = [_tokens(row, "input_tokens", model, where) for model, _, _ in sides]
-    written = [_tokens(row, "output_tokens", model, where) for model, _, _ in sides]
+    read = [_tokens(row, "input_tokens", model) for model, _, _ in sides]
+    written = [_tokens(row, "output_tokens", model) for model, _, _ in sides]
     data.assumed_input += None in read
     data.assumed_output += None in written
     for (_, price, column), taken, given in zip(sides, read, written, strict=True):
@@ -150,21 +147,19 @@ def _add_costs(row: Mapping[str, Any], where: str, pair: Pair, costs: Costs | No
         column.append((inward * price.input + outward * price.output) / _MILLION)
 
 
-def _tokens(row: Mapping[str, Any], key: str, model: str, where: str) -> float | None:
-    value = row.get(key)
+def _tokens(row: Row, key: str, model: str) -> float | None:
+    value = row.values.get(key)
+    if isinstance(value, str) and value:  # a cell of CSV
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = "no number"
     if isinstance(value, dict):
-        value = value.get(model)
-    if value is None:
+        value = _of_model(row, value, model)
+    if value is None or value == "":
         return None
-    tokens = _number(value, f"{where}: {key} of {model!r}")
-    if tokens < 0:
-        raise UsageError(f"{where}: {key} of {model!r} must not be negative")
-    return tokens
-
-
-def _number(value: object, what: str) -> float:
-    if isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise UsageError(f"{what} is no finite number; mend the row or take it out")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise row.error(f"{key} of {model!r} is no finite number; mend the row or take it out")
+    if value < 0:
+        raise row.error(f"{key} of {model!r} must not be negative")
     return float(value)

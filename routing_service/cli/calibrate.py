@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
-from routing_service.cli.options import add_config_option, add_router_option, address, share
+from routing_service.cli.options import STDIO, add_config_option, add_router_option, address, is_same_file, share
 
 name = "calibrate"
 summary = "Find the threshold for a share of strong decisions, a quality or a budget; save a table; check for drift."
@@ -33,15 +33,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         type=Path,
         metavar="F",
-        help="your prompts: JSON lines, CSV or Parquet with `prompt`, or one a line; - is standard input, whose stream "
-        "may be endless: Ctrl-C ends it (default: the router's own table)",
+        help="your prompts: JSON lines, CSV or Parquet with `prompt` or `messages`, or one a line; - is standard "
+        "input, whose stream may be endless: Ctrl-C ends it (default: the router's own table)",
     )
     parser.add_argument("--max-prompts", type=whole, metavar="N", help="stop reading after so many prompts")
     add_config_option(parser)
     parser.add_argument("--address", type=address, metavar="A", help="let the service that runs there score")
     _add_target_options(parser)
     parser.add_argument(
-        "--output", type=Path, metavar="F.json", help="save the table of --input, for `calibration:` of the router"
+        "--output",
+        type=Path,
+        metavar="F.json",
+        help="save the table of --input, for `calibration:` of the router; - is standard output",
     )
     parser.add_argument(
         "--compare",
@@ -195,16 +198,11 @@ def _check(options: argparse.Namespace) -> None:
     for name in ("output", "plot"):
         if options.compare is not None and getattr(options, name) is not None:
             wrong(f"--{name} does not go with --compare; run the command once for each")
-    if options.input == options.compare == Path("-"):
+    if options.input == options.compare == STDIO:
         wrong("--input and --compare cannot both read standard input; give one of them a file")
-    if options.output is not None and _same_file(options.output, options.input):
+    if options.output is not None and is_same_file(options.output, options.input):
         wrong("--output would replace the prompts of --input; name another file")
+    if options.output == STDIO and (options.strong_model_pct or options.json):
+        wrong("--output - writes the table to standard output, where nothing else may stand; leave the rest out")
     if options.fail_on_drift and options.compare is None:
         wrong("--fail-on-drift needs --compare")
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:  # one of them is not there, which others tell
-        return False

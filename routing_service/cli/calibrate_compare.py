@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from routing_service.cli.calibrate_sample import collect, engine_to_score, own_table
 from routing_service.cli.calibrate_shares import DEFAULT_SHARES
-from routing_service.cli.options import emit, load_engine, progress, router_name, to_json
+from routing_service.cli.options import emit, load_engine, router_name, to_json
 from routing_service.errors import UsageError
 
 if TYPE_CHECKING:
     from routing_service.artifacts.manifest import CalibrationTable
-    from routing_service.calibration.distribution import ScoreDistribution
     from routing_service.calibration.drift import Drift
-    from routing_service.engine.engine import Engine
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -26,16 +23,20 @@ def compare(options: argparse.Namespace) -> None:
     """
     from routing_service.artifacts.manifest import CalibrationTable
     from routing_service.calibration import drift
+    from routing_service.calibration.scores import COLUMNS
     from routing_service.calibration.tables import TABLE_LEVELS
+    from routing_service.rows.reader import RowFile
 
     engine = engine_to_score(options) if options.input else load_engine(options)
     name = router_name(engine, options.router)
-    if options.input is not None:
-        sample = collect(engine, name, options.input, options)
+    base = None if options.input is None else RowFile(options.input, COLUMNS)
+    traffic = RowFile(options.compare, COLUMNS)
+    if base is not None:
+        sample = collect(engine, name, base, options)
         table = CalibrationTable(str(options.input), sample.size, tuple(sample.quantiles(TABLE_LEVELS)))
     else:
         table = own_table(engine, name)
-    recent = _recent(engine, name, options.compare, options)
+    recent = collect(engine, name, traffic, options, scored=True)
     found = drift.compare(table, recent, options.strong_model_pct or DEFAULT_SHARES)
     if options.json:
         head = {"router": name, "router_revision": engine.routers[name].revision}
@@ -45,27 +46,14 @@ def compare(options: argparse.Namespace) -> None:
         emit(to_json({**head, **against, **report}))
     else:
         _print(name, table, found)
+    for file in (base, traffic):
+        if file is not None:
+            file.tell()
     if options.fail_on_drift and found.reading is drift.Reading.MAJOR:
         raise UsageError(
             f"{options.compare}: the scores have drifted (PSI {found.psi:.3f}); calibrate anew on recent prompts with "
             f"`routing-service calibrate --router {name} --input {options.compare} --output TABLE.json`"
         )
-
-
-def _recent(engine: Engine, router: str, path: Path, options: argparse.Namespace) -> ScoreDistribution:
-    from itertools import islice
-
-    from routing_service.calibration.distribution import ScoreDistribution
-    from routing_service.calibration.scores import holds_scores, read_scores
-
-    if not holds_scores(path):
-        return collect(engine, router, path, options)
-    scores = ScoreDistribution()
-    for score in progress(islice(read_scores(path), options.max_prompts), None):
-        scores.add(score)
-    if not scores.size:
-        raise UsageError(f"{path}: has no scores; comparing needs at least one")
-    return scores
 
 
 def _print(name: str, table: CalibrationTable, found: Drift) -> None:

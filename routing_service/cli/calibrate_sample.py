@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from routing_service.cli.options import progress
+from routing_service.cli.options import STDIO, progress
 from routing_service.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from routing_service.calibration.distribution import ScoreDistribution
     from routing_service.engine.engine import Engine
     from routing_service.models import ModelPair
+    from routing_service.routers.base import Router
+    from routing_service.rows.reader import RowFile
+
+T = TypeVar("T")
 
 
 def engine_to_score(options: argparse.Namespace) -> Engine:
@@ -41,61 +45,81 @@ def own_table(engine: Engine, name: str) -> CalibrationTable:
     return table
 
 
-def collect(engine: Engine, router: str, path: Path, options: argparse.Namespace) -> ScoreDistribution:
+def collect(
+    engine: Engine, router: str, file: RowFile, options: argparse.Namespace, *, scored: bool = False
+) -> ScoreDistribution:
     """The scores of a file's or standard input's prompts, in bounded memory.
+
+    Where rows may be `scored` already, and the first is, the rows' own scores are taken.
 
     Raises:
         UsageError: there is no prompt, or one cannot be read or scored.
     """
     from routing_service.calibration.distribution import ScoreDistribution
-    from routing_service.calibration.prompts import STDIN, read_prompts
+    from routing_service.calibration.scores import SCORE_KEY, score_of
     from routing_service.engine.offline import score_prompts
+    from routing_service.rows.prompts import read_asked
 
-    scores, prompts = ScoreDistribution(), read_prompts(path)
-    if path == STDIN:
-        prompts = _until_interrupted(prompts)
-    # Without labelled data they can only be names to the router.
-    models = engine.routers[router].models.with_options(options.strong_model, options.weak_model)
-    rates = score_prompts(engine, router, limited(prompts, options), models)
+    scores, rows = ScoreDistribution(), iter(file)
+    if file.path == STDIO:
+        rows = _until_interrupted(rows)
+    first = list(islice(rows, 1))
+    rows = chain(first, rows)
+    if scored and first and SCORE_KEY in first[0].values:
+        rates = limited(map(score_of, rows), options)
+    else:
+        asked = ((row.place, text) for row, text in read_asked(rows))
+        rates = score_prompts(engine, router, limited(asked, options), shares_pair(engine.routers[router], options))
     try:
         for rate in progress(rates, None):
             scores.add(rate)
     except KeyboardInterrupt:
         # It met a batch that was being scored, which is lost, and not the reader, which would have ended.
-        if path != STDIN or not scores.size:
+        if file.path != STDIO or not scores.size:
             raise
     if not scores.size:
-        raise UsageError(f"{path}: has no prompts; calibrating needs at least one")
+        raise file.no_use("they have no text")
     return scores
 
 
-def _until_interrupted(prompts: Iterator[str]) -> Iterator[str]:
-    """Ctrl-C is the end of a live stream, which has no other; before the first prompt it is what it always is."""
+def _until_interrupted(rows: Iterator[T]) -> Iterator[T]:
+    """Ctrl-C is the end of a live stream, which has no other; before the first row it is what it always is."""
     count = 0
     try:
-        for count, prompt in enumerate(prompts, start=1):  # noqa: B007 - the handler reads how far it came
-            yield prompt
+        for count, row in enumerate(rows, start=1):  # noqa: B007 - the handler reads how far it came
+            yield row
     except KeyboardInterrupt:
         if not count:
             raise
 
 
-def scored_pair(engine: Engine, router: str, options: argparse.Namespace) -> ModelPair:
-    """The models that the options name, where the router knows them under that name, else its own."""
-    known = engine.routers[router]
-    return known.models.with_options(
-        options.strong_model if options.strong_model in known.strong_names else None,
-        options.weak_model if options.weak_model in known.weak_names else None,
+def shares_pair(router: Router, options: argparse.Namespace) -> ModelPair:
+    """The models that the options name, else the router's own. Without labelled data they can only be names to it."""
+    strong, weak = options.strong_model, options.weak_model
+    return router.models.with_options(
+        _known(strong, router.strong_names) or strong, _known(weak, router.weak_names) or weak
     )
 
 
-def limited(prompts: Iterator[str], options: argparse.Namespace) -> Iterator[str]:
+def scored_pair(engine: Engine, router: str, options: argparse.Namespace) -> ModelPair:
+    """The models that the options name, where the router knows them, else its own."""
+    known = engine.routers[router]
+    return known.models.with_options(
+        _known(options.strong_model, known.strong_names), _known(options.weak_model, known.weak_names)
+    )
+
+
+def _known(model: str | None, names: Collection[str]) -> str | None:
+    from routing_service.rows.model_names import find_model
+
+    return None if model is None else find_model(model, names)
+
+
+def limited(prompts: Iterator[T], options: argparse.Namespace) -> Iterator[T]:
     """No more prompts than `--max-prompts` says."""
     return islice(prompts, options.max_prompts)
 
 
 def source_of(path: Path) -> str:
     """What `--input` is, for people."""
-    from routing_service.calibration.prompts import STDIN
-
-    return "standard input" if path == STDIN else str(path)
+    return "standard input" if path == STDIO else str(path)

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from routing_service.cli.calibrate_sample import collect, engine_to_score, limited, own_table, source_of
-from routing_service.cli.options import emit, load_engine, progress, router_name, to_json
+from routing_service.cli.calibrate_sample import collect, engine_to_score, limited, own_table, shares_pair, source_of
+from routing_service.cli.options import STDIO, emit, load_engine, progress, router_name, to_json
 from routing_service.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,12 +28,15 @@ def calibrate_here(options: argparse.Namespace) -> None:
     from routing_service.artifacts.manifest import CalibrationTable
     from routing_service.calibration.points import point_from_scores, point_from_table
     from routing_service.calibration.tables import TABLE_LEVELS, SavedTable, write_table
+    from routing_service.rows.prompts import PROMPT_COLUMNS
+    from routing_service.rows.reader import RowFile
 
     engine = engine_to_score(options) if options.input else load_engine(options)
     name = router_name(engine, options.router)
     router, shares = engine.routers[name], options.strong_model_pct or ()
-    if options.input is not None:
-        scores = collect(engine, name, options.input, options)
+    file = None if options.input is None else RowFile(options.input, PROMPT_COLUMNS)
+    if file is not None:
+        scores = collect(engine, name, file, options)
         table = CalibrationTable(source_of(options.input), scores.size, tuple(scores.quantiles(TABLE_LEVELS)))
         points = [point_from_scores(scores, wanted) for wanted in shares]
         head = {"source": table.source, "sample_size": scores.size, "resolution": scores.resolution}
@@ -42,17 +45,21 @@ def calibrate_here(options: argparse.Namespace) -> None:
         points = [point_from_table(table, wanted) for wanted in shares]
         head = {"source": table.source, "sample_size": table.sample_size}
     if options.output is not None:
-        scored = router.models.with_options(options.strong_model, options.weak_model)
+        scored = shares_pair(router, options)
         write_table(options.output, SavedTable(router.type, router.revision, scored, table))
-        print(
-            f"note: the table is in {options.output}; `calibration: {options.output.name}` in router {name!r} of the "
-            "configuration puts it in force",
-            file=sys.stderr,
-        )
+        if options.output != STDIO:
+            print(
+                f"note: the table is in {options.output}; `calibration: {options.output.name}` in router {name!r} of "
+                "the configuration puts it in force",
+                file=sys.stderr,
+            )
     if options.plot is not None:
         _plot(options.plot, name, table, points or [point_from_table(table, wanted) for wanted in DEFAULT_SHARES])
     head = {"router": name, "router_revision": router.revision, **head}
-    _print(options, head, [point._asdict() for point in points])
+    if options.output != STDIO:
+        _print(options, head, [point._asdict() for point in points])
+    if file is not None:
+        file.tell()
 
 
 def calibrate_by_service(options: argparse.Namespace) -> None:
@@ -61,12 +68,14 @@ def calibrate_by_service(options: argparse.Namespace) -> None:
 
     from routing_client import RoutingClient, RoutingError
 
-    from routing_service.calibration.prompts import read_prompts
+    from routing_service.rows.prompts import PROMPT_COLUMNS, read_prompts
+    from routing_service.rows.reader import RowFile
 
     models = (options.strong_model or "", options.weak_model or "")
+    file = None if options.input is None else RowFile(options.input, PROMPT_COLUMNS)
     prompts = None
-    if options.input is not None:
-        prompts = progress(limited(read_prompts(options.input), options), None)
+    if file is not None:
+        prompts = progress(limited(read_prompts(file), options), None)
     try:
         with RoutingClient(options.address) as client:
             found = client.calibrate(
@@ -87,6 +96,8 @@ def calibrate_by_service(options: argparse.Namespace) -> None:
         "resolution": found.resolution,
     }
     _print(options, head, [asdict(point) for point in found.points])
+    if file is not None:
+        file.tell()
 
 
 def _print(options: argparse.Namespace, head: dict[str, Any], points: list[dict[str, Any]]) -> None:

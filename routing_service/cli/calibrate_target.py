@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from routing_service.cli.calibrate_sample import engine_to_score, limited, scored_pair
 from routing_service.cli.calibrate_shares import routellm_line
-from routing_service.cli.options import emit, progress, router_name, to_json
+from routing_service.cli.options import STDIO, emit, progress, router_name, to_json
 from routing_service.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from routing_service.calibration.labelled import Costs, LabelledData, Pair
     from routing_service.calibration.targets import Estimate, TargetPoint
 
@@ -25,22 +23,24 @@ _SURE = 0.9
 
 def calibrate_to_target(options: argparse.Namespace) -> None:
     """Print the threshold that meets a target, with what to expect of it."""
-    from routing_service.calibration.labelled import LabelledData, Pair
-    from routing_service.calibration.prompts import STDIN
+    from routing_service.calibration.labelled import COLUMNS, LabelledData, Pair, read_data
     from routing_service.calibration.targets import Tradeoff
     from routing_service.engine.offline import score_prompts
+    from routing_service.rows.reader import RowFile
 
-    if options.input == STDIN:
+    if options.input == STDIO:
         raise UsageError("--input - does not go with a target, which needs every row at once; give a file")
     engine = engine_to_score(options)
     name = router_name(engine, options.router)
     router = engine.routers[name]
     pair = Pair(options.strong_model or router.models.strong, options.weak_model or router.models.weak)
     costs, data, scores = _costs(options, pair), LabelledData(), array("d")
-    prompts = _prompts(options, pair, costs, data)
-    scores.extend(progress(score_prompts(engine, name, prompts, scored_pair(engine, name, options)), None))
+    file = RowFile(options.input, COLUMNS)
+    asked = read_data(file, pair, costs, data, scored=options.target_quality is not None)
+    rates = score_prompts(engine, name, limited(asked, options), scored_pair(engine, name, options))
+    scores.extend(progress(rates, None))
     if not scores:
-        raise UsageError(f"{options.input}: has no prompts; calibrating needs at least one")
+        raise file.no_use("they have no text")
     _tell_what_was_assumed(costs, data, len(scores))
     tradeoff = Tradeoff(scores, data, options.seed or 0)
     if options.budget is not None:
@@ -54,28 +54,19 @@ def calibrate_to_target(options: argparse.Namespace) -> None:
         emit(to_json({**head, "sample_size": len(scores), "models": pair._asdict(), **target, **_as_json(point)}))
     else:
         _print(name, len(scores), pair, point)
-
-
-def _prompts(options: argparse.Namespace, pair: Pair, costs: Costs | None, data: LabelledData) -> Iterator[str]:
-    """The prompts, while `data` gets their rows: labelled where a quality is wanted, or the data has labels anyway."""
-    from routing_service.calibration.labelled import has_labels, read_costed, read_labelled
-
-    if costs is not None and options.target_quality is None and not has_labels(options.input, pair):
-        prompts = read_costed(options.input, pair, costs, data)
-    else:
-        prompts = read_labelled(options.input, pair, costs, data)
-    return limited(prompts, options)
+    file.tell()
 
 
 def _costs(options: argparse.Namespace, pair: Pair) -> Costs | None:
     from routing_service.calibration.labelled import DEFAULT_OUTPUT_TOKENS, Costs, Price
+    from routing_service.rows.model_names import find_model
 
     if options.prices is None:
         return None
     prices = {model: Price(read, written) for model, read, written in options.prices}
     found = []
     for side, model in pair._asdict().items():
-        chosen = prices.get(model, prices.get(side))
+        chosen = prices.get(find_model(model, prices) or side)
         if chosen is None:
             raise UsageError(f"--prices: {unknown_name('price', model, prices)} Write {model}=INPUT/OUTPUT or {side}=…")
         found.append(chosen)

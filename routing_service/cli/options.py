@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +16,9 @@ from routing_service.errors import UsageError
 
 if TYPE_CHECKING:
     from routing_service.engine.engine import Engine
+
+# The path that stands for standard input, or output.
+STDIO = Path("-")
 
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:
@@ -83,10 +88,25 @@ def progress(items: Any, total: int | None) -> Any:
     return tqdm(items, total=total, unit=" prompts", disable=None)  # None: only on a terminal
 
 
+def is_same_file(output: Path, source: Path) -> bool:
+    """Whether writing to `output` would change the file `source`, by whatever links, redirected or not."""
+    try:
+        one = os.fstat(1) if output == STDIO else output.stat()
+        other = os.fstat(0) if source == STDIO else source.stat()
+    except OSError:  # one of them is not there, which others tell
+        return False
+    return stat.S_ISREG(one.st_mode) and os.path.samestat(one, other)
+
+
 def to_json(value: Any) -> str:
     """One line of JSON."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(value, ensure_ascii=False, default=_plain)
     return text.encode("utf-8", "backslashreplace").decode()  # JSON can spell half a surrogate pair, UTF-8 cannot
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: an array as a list, anything else as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def emit(text: str) -> None:

@@ -12,19 +12,19 @@ from routing_service.models import ModelPair
 
 
 def score_prompts(
-    engine: Engine, router: str, prompts: Iterable[str], models: ModelPair | None = None
+    engine: Engine, router: str, prompts: Iterable[tuple[str, str]], models: ModelPair | None = None
 ) -> Iterator[float]:
     """The strong win rate, in 0..1, of each prompt, in order; memory does not grow with their number.
 
     Args:
         engine: what scores.
         router: the router's name, empty for the default.
-        prompts: the texts.
+        prompts: the texts, each after its place, for errors: FILE:LINE.
         models: the pair to score for, None for the router's own.
 
     Raises:
         DecisionError: the router, or a model, is not known.
-        UsageError: a prompt cannot be scored; says which, counting from 1.
+        UsageError: a prompt cannot be scored; says which.
     """
     strong, weak = models or ("", "")
 
@@ -33,12 +33,12 @@ def score_prompts(
         return RouteRequest(text, router=router, threshold=0.0, strong_model=strong, weak_model=weak)
 
     engine.planner.plan(request(""))
-    remaining, done = iter(prompts), 0
+    remaining = iter(prompts)
     while chunk := list(islice(remaining, SCORING_BATCH)):
-        for offset, result in enumerate(engine.decide_batch([request(text) for text in chunk]), start=1):
+        results = engine.decide_batch([request(text) for _, text in chunk])
+        for (place, _), result in zip(chunk, results, strict=True):
             if not isinstance(result, Decision):
-                raise UsageError(f"prompt {done + offset}: {result.message}") from result
+                raise UsageError(f"{place}: {result.message}") from result
             if result.strong_win_rate is None:
-                raise UsageError(f"prompt {done + offset}: router {result.router!r} failed ({result.fallback_reason})")
+                raise UsageError(f"{place}: router {result.router!r} failed ({result.fallback_reason})")
             yield result.strong_win_rate
-        done += len(chunk)

@@ -1,204 +1,181 @@
-"""Reading prompts from what people have: JSON lines, CSV, Parquet, plain text, standard input."""
+"""Rows of JSON lines, CSV, Parquet or plain text, each with its place."""
 
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import itertools
 import json
 import sys
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from routing_service.errors import UsageError, nearest
-from routing_service.extras import pip_install
+from routing_service.rows import formats, parquet
+from routing_service.rows.formats import Format
+from routing_service.rows.streams import STDIN, name_of, open_bytes, read_head, text_lines
 
-PROMPT_KEY = "prompt"
-# The path that stands for standard input.
-STDIN = Path("-")
+PROMPT = "prompt"
+# Responses may be pages long; the csv module's own limit is 128 KiB a field.
+MAX_FIELD_CHARACTERS = 1 << 24
 # A longer name of a column is more likely the first prompt of a file without names, which errors must not quote.
-MAX_NAME_LENGTH = 20
+MAX_SHOWN_NAME = 20
 
 
-def read_prompts(path: Path) -> Iterator[str]:
-    """The prompts of a file, in order, one at a time.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file.
 
-    `.jsonl` holds an object with `prompt` a line, `.csv` and `.parquet` a column `prompt`, anything else one prompt a
-    line; blank prompts and lines are skipped. All but Parquet may be gzipped (`.gz`). Standard input is read as lines
-    come: as JSON lines when the first begins with `{`, else as one prompt a line.
-
-    Raises:
-        UsageError: the file cannot be read, is not what its name says, or has no `prompt`; says on which line.
+    `number` is the line where it ends, or Parquet's row, from 1; `values` are its fields by column, and of a plain line
+    only `prompt`. A field that a line of CSV lacks is None.
     """
-    suffix = suffix_of(path)
-    if path == STDIN:
-        with open_text(path) as file:
-            yield from _sniffed(file)
-    elif suffix == ".json":
-        raise UsageError(f"{path}: a JSON document is not read; write one object a line and name the file .jsonl")
-    elif suffix == ".parquet":
-        yield from _parquet(path)
-    elif suffix == ".csv":
-        with open_text(path) as file:
-            yield from _csv(file, path)
-    elif suffix in (".jsonl", ".ndjson"):
-        for _, row in read_rows(path):
-            if row[PROMPT_KEY].strip():
-                yield row[PROMPT_KEY]
-    else:
-        with open_text(path) as file:
-            for line in lines_of(file, path):
+
+    file: RowFile
+    number: int
+    values: Mapping[str, Any]
+
+    @property
+    def place(self) -> str:
+        """FILE:LINE."""
+        return f"{self.file.name}:{self.number}"
+
+    def error(self, problem: str) -> UsageError:
+        """The error for a row that is not as it must be. `problem` says what to do, and quotes no prompt."""
+        return UsageError(f"{self.place}: {problem}")
+
+    def lacks(self, column: str, advice: str) -> UsageError:
+        """The error for a row, or a table, without a column: it has the columns that there are, and the nearest one."""
+        there = self.file.columns or tuple(self.values)
+        guess = nearest(column, there)
+        hint = f"; is {guess!r} meant to be it?" if guess else "."
+        place = self.file.header_place or self.place
+        return UsageError(f"{place}: has no {column!r}, only {shown_names(there)}{hint} {advice}")
+
+
+class RowFile:
+    """A file's rows, or those of standard input, in order and one at a time, so that memory does not grow with them.
+
+    While it is read it comes to know how it is written (`format`, None before), a table's columns (`columns`, else
+    those of the first row), how many `rows` it had so far, and how many of them its reader found `blank`.
+
+    Args:
+        path: the file, `STDIN` for standard input. See `formats` for how it is told what it holds.
+        needed: of Parquet only these columns are read, where they are there; none means all.
+    """
+
+    def __init__(self, path: Path, needed: Sequence[str] = ()) -> None:
+        self.path, self.name, self._needed = path, name_of(path), needed
+        self.format: Format | None = None
+        self.header_place: str | None = None
+        self.columns: tuple[str, ...] = ()
+        self.rows = self.blank = 0
+        self._delimiter = ","
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows, from the first.
+
+        Raises:
+            UsageError: the file cannot be read, or a row is not what the file's format asks for; says which.
+        """
+        self.rows = self.blank = 0
+        for number, values in self._values():
+            if not self.rows and not self.columns:
+                self.columns = tuple(values)
+            self.rows += 1
+            yield Row(self, number, values)
+
+    def notes(self) -> list[str]:
+        """What should be said of a file that was read: what it was taken for by its content, and rows without text."""
+        found = []
+        title = "standard input" if self.path == STDIN else self.name
+        if self.format is not None and not formats.is_as_named(self.path, self.format):
+            kinds = {"\t": "tab-separated values", ";": "semicolon-separated values"}
+            kind = kinds.get(self._delimiter, "CSV") if self.format is Format.TABLE else self.format
+            found.append(f"{title} is read as {kind}")
+        if self.blank:
+            found.append(f"{self.blank:,} of {self.rows:,} rows of {title} have no text and are left out")
+        return found
+
+    def tell(self) -> None:
+        """Say its `notes` on standard error."""
+        for note in self.notes():
+            print(f"note: {note}", file=sys.stderr)
+
+    def no_use(self, why: str) -> UsageError:
+        """The error for a file of which no row can be used; `why` says what they lack."""
+        if not self.rows:
+            return UsageError(f"{self.name}: has no rows; at least one is needed")
+        return UsageError(
+            f"{self.name}: none of its {self.rows:,} rows can be used: {why}. Its columns: {shown_names(self.columns)}."
+        )
+
+    def _values(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        formats.check_name(self.path)
+        with open_bytes(self.path) as source:
+            head = read_head(source, self.path)
+            is_parquet = head.first.startswith(parquet.MAGIC)
+            self.format = Format.PARQUET if is_parquet else formats.named_format(self.path)
+            if self.format is not Format.PARQUET:
+                yield from self._text(text_lines(head, self.path))
+                return
+        self.header_place = self.name
+        table = parquet.Table(self.path, self._needed)
+        self.columns = table.columns
+        yield from enumerate(table.rows(), start=1)
+
+    def _text(self, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        start = []  # blank lines, which count when a line at fault is named, and the first that is not blank
+        for line in lines:
+            start.append(line)
+            if line.strip():
+                break
+        first, whole = start[-1] if start else "", itertools.chain(start, lines)
+        if self.format is None and first.strip():
+            self.format = formats.sniffed_format(self.path, first)
+        if self.format is Format.TABLE:
+            self._delimiter = formats.delimiter_of(first) or ("\t" if "\t" in first else ",")
+            yield from self._table(itertools.chain(start[-1:], lines), len(start) - 1)
+        elif self.format is Format.LINES:
+            for number, line in enumerate(whole, start=1):
                 if line.strip():
-                    yield line.rstrip("\r\n")
-
-
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a JSON lines file with their line numbers, from 1; every row has a text under `prompt`.
-
-    Raises:
-        UsageError: the file cannot be read, or a line is no such object.
-    """
-    with open_text(path) as file:
-        yield from _with_prompts(json_rows(lines_of(file, path), path), path)
-
-
-def json_rows(lines: Iterable[str], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of JSON lines with their line numbers, from 1; blank lines are skipped.
-
-    Raises:
-        UsageError: a line is no JSON object.
-    """
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path}:{number}: is not JSON: {error}; write one object a line") from error
-        if not isinstance(row, dict):
-            raise UsageError(f'{path}:{number}: is not an object; write {{"{PROMPT_KEY}": "…"}}, one a line')
-        yield number, row
-
-
-def suffix_of(path: Path) -> str:
-    """The suffix that says what a file holds, in lower case, before any `.gz`."""
-    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[IO[str]]:
-    """A file's or standard input's text, unzipped, for `lines_of`.
-
-    Raises:
-        UsageError: it cannot be opened.
-    """
-    if path == STDIN and sys.stdin is None:  # so it is when the shell closes it
-        raise UsageError("standard input is closed; pipe prompts into it, or name a file")
-    try:
-        raw = sys.stdin.buffer if path == STDIN else _open_bytes(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; name an existing file") from error
-    # Bytes that are no UTF-8 come as surrogates, so that `lines_of` can tell in which line they are.
-    file = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    try:
-        yield file
-    finally:
-        if path == STDIN:
-            file.detach()
+                    yield number, {PROMPT: line.rstrip("\r\n")}
         else:
-            file.close()
+            yield from self._json_lines(whole)
 
-
-def _open_bytes(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value] # a file all the same
-
-
-def lines_of(file: IO[str], path: Path) -> Iterator[str]:
-    """The lines of a file, checked.
-
-    Raises:
-        UsageError: one cannot be read or is not UTF-8; says which.
-    """
-    try:
-        for number, line in enumerate(file, start=1):
+    def _json_lines(self, lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
             try:
-                line.encode()
-            except UnicodeEncodeError as error:
-                raise UsageError(f"{path}:{number}: is not UTF-8 text; convert the file to UTF-8") from error
-            yield line
-    except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path}: cannot be read: {error}; is it really what its name says?") from error
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise UsageError(f"{self.name}:{number}: is not JSON: {error}; write one object a line") from error
+            if not isinstance(row, dict):
+                raise UsageError(f'{self.name}:{number}: is not an object; write {{"{PROMPT}": "…"}}, one a line')
+            yield number, row
+
+    def _table(self, lines: Iterable[str], skipped: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        csv.field_size_limit(MAX_FIELD_CHARACTERS)
+        # Strict, so that an open quote does not swallow the rest.
+        reader = csv.DictReader(lines, strict=True, delimiter=self._delimiter)
+        try:
+            self.columns = tuple(reader.fieldnames or ())
+            self.header_place = f"{self.name}:{skipped + reader.line_num}"
+            if twice := [name for name in self.columns if name and self.columns.count(name) > 1]:
+                raise UsageError(f"{self.header_place}: has two columns {shown_names(twice[:1])}; take one out")
+            for row in reader:
+                number = skipped + reader.line_num
+                if None in row:
+                    raise UsageError(
+                        f"{self.name}:{number}: has more fields than the {len(self.columns)} of the header; put fields "
+                        "that hold commas in quotes"
+                    )
+                yield number, row
+        except csv.Error as error:
+            raise UsageError(f"{self.name}:{skipped + reader.line_num}: is not CSV: {error}") from error
 
 
-def _with_prompts(rows: Iterable[tuple[int, dict[str, Any]]], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, row in rows:
-        if not isinstance(row.get(PROMPT_KEY), str):
-            raise UsageError(f"{path}:{number}: {_missing(row)}")
-        yield number, row
-
-
-def _sniffed(file: IO[str]) -> Iterator[str]:
-    path = Path("<stdin>")
-    lines = lines_of(file, path)
-    skipped = []  # blank lines, which count when a line at fault is named
-    for line in lines:
-        skipped.append(line)
-        if line.strip():
-            break
-    rest = itertools.chain(skipped, lines)
-    if skipped and skipped[-1].lstrip().startswith("{"):
-        for _, row in _with_prompts(json_rows(rest, path), path):
-            if row[PROMPT_KEY].strip():
-                yield row[PROMPT_KEY]
-    else:
-        yield from (line.rstrip("\r\n") for line in rest if line.strip())
-
-
-def _csv(file: IO[str], path: Path) -> Iterator[str]:
-    csv.field_size_limit(sys.maxsize)
-    reader = csv.DictReader(lines_of(file, path), strict=True)  # an open quote must not swallow the rest
-    try:
-        columns = list(reader.fieldnames or ())
-        if PROMPT_KEY not in columns:
-            raise UsageError(f"{path}:1: {_missing(dict.fromkeys(columns))}")
-        for row in reader:
-            if (prompt := row[PROMPT_KEY]) is not None and prompt.strip():
-                yield prompt
-    except csv.Error as error:
-        raise UsageError(f"{path}:{reader.line_num}: is not CSV: {error}") from error
-
-
-def _parquet(path: Path) -> Iterator[str]:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise UsageError(
-            f"{path}: reading Parquet needs pyarrow; run: {pip_install('routing-service', 'parquet')}"
-        ) from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            columns = file.schema_arrow.names
-            if PROMPT_KEY not in columns:
-                raise UsageError(f"{path}: {_missing(dict.fromkeys(columns))}")
-            for batch in file.iter_batches(columns=[PROMPT_KEY]):
-                for prompt in batch.column(0).to_pylist():
-                    if not isinstance(prompt, str | None):
-                        raise UsageError(f"{path}: the column {PROMPT_KEY!r} is not text; store prompts as strings")
-                    if prompt and prompt.strip():
-                        yield prompt
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UsageError(f"{path}: cannot be read as Parquet: {error}") from error
-
-
-def _missing(row: dict[str, Any]) -> str:
-    if PROMPT_KEY in row:
-        return f"{PROMPT_KEY!r} is not text; write the prompt as a string"
-    guess = nearest(PROMPT_KEY, row)
-    hint = f"; is {guess!r} meant to be it?" if guess else "."
-    names = ", ".join(repr(name) if len(name) <= MAX_NAME_LENGTH else "…" for name in row)
-    return f"has no {PROMPT_KEY!r}, only {names or 'nothing'}{hint} Name the prompts {PROMPT_KEY!r}."
+def shown_names(columns: Iterable[str]) -> str:
+    """Names of columns for an error; one that is so long that it may be a prompt is not shown."""
+    return ", ".join(repr(name) if len(name) <= MAX_SHOWN_NAME else "…" for name in columns) or "nothing"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from routing_lab.data.files import DataFile, discover, labels
+from routing_lab.data.files import DataFile, check_use, discover, labels
 from routing_lab.data.leaks import LeakGuard
 from routing_lab.data.preferences import Names, are_shares
 from routing_lab.data.routellm_folders import BENCHMARKS, dev_score_rows, held_out_prompts, response_files
-from routing_lab.data.rows import BattleRow, ScoreRow, read_rows
-from routing_lab.data.sources import OWN_SOURCE, SOURCES, canonical_model, source_of
+from routing_lab.data.sources import OWN_SOURCE, SOURCES, source_of
 from routing_service.artifacts.manifest import file_entry
+from routing_service.rows.labels import COLUMNS, BattleRow, ScoreRow, read_labels
+from routing_service.rows.model_names import Spelling
+from routing_service.rows.reader import RowFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +48,6 @@ class BattleData:
         return sorted({name for battle in self.battles for name in (battle.model_a, battle.model_b)})
 
 
-class _Spelling:
-    """One name a model: the first of the names that are to be one, else the first spelling that is met."""
-
-    def __init__(self, known: Iterable[Names]) -> None:
-        groups = [(names,) if isinstance(names, str) else tuple(names) for names in known]
-        self._names = {canonical_model(name): group[0] for group in groups for name in group}
-
-    def __call__(self, name: str) -> str:
-        return self._names.setdefault(canonical_model(name), name)
-
-    def merge(self, scores: Mapping[str, float]) -> dict[str, float]:
-        """Scores by these names, the mean where several of a row's models are one."""
-        found: dict[str, list[float]] = {}
-        for name, score in scores.items():
-            found.setdefault(self(name), []).append(score)
-        return {name: sum(values) / len(values) for name, values in found.items()}
-
-
 def load_battles(paths: Sequence[Path], names: Sequence[Names] = ()) -> BattleData:
     """Read every file and folder of `paths`.
 
@@ -80,7 +64,7 @@ def load_battles(paths: Sequence[Path], names: Sequence[Names] = ()) -> BattleDa
     """
     files, folders = discover(paths)
     guard = LeakGuard(prompt for folder in folders.values() for prompt in held_out_prompts(folder))
-    spelling = _Spelling(names)
+    spelling = Spelling(names)
     data = BattleData()
     for path, label in labels(files).items():
         _read_file(path, label, guard, spelling, data)
@@ -90,10 +74,11 @@ def load_battles(paths: Sequence[Path], names: Sequence[Names] = ()) -> BattleDa
     return data
 
 
-def _read_file(path: Path, label: str, guard: LeakGuard, spelling: _Spelling, data: BattleData) -> None:
+def _read_file(path: Path, label: str, guard: LeakGuard, spelling: Spelling, data: BattleData) -> None:
     record = DataFile(label, file_entry(path).sha256, OWN_SOURCE.license)
     data.files.append(record)
-    rows = list(read_rows(path, label))
+    file = RowFile(path, COLUMNS)
+    rows = list(read_labels(file, label))
     shares = are_shares(rows)
     for row in rows:
         record.rows += 1
@@ -103,7 +88,7 @@ def _read_file(path: Path, label: str, guard: LeakGuard, spelling: _Spelling, da
             a, b = spelling(row.model_a), spelling(row.model_b)
             pairs = [] if a == b else [(a, b, row.outcome)]
         else:
-            pairs = list(_pairs(spelling.merge(row.scores), shares))
+            pairs = list(_pairs(_merged(row.scores, spelling), shares))
         if not pairs:
             record.without_pair += 1
         elif not row.prompt.strip():
@@ -115,16 +100,17 @@ def _read_file(path: Path, label: str, guard: LeakGuard, spelling: _Spelling, da
         elif source.weight > 0:
             record.used += 1
             data.battles += _battles(row.prompt, pairs, row.source, source.weight, row.where)
+    check_use(file, record)
 
 
-def _read_benchmark(name: str, folder: Path, guard: LeakGuard, spelling: _Spelling, data: BattleData) -> None:
+def _read_benchmark(name: str, folder: Path, guard: LeakGuard, spelling: Spelling, data: BattleData) -> None:
     source = SOURCES[name]
     for file in response_files(folder):
         record = DataFile(f"{name}/{file.name}", file_entry(file).sha256, source.license)
         data.files.append(record)
         for row in dev_score_rows(folder, file):
             record.rows += 1
-            pairs = list(_pairs(spelling.merge(row.scores), shares=True))
+            pairs = list(_pairs(_merged(row.scores, spelling), shares=True))
             if guard.leaks(row.prompt):
                 record.held_out += 1
             elif not pairs:
@@ -132,6 +118,14 @@ def _read_benchmark(name: str, folder: Path, guard: LeakGuard, spelling: _Spelli
             else:
                 record.used += 1
                 data.battles += _battles(row.prompt, pairs, name, source.weight, f"{record.name}:{row.line}")
+
+
+def _merged(scores: Mapping[str, float], spelling: Spelling) -> dict[str, float]:
+    """Scores by the names to use, the mean where several of a row's models are one."""
+    found: dict[str, list[float]] = {}
+    for name, score in scores.items():
+        found.setdefault(spelling(name), []).append(score)
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def _pairs(scores: Mapping[str, float], shares: bool) -> Iterator[tuple[str, str, float]]:

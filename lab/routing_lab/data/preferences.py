@@ -13,20 +13,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from routing_lab.data.examples import Example
-from routing_lab.data.files import DataFile, discover, labels
+from routing_lab.data.files import DataFile, check_use, discover, labels
 from routing_lab.data.leaks import LeakGuard
 from routing_lab.data.routellm_folders import BENCHMARKS, dev_rows, held_out_prompts, response_files
-from routing_lab.data.rows import BattleRow, ScoreRow, read_rows
 from routing_lab.data.sources import (
     OWN_SOURCE,
     SOURCES,
     Source,
-    canonical_model,
     source_of,
 )
 from routing_service.artifacts.manifest import file_entry
 from routing_service.errors import UsageError
 from routing_service.models import ROUTELLM_PAIR, ModelPair
+from routing_service.rows.labels import COLUMNS, BattleRow, ScoreRow, read_labels
+from routing_service.rows.model_names import canonical_model, find_model
+from routing_service.rows.reader import RowFile
 
 # With fewer prompts, held-out ones could not tell a router from a coin.
 MIN_PROMPTS = 200
@@ -138,7 +139,8 @@ def _read_benchmark(name: str, folder: Path, pair: Sides, guard: LeakGuard, data
 def _read_file(path: Path, label: str, pair: Sides, guard: LeakGuard, data: PreferenceData) -> None:
     record = DataFile(label, file_entry(path).sha256, OWN_SOURCE.license)
     data.files.append(record)
-    rows = list(read_rows(path, label))
+    file = RowFile(path, COLUMNS)
+    rows = list(read_labels(file, label))
     shares = are_shares(rows)
     for row in rows:
         record.rows += 1
@@ -147,7 +149,7 @@ def _read_file(path: Path, label: str, pair: Sides, guard: LeakGuard, data: Pref
         if isinstance(row, BattleRow):
             target = _battle_target(row, pair)
         else:
-            gap = _score_gap(row.scores, source, pair)
+            gap = _score_gap(row, source, pair)
             target = None if gap is None else 0.5 + (gap if shares else float((gap > 0) - (gap < 0))) / 2
         if target is None:
             record.without_pair += 1
@@ -160,6 +162,7 @@ def _read_file(path: Path, label: str, pair: Sides, guard: LeakGuard, data: Pref
         elif source.weight > 0:
             record.used += 1
             data.examples.append(Example(row.prompt, target, row.source, row.group, source.weight, row.where))
+    check_use(file, record, pair.pair)
 
 
 def are_shares(rows: Sequence[ScoreRow | BattleRow]) -> bool:
@@ -180,13 +183,19 @@ def _battle_target(row: BattleRow, pair: Sides) -> float | None:
     return None
 
 
-def _score_gap(scores: dict[str, float], source: Source, pair: Sides) -> float | None:
-    by_name = {canonical_model(name): score for name, score in scores.items()}
+def _score_gap(row: ScoreRow, source: Source, pair: Sides) -> float | None:
     sides = []
     for models, stand_ins in ((pair.strong, source.strong), (pair.weak, source.weak)):
-        names = [name for name in map(canonical_model, models) if name in by_name]
-        names = names or [name for name in stand_ins if name in by_name]
+        names = _scored(row, models) or _scored(row, stand_ins)
         if not names:
             return None
-        sides.append(sum(by_name[name] for name in names) / len(names))
+        sides.append(sum(row.scores[name] for name in names) / len(names))
     return sides[0] - sides[1]
+
+
+def _scored(row: ScoreRow, models: Sequence[str]) -> list[str]:
+    try:
+        found = dict.fromkeys(find_model(model, row.scores) for model in models)
+        return [name for name in found if name is not None]
+    except UsageError as error:
+        raise UsageError(f"{row.where}: {error}") from error

@@ -12,34 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from routing_lab.data.halves import in_dev_half
-from routing_lab.data.routellm_files import (
-    MAX_FIELD_LENGTH,
-    PROMPT,
-    QUESTIONS,
-    RIGHT,
-    contaminated_prompts,
-    csv_rows,
-    json_lines,
-    names,
-    question_turns,
-)
-from routing_lab.data.sources import canonical_model
+from routing_lab.data.routellm_files import QUESTIONS, contaminated_prompts, question_turns
 from routing_service.errors import UsageError
-
-__all__ = [
-    "BENCHMARKS",
-    "MAX_FIELD_LENGTH",
-    "MT_BENCH",
-    "BenchmarkRow",
-    "BenchmarkScores",
-    "benchmark_folders",
-    "contaminated_prompts",
-    "dev_rows",
-    "dev_score_rows",
-    "evaluation_prompts",
-    "held_out_prompts",
-    "response_files",
-]
+from routing_service.rows.labels import is_true
+from routing_service.rows.model_names import find_model
+from routing_service.rows.reader import PROMPT, Row, RowFile, shown_names
 
 BENCHMARKS = ("mmlu", "gsm8k")
 MT_BENCH = "mt_bench"
@@ -91,38 +68,36 @@ def dev_rows(folder: Path, file: Path, strong: str, weak: str) -> Iterator[Bench
     """
     contaminated = contaminated_prompts(folder)
     group = file.stem.removeprefix("mmlu_").removesuffix("_responses")
-    for line, record in csv_rows(file):
-        prompt = record.get(PROMPT)
-        cells = {canonical_model(name): value for name, value in record.items()}
-        on_strong, on_weak = (_right(cells.get(canonical_model(model))) for model in (strong, weak))
+    for row in RowFile(file):
+        prompt, on_strong, on_weak = row.values.get(PROMPT), _right_of(row, strong), _right_of(row, weak)
         if prompt is None or on_strong is None or on_weak is None:
             lacking = PROMPT if prompt is None else strong if on_strong is None else weak
-            raise UsageError(
-                f"{file}:{line}: no usable value for {lacking!r}. The file needs the columns {PROMPT!r}, {strong!r} "
+            raise row.error(
+                f"no usable value for {lacking!r}. The file needs the columns {PROMPT!r}, {strong!r} "
                 f"and {weak!r}, with True or False for the models; name the pair with --strong-model and --weak-model."
             )
         if in_dev_half(prompt) and prompt not in contaminated:
-            yield BenchmarkRow(prompt, group, on_strong, on_weak, line)
+            yield BenchmarkRow(prompt, group, float(on_strong), float(on_weak), row.number)
 
 
 def dev_score_rows(folder: Path, file: Path) -> Iterator[BenchmarkScores]:
     """As `dev_rows`, with the scores of every model: the columns that hold nothing but True and False."""
     contaminated = contaminated_prompts(folder)
-    records = list(_prompt_rows(file))
+    rows = list(_prompt_rows(file))
     models = [
         name
-        for name in (records[0][2] if records else ())
-        if name != PROMPT and all(_right(record[name]) is not None for _, _, record in records)
+        for name in (rows[0][0].values if rows else ())
+        if name != PROMPT and all(is_true(row.values[name]) is not None for row, _ in rows)
     ]
-    for line, prompt, record in records:
+    for row, prompt in rows:
         if in_dev_half(prompt) and prompt not in contaminated:
-            yield BenchmarkScores(prompt, {name: RIGHT[_normal(record[name])] for name in models}, line)
+            yield BenchmarkScores(prompt, {name: float(is_true(row.values[name]) or 0) for name in models}, row.number)
 
 
 def held_out_prompts(folder: Path) -> Iterator[str]:
     """Texts that training data must not contain: the audit half of MMLU or GSM8K, and every turn of MT-Bench."""
     for file in response_files(folder):
-        yield from (prompt for _, prompt, _ in _prompt_rows(file) if not in_dev_half(prompt))
+        yield from (prompt for _, prompt in _prompt_rows(file) if not in_dev_half(prompt))
     yield from (turn for _, turns in _questions(folder) for turn in turns)
 
 
@@ -130,31 +105,32 @@ def evaluation_prompts(folder: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What a benchmark asks, without contaminated prompts: FILE:LINE and the text, or the turns, of each item."""
     contaminated = contaminated_prompts(folder)
     for file in response_files(folder):
-        for line, prompt, _ in _prompt_rows(file):
+        for row, prompt in _prompt_rows(file):
             if prompt not in contaminated:
-                yield f"{file.name}:{line}", (prompt,)
+                yield f"{file.name}:{row.number}", (prompt,)
     for line, turns in _questions(folder):
         if not contaminated.intersection(turns):
             yield f"{QUESTIONS}:{line}", turns
 
 
-def _prompt_rows(file: Path) -> Iterator[tuple[int, str, dict[str, str | None]]]:
-    for line, record in csv_rows(file):
-        prompt = record.get(PROMPT)
+def _prompt_rows(file: Path) -> Iterator[tuple[Row, str]]:
+    for row in RowFile(file):
+        prompt = row.values.get(PROMPT)
         if prompt is None:
-            raise UsageError(f"{file}:{line}: has no {PROMPT!r}; columns: {names(record)}")
-        yield line, prompt, record
+            raise row.error(f"has no {PROMPT!r}; columns: {shown_names(row.values)}")
+        yield row, prompt
 
 
 def _questions(folder: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
     path = folder / QUESTIONS
     if path.is_file():
-        yield from ((line, question_turns(question, path, line)) for line, question in json_lines(path))
+        yield from ((row.number, question_turns(row)) for row in RowFile(path))
 
 
-def _right(cell: str | None) -> float | None:
-    return RIGHT.get(_normal(cell))
-
-
-def _normal(cell: str | None) -> str:
-    return (cell or "").strip().lower()
+def _right_of(row: Row, model: str) -> bool | None:
+    """Whether a model answered right; None where it has no such column, or another value."""
+    try:
+        column = find_model(model, (name for name in row.values if name != PROMPT))
+    except UsageError as error:
+        raise row.error(f"{error}, with --strong-model and --weak-model") from error
+    return None if column is None else is_true(row.values[column])

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 class Source:
     """How rows of one source are read.
 
-    `strong` and `weak` are stand-ins, by `canonical_model` name, for a pair that the row does not score; a row's score
-    for a side is the mean over those present, and a row without either side is not used. `drop_unsolved` leaves out
+    `strong` and `weak` are stand-ins for a pair that the row does not score, in the names of `canonical_model`; a row's
+    score for a side is the mean over those present, and a row without either side is not used. `drop_unsolved` leaves out
     rows that every model scored 0 on: what small models all fail at is no tie between larger ones. `weight` is the
     relative weight of a row in training, by cross-validation on the dev halves of MMLU and GSM8K. `calibrates` says
     that the rows score the pair itself, so that scores can be calibrated on them. `traffic` is the source's share,
@@ -67,8 +67,3 @@ OWN_SOURCE = Source("not stated", 1.0, calibrates=True, traffic=1.0)
 def source_of(name: str) -> Source:
     """The reading rules of a row's `source` field."""
     return SOURCES.get(name.split("/", 1)[0], OWN_SOURCE)
-
-
-def canonical_model(name: str) -> str:
-    """A model's name without its organisation, in lower case: `mistralai/Mixtral-8x7B` and `mixtral-8x7b` are one."""
-    return name.rsplit("/", 1)[-1].lower()

@@ -1,6 +1,6 @@
 """Keeps training data apart from the benchmarks that a router will be reported on, and from what it is validated on.
 
-A benchmark is a folder in RouteLLM's layout, or a file of rows with a `prompt`. No row that asks what one of its
+A benchmark is a folder in RouteLLM's layout, or a file of prompts. No row that asks what one of its
 prompts asks may be learnt from: a training stops there, unless it is told to leave such rows out, or to learn from them
 all the same. What was done is kept in the manifest's `provenance.benchmarks`, for whoever reads a figure later.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,10 +20,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from routing_lab.data.duplicates import near_duplicate_groups
-from routing_lab.data.files import DATA_SUFFIXES, DataFile, discover, malformed, read_raw_rows
+from routing_lab.data.files import DataFile, discover
 from routing_lab.data.overlap import NO_MATCH, OverlapIndex
 from routing_lab.data.routellm_folders import MT_BENCH, evaluation_prompts
 from routing_service.errors import UsageError
+from routing_service.rows.formats import stem_of
+from routing_service.rows.prompts import PROMPT_COLUMNS, read_asked
+from routing_service.rows.reader import RowFile
 
 # How many overlapping rows an error names.
 EXAMPLES = 3
@@ -166,9 +169,8 @@ def load_benchmarks(paths: Sequence[Path]) -> list[Benchmark]:
         texts = [(text, f"{folder.name}/{place}") for place, item in items for text in item]
         found.append(_benchmark(_NAMES.get(name, name), folder, texts, len(items)))
     for path in files:
-        rows = list(_file_prompts(path))
-        suffix = max((each for each in DATA_SUFFIXES if path.name.endswith(each)), key=len)
-        found.append(_benchmark(path.name.removesuffix(suffix), path, rows, len(rows)))
+        rows = _file_prompts(path)
+        found.append(_benchmark(stem_of(path), path, rows, len(rows)))
     names = [benchmark.name for benchmark in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"--report-on names two benchmarks {twice[0]!r}; rename a file, or name it once")
@@ -181,9 +183,10 @@ def _benchmark(name: str, path: Path, texts: Sequence[tuple[str, str]], prompts:
     return Benchmark(name, tuple(text for text, _ in texts), tuple(place for _, place in texts), prompts)
 
 
-def _file_prompts(path: Path) -> Iterator[tuple[str, str]]:
-    for raw in read_raw_rows(path, ("prompt",)):
-        prompt = raw.values.get("prompt")
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise malformed(path, raw.place, "'prompt' must be a non-empty string")
-        yield prompt, f"{path.name}:{raw.place.split(' ')[1]}"
+def _file_prompts(path: Path) -> list[tuple[str, str]]:
+    file = RowFile(path, PROMPT_COLUMNS)
+    found = [(text, f"{path.name}:{row.number}") for row, text in read_asked(file)]
+    if not found:
+        raise file.no_use("they have no text")
+    file.tell()
+    return found

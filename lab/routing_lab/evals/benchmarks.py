@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from routing_lab.data.halves import in_dev_half
-from routing_lab.data.sources import canonical_model
 from routing_lab.evals.metrics import Float64
 from routing_service.errors import UsageError, nearest, unknown_name
 from routing_service.models import ModelPair
+from routing_service.rows.model_names import find_model
 
 Split = Literal["all", "dev", "audit"]
 # Names longer than this in an error are cut: a column's name may be a prompt where a file lacks its header.
@@ -106,7 +106,7 @@ class PairedBenchmark:
 
 
 def for_pair(data: BenchmarkData, strong: str, weak: str) -> PairedBenchmark:
-    """The benchmark for a pair of models. A name need not have its organisation, nor the case: `canonical_model`.
+    """The benchmark for a pair of models. A name need not have its organisation, nor the case: see `find_model`.
 
     Raises:
         UsageError: a model is not there, which lists those that are; lacks a score; or both are one, or score alike on
@@ -139,14 +139,12 @@ def for_pair(data: BenchmarkData, strong: str, weak: str) -> PairedBenchmark:
 
 
 def _find_model(data: BenchmarkData, model: str, side: str) -> str:
-    if model in data.scores:
-        return model
-    found = [name for name in data.scores if canonical_model(name) == canonical_model(model)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(map(repr, found))
-        raise UsageError(f"{data.title}: {model!r} may be any of {names}; name one with --{side}-model")
+    try:
+        found = find_model(model, data.scores)
+    except UsageError as error:
+        raise UsageError(f"{data.title}: {error}, with --{side}-model") from error
+    if found is not None:
+        return found
     known = [name[:MAX_NAME_LENGTH] for name in data.scores]
     guess = nearest(model, known)
     hint = f" Did you mean {guess!r}?" if guess else ""
@@ -197,4 +195,4 @@ def _rows(data: BenchmarkData, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp
 
 def unknown_benchmark(name: str, known: list[str]) -> UsageError:
     """The error for a `--benchmark` that is neither a known name nor a file."""
-    return UsageError(f"--benchmark: {unknown_name('benchmark', name, known)} A file's name must end in .jsonl.")
+    return UsageError(f"--benchmark: {unknown_name('benchmark', name, known)} There is no file of that name either.")

@@ -1,13 +1,14 @@
-"""Benchmarks by name: RouteLLM's three, those that installed packages add, and any JSON lines file."""
+"""Benchmarks by name: RouteLLM's three, those that installed packages add, and any file of labelled rows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from routing_lab.evals.benchmarks import Benchmark, BenchmarkData, unknown_benchmark
-from routing_lab.evals.jsonl import SUFFIXES, JsonLinesBenchmark
+from routing_lab.evals.jsonl import FileBenchmark
 from routing_service.errors import ConfigError, RoutingServiceError, UsageError
 from routing_service.plugins import Plugins
+from routing_service.rows.formats import SUFFIXES, suffix_of
 from routing_service.yaml_sections import Section
 
 BENCHMARKS: Plugins[Benchmark] = Plugins(
@@ -23,7 +24,7 @@ BENCHMARKS: Plugins[Benchmark] = Plugins(
 
 
 def load_benchmark(name: str, data: Path | None) -> BenchmarkData:
-    """The benchmark of that name, or the JSON lines file of that path.
+    """The benchmark of that name, or the file of that path: what is there, or named as rows are.
 
     Args:
         name: what `--benchmark` says.
@@ -32,9 +33,9 @@ def load_benchmark(name: str, data: Path | None) -> BenchmarkData:
     Raises:
         UsageError: there is none, its package is broken, or what it reads is missing or wrong.
     """
-    if name.endswith(SUFFIXES):
-        return JsonLinesBenchmark(Path(name)).load()
     if name not in (known := BENCHMARKS.names()):
+        if Path(name).is_file() or suffix_of(Path(name)) in SUFFIXES:
+            return FileBenchmark(Path(name)).load()
         raise unknown_benchmark(name, known)
     try:
         kind = BENCHMARKS.find(name, Section("--benchmark", Path(), "", None))

@@ -8,7 +8,6 @@ model's answers to both turns; each benchmark has a `contaminated_prompts.jsonl`
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,17 @@ import numpy as np
 from routing_lab.data.routellm_files import (
     CONTAMINATED,
     JUDGEMENTS,
-    PROMPT,
     QUESTIONS,
-    RIGHT,
     contaminated_prompts,
-    csv_rows,
     field,
-    json_lines,
-    names,
     question_turns,
     text_field,
 )
 from routing_lab.evals.benchmarks import Benchmark, BenchmarkData
 from routing_lab.evals.metrics import Float64
 from routing_service.errors import UsageError
+from routing_service.rows.labels import is_true
+from routing_service.rows.reader import PROMPT, Row, RowFile, shown_names
 
 MMLU_SUBJECTS = 57
 FULL_MARKS = 100.0
@@ -77,10 +73,7 @@ class MtBench(Benchmark):
         folder = _folder(data, "mt_bench", QUESTIONS)
         contaminated = _contaminated(folder)
         questions, judgements = folder / QUESTIONS, folder / JUDGEMENTS
-        asked = [
-            (_question_id(question, questions, line), question_turns(question, questions, line))
-            for line, question in json_lines(questions)
-        ]
+        asked = [(_question_id(row), question_turns(row)) for row in RowFile(questions)]
         kept = [(number, turns) for number, turns in asked if not contaminated.intersection(turns)]
         _check_any(len(kept), len(asked), "MT-Bench", folder)
         scores: dict[str, Float64] = {}
@@ -127,24 +120,24 @@ def _right_or_wrong(name: str, title: str, folder: Path, files: list[Path], note
     missing: dict[str, str] = {}
     rows = 0
     for file in files:
-        for line, record in csv_rows(file):
+        for row in RowFile(file):
             rows += 1
-            prompt = record.get(PROMPT)
+            prompt = row.values.get(PROMPT)
             if prompt is None:
-                raise UsageError(f"{file}:{line}: has no {PROMPT!r}; columns: {names(record)}")
+                raise row.error(f"has no {PROMPT!r}; columns: {shown_names(row.values)}")
             if prompt in contaminated:
                 continue
-            for model, value in record.items():
+            for model, value in row.values.items():
                 if model == PROMPT:
                     continue
                 if model not in columns:
                     columns[model] = [_UNREADABLE] * len(prompts)
                     if prompts:
                         missing[model] = f"{files[0]} has no such column"
-                right = FULL_MARKS * RIGHT.get((value or "").strip().lower(), _UNREADABLE)
-                columns[model].append(right)
-                if math.isnan(right):
-                    missing.setdefault(model, f"{file}:{line} is neither True nor False")
+                right = is_true(value)
+                columns[model].append(_UNREADABLE if right is None else FULL_MARKS * right)
+                if right is None:
+                    missing.setdefault(model, f"{row.place} is neither True nor False")
             prompts.append(prompt)
             for model, column in columns.items():
                 if len(column) < len(prompts):
@@ -170,28 +163,25 @@ def _right_or_wrong(name: str, title: str, folder: Path, files: list[Path], note
 def _grades(judgements: Path) -> dict[str, dict[int | str, dict[Any, float]]]:
     """By model and question, the judge's grade of each turn."""
     grades: dict[str, dict[int | str, dict[Any, float]]] = defaultdict(lambda: defaultdict(dict))
-    for line, judgement in json_lines(judgements):
-        model, question = text_field(judgement, "model", judgements, line), _question_id(judgement, judgements, line)
-        score, turn = (field(judgement, key, judgements, line) for key in ("score", "turn"))
+    for row in RowFile(judgements):
+        model, question = text_field(row, "model"), _question_id(row)
+        score, turn = field(row, "score"), field(row, "turn")
         if isinstance(score, bool) or not isinstance(score, int | float) or not MIN_GRADE <= score <= MAX_GRADE:
-            raise UsageError(
-                f"{judgements}:{line}: 'score' is no number from {MIN_GRADE} to {MAX_GRADE}; give the judge's grade"
-            )
+            raise row.error(f"'score' is no number from {MIN_GRADE} to {MAX_GRADE}; give the judge's grade")
         if not isinstance(turn, int):
-            raise UsageError(f"{judgements}:{line}: 'turn' is no whole number; number a question's turns from 1")
+            raise row.error("'turn' is no whole number; number a question's turns from 1")
         if turn in grades[model][question]:
-            raise UsageError(
-                f"{judgements}:{line}: {model!r} has a grade for turn {turn} of question {question!r} already; "
-                "keep one judge's grade"
+            raise row.error(
+                f"{model!r} has a grade for turn {turn} of question {question!r} already; keep one judge's grade"
             )
         grades[model][question][turn] = float(score)
     return grades
 
 
-def _question_id(record: dict[str, Any], path: Path, line: int) -> int | str:
-    number = field(record, "question_id", path, line)
+def _question_id(row: Row) -> int | str:
+    number = field(row, "question_id")
     if not isinstance(number, int | str):
-        raise UsageError(f"{path}:{line}: 'question_id' is neither a whole number nor a text")
+        raise row.error("'question_id' is neither a whole number nor a text")
     return number
 
 

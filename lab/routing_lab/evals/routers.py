@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from routing_lab.data.sources import canonical_model
 from routing_lab.evals.cache import CacheKey
 from routing_service.config import EMBEDDER_KEYS, ROUTER_KEYS, Config, RouterConfig, parse_config
 from routing_service.embedders.base import Embedder
@@ -18,6 +17,7 @@ from routing_service.errors import UsageError, unknown_name
 from routing_service.models import ModelPair
 from routing_service.routers.base import UNVERSIONED, Router
 from routing_service.routers.registry import ROUTERS, build_routers
+from routing_service.rows.model_names import find_model
 from routing_service.yaml_sections import Section
 
 
@@ -135,6 +135,4 @@ def _pair(router: Router, strong: str | None, weak: str | None) -> tuple[ModelPa
 
 
 def _known(model: str, names: frozenset[str]) -> str:
-    if model in names:
-        return model
-    return next((name for name in sorted(names) if canonical_model(name) == canonical_model(model)), "")
+    return find_model(model, sorted(names)) or ""

@@ -17,7 +17,7 @@ from routing_lab.evals import plot, report
 from routing_lab.evals.benchmarks import BenchmarkData, Split, take_split
 from routing_lab.evals.curves import full_curve
 from routing_lab.evals.evaluation import evaluate
-from routing_lab.evals.jsonl import JsonLinesBenchmark
+from routing_lab.evals.jsonl import FileBenchmark
 from routing_lab.evals.metrics import apgr, calibration_error, log_loss, reliability
 from routing_lab.evals.provenance import Exposure
 from routing_lab.evals.registry import load_benchmark
@@ -45,7 +45,7 @@ def own(write_benchmark: WriteRows) -> Path:
 
 
 def run(config: Config, path: Path, *names: str, settings: Settings = SETTINGS) -> BenchmarkResult:
-    (result,) = evaluate(config, names or ("static",), [JsonLinesBenchmark(path).load()], settings)
+    (result,) = evaluate(config, names or ("static",), [FileBenchmark(path).load()], settings)
     return result
 
 
@@ -114,8 +114,8 @@ def test_chance_does_not_depend_on_what_else_is_evaluated(
     config: Config, own: Path, write_benchmark: WriteRows
 ) -> None:
     other = write_benchmark(ROWS[:30], "other.jsonl")
-    (alone,) = evaluate(config, ["luck"], [JsonLinesBenchmark(own).load()], SETTINGS)
-    _, after = evaluate(config, ["luck"], [JsonLinesBenchmark(p).load() for p in (other, own)], SETTINGS)
+    (alone,) = evaluate(config, ["luck"], [FileBenchmark(own).load()], SETTINGS)
+    _, after = evaluate(config, ["luck"], [FileBenchmark(p).load() for p in (other, own)], SETTINGS)
     assert alone.routers[0].exact.apgr == after.routers[0].exact.apgr
 
 
@@ -149,7 +149,7 @@ def test_only_routers_that_are_evaluated_can_be_overwritten(config: Config, own:
 
 
 def test_two_benchmarks_of_one_name_are_refused(config: Config, own: Path) -> None:
-    data = JsonLinesBenchmark(own).load()
+    data = FileBenchmark(own).load()
     with pytest.raises(UsageError, match="two are called 'own'"):
         evaluate(config, ["static"], [data, data], SETTINGS)
 
@@ -339,7 +339,7 @@ def test_the_table_has_what_was_held_out_first_then_what_may_not_have_been(
     rows = [line.split()[:2] for line in lines if line.startswith(("mine  ", "other  ", "luck  "))]
     assert rows == [["luck", "-"], ["other", "unknown"], ["mine", "in-sample,"]]
     assert lines[3].index("by RouteLLM") == lines[4].index("APGR")
-    untouched = JsonLinesBenchmark(own).load()
+    untouched = FileBenchmark(own).load()
     text = summaries(evaluate(config, ["mine", "luck"], [exam, untouched], SETTINGS))
     assert [text.index("Exam, audit half"), text.index("own: 60"), text.index("Exam: 60")] == sorted(
         text.index(start) for start in ("Exam, audit half", "own: 60", "Exam: 60")

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from routing_lab.evals.benchmarks import for_pair
-from routing_lab.evals.jsonl import JsonLinesBenchmark
+from routing_lab.evals.jsonl import FileBenchmark
 
 from routing_service.errors import UsageError
 from tests.support.benchmarks import write_lines
 
 
 def load(tmp_path: Path, *rows: Any) -> Any:
-    return JsonLinesBenchmark(write_lines(tmp_path / "tickets.v2.jsonl", list(rows))).load()
+    return FileBenchmark(write_lines(tmp_path / "tickets.v2.jsonl", list(rows))).load()
 
 
 def test_a_file_of_prompts_and_scores_is_a_benchmark(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_file_of_prompts_and_scores_is_a_benchmark(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.scores["small"], [0.5, -3])
     packed = tmp_path / "tickets.v2.jsonl.gz"
     packed.write_bytes(gzip.compress((tmp_path / "tickets.v2.jsonl").read_bytes()))
-    assert JsonLinesBenchmark(packed).load().content_hash == data.content_hash
+    assert FileBenchmark(packed).load().content_hash == data.content_hash
 
 
 def test_rows_without_one_of_the_pair_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -71,4 +71,4 @@ def test_an_empty_or_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no rows; write one like"):
         load(tmp_path)
     with pytest.raises(UsageError, match=r"none\.jsonl: cannot be read"):
-        JsonLinesBenchmark(tmp_path / "none.jsonl").load()
+        FileBenchmark(tmp_path / "none.jsonl").load()

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from routing_lab.evals import plot
 from routing_lab.evals.evaluation import evaluate
-from routing_lab.evals.jsonl import JsonLinesBenchmark
+from routing_lab.evals.jsonl import FileBenchmark
 from routing_lab.evals.settings import Settings
 
 from routing_service.config import Config
@@ -40,7 +40,7 @@ def test_a_legend_of_long_names_stays_inside_and_leaves_room(
 ) -> None:
     path = write_benchmark([(f"prompt {i}", i % 3, i % 2) for i in range(40)])
     settings = Settings(strong_model="big", weak_model="small", resamples=10, progress=no_progress)
-    (result,) = evaluate(config, ["odds"], [JsonLinesBenchmark(path).load()], settings)
+    (result,) = evaluate(config, ["odds"], [FileBenchmark(path).load()], settings)
     crowd = replace(result, routers=[replace(result.routers[0], name=f"{place} {LONG}") for place in range(7)])
     plot.figures([crowd] * panels)
     figure = drawn[0]

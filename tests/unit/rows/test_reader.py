@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
-
 from routing_service.calibration.prompts import read_prompts, read_rows
+
 from routing_service.errors import UsageError
 
 PROMPTS = ["one", "two, with a comma", 'a "quoted" line\nand another', "中文 é 😀", "  spaced  "]
