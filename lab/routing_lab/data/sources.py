@@ -14,8 +14,8 @@ class Source:
     """How rows of one source are read.
 
     `strong` and `weak` are stand-ins for a pair that the row does not score, in the names of `canonical_model`; a row's
-    score for a side is the mean over those present, and a row without either side is not used. `drop_unsolved` leaves out
-    rows that every model scored 0 on: what small models all fail at is no tie between larger ones. `weight` is the
+    score for a side is the mean over those present, and a row without either side is not used. `drop_unsolved` leaves
+    out rows that every model scored 0 on: what small models all fail at is no tie between larger ones. `weight` is the
     relative weight of a row in training, by cross-validation on the dev halves of MMLU and GSM8K. `calibrates` says
     that the rows score the pair itself, so that scores can be calibrated on them. `traffic` is the source's share,
     relative to the others present, of the mixture of prompts whose scores give the artifact's calibration quantiles.
