@@ -45,11 +45,11 @@ class Row:
         return UsageError(f"{self.place}: {problem}")
 
     def lacks(self, column: str, advice: str) -> UsageError:
-        """The error for a row, or a table, without a column: it has the columns that there are, and the nearest one."""
-        there = self.file.columns or tuple(self.values)
+        """The error for a row, or a table, without a column: it names the columns that there are, and the nearest."""
+        header = self.file.header_place
+        there, place = (self.file.columns, header) if header else (tuple(self.values), self.place)
         guess = nearest(column, there)
         hint = f"; is {guess!r} meant to be it?" if guess else "."
-        place = self.file.header_place or self.place
         return UsageError(f"{place}: has no {column!r}, only {shown_names(there)}{hint} {advice}")
 
 
@@ -173,7 +173,8 @@ class RowFile:
                     )
                 yield number, row
         except csv.Error as error:
-            raise UsageError(f"{self.name}:{skipped + reader.line_num}: is not CSV: {error}") from error
+            # Where the row begins: one with an open quote ends with the file.
+            raise UsageError(f"{self.name}:{skipped + reader.line_num + 1}: is not CSV: {error}") from error
 
 
 def shown_names(columns: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from export_onnx import sw_ranking
+from tests.support.rows import Row, write_rows
 
 MODELS = ("big", "middle", "small", "tiny")
 DIMENSION = 8
 SHORT = "Hi there"  # RouteLLM drops battles with prompts this short
-
-Row = dict[str, Any]
 
 
 def make_battles(count: int = 120, *, seed: int = 5, every_short: int = 7) -> list[Row]:
@@ -48,23 +46,6 @@ def make_embeddings(battles: Sequence[Row], *, seed: int = 6) -> list[Row]:
     kept = [row for row in battles if len(json.loads(row["prompt"])[0].strip()) >= 16]
     vectors = rng.standard_normal((len(kept), DIMENSION), np.float32) + 0.5
     return [{"embeddings": vector.tolist()} for vector in vectors]
-
-
-def write_rows(path: Path, rows: Sequence[Row]) -> Path:
-    """Write a table as its suffix says."""
-    if path.suffix == ".parquet":
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        parquet.write_table(pa.Table.from_pylist(list(rows)), path)
-    elif path.suffix == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    else:
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
 
 
 def write_data(folder: Path, battles: Sequence[Row] | None = None, suffix: str = ".jsonl") -> dict[str, list[str]]:

@@ -3,21 +3,28 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
-from routing_service.calibration.prompts import read_prompts, read_rows
 
 from routing_service.errors import UsageError
+from routing_service.rows import prompts
+from routing_service.rows.reader import RowFile
 
 PROMPTS = ["one", "two, with a comma", 'a "quoted" line\nand another', "中文 é 😀", "  spaced  "]
 LINES = [p for p in PROMPTS if "\n" not in p]
+
+
+def read_prompts(path: Path) -> Iterator[str]:
+    return prompts.read_prompts(RowFile(path))
 
 
 def refusal(path: Path) -> str:
@@ -78,8 +85,20 @@ def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_no_matter(tmp_p
 
 
 @pytest.mark.parametrize("name", ["p.jsonl", "p.csv", "p.parquet"])
-def test_prompts_without_text_are_skipped_in_every_format(tmp_path: Path, name: str) -> None:
-    assert list(read_prompts(write(tmp_path / name, ["one", "", " ", "two"]))) == ["one", "two"]
+def test_prompts_without_text_are_left_out_and_told_in_every_format(tmp_path: Path, name: str) -> None:
+    file = RowFile(write(tmp_path / name, ["one", "", " ", "two"]))
+    assert list(prompts.read_prompts(file)) == ["one", "two"]
+    assert file.notes() == [f"2 of 4 rows of {file.name} have no text and are left out"]
+
+
+def test_null_is_no_text_in_every_format(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"prompt": ["a", None]}), tmp_path / "p.parquet")
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n{"prompt": null}\n')
+    (tmp_path / "p.csv").write_text("id,prompt\n1,a\n2\n")
+    for name in ("p.parquet", "p.jsonl", "p.csv"):
+        file = RowFile(tmp_path / name)
+        assert list(prompts.read_prompts(file)) == ["a"], name
+        assert (file.rows, file.blank) == (2, 1), name
 
 
 @pytest.mark.parametrize("name", ["p.jsonl", "p.csv", "p.txt", "p.parquet"])
@@ -96,10 +115,38 @@ def test_an_empty_file_has_no_prompts(tmp_path: Path) -> None:
         assert list(read_prompts(tmp_path / name)) == []
 
 
-def test_rows_keep_their_other_keys_and_their_line_numbers(tmp_path: Path) -> None:
+def test_rows_keep_their_other_keys_and_their_places(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"id": 1, "prompt": "a"}\n\n{"prompt": "b", "x": [1]}\n')
-    assert list(read_rows(path)) == [(1, {"id": 1, "prompt": "a"}), (3, {"prompt": "b", "x": [1]})]
+    found = [(row.place, row.values) for row in RowFile(path)]
+    assert found == [(f"{path}:1", {"id": 1, "prompt": "a"}), (f"{path}:3", {"prompt": "b", "x": [1]})]
+    path = tmp_path / "p.csv"
+    path.write_text('\ufeffprompt,n\n"a\nb",1\n\n"c, d",2\n')
+    found = [(row.place, row.values) for row in RowFile(path)]
+    assert found == [(f"{path}:3", {"prompt": "a\nb", "n": "1"}), (f"{path}:5", {"prompt": "c, d", "n": "2"})]
+    path = tmp_path / "p.parquet"
+    parquet.write_table(pa.table({"prompt": ["a", "b"], "n": [1, None]}), path)
+    found = [(row.place, row.values) for row in RowFile(path)]
+    assert found == [(f"{path}:1", {"prompt": "a", "n": 1}), (f"{path}:2", {"prompt": "b", "n": None})]
+
+
+def test_of_parquet_only_what_is_needed_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    parquet.write_table(pa.table({"prompt": ["a"], "response": ["long"]}), path)
+    file = RowFile(path, ("prompt", "absent"))
+    assert [row.values for row in file] == [{"prompt": "a"}]
+    assert file.columns == ("prompt", "response")
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 2)])
+def test_parquet_has_lists_of_numbers_as_arrays(tmp_path: Path, kind: pa.DataType) -> None:
+    column = pa.array([[1.0, 2.0], None, [None, 4.0]], kind)
+    parquet.write_table(pa.table({"embeddings": column}), tmp_path / "t.parquet")
+    first, second, third = (row.values["embeddings"] for row in RowFile(tmp_path / "t.parquet"))
+    assert isinstance(first, np.ndarray)
+    assert first.tolist() == [1.0, 2.0]
+    assert second is None
+    assert math.isnan(third[0])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +158,6 @@ def test_rows_keep_their_other_keys_and_their_line_numbers(tmp_path: Path) -> No
         ('"a"', "is not an object"),
         ("{}", "has no 'prompt', only nothing"),
         ('{"prompt": 5}', "'prompt' is not text; write the prompt as a string"),
-        ('{"prompt": null}', "'prompt' is not text"),
         ('{"promt": "a", "id": 1}', "has no 'prompt', only 'promt', 'id'; is 'promt' meant to be it?"),
         ("[" * 100_000, "is not JSON"),
         ("1" * 5000, "is not JSON"),
@@ -128,9 +174,9 @@ def test_a_bad_line_is_told_with_its_number(tmp_path: Path, line: str, problem: 
 def test_messages_are_sentences_whether_or_not_there_is_a_guess(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"zzz": "a"}\n')
-    assert refusal(path).endswith("has no 'prompt', only 'zzz'. Name the prompts 'prompt'.")
+    assert refusal(path).endswith("has no 'prompt', only 'zzz'. Name the prompts 'prompt', or conversations 'messages'.")
     path.write_text('{"promt": "a"}\n')
-    assert refusal(path).endswith("is 'promt' meant to be it? Name the prompts 'prompt'.")
+    assert refusal(path).endswith("is 'promt' meant to be it? Name the prompts 'prompt', or conversations 'messages'.")
 
 
 def test_a_bad_line_does_not_repeat_the_prompt(tmp_path: Path) -> None:
@@ -144,7 +190,7 @@ def test_a_csv_without_a_header_does_not_repeat_its_first_prompt(tmp_path: Path)
     path = tmp_path / "p.csv"
     path.write_text("a secret question that nobody else should read\nanother\n")
     message = refusal(path)
-    assert message.endswith("p.csv:1: has no 'prompt', only …. Name the prompts 'prompt'.")
+    assert message.endswith("p.csv:1: has no 'prompt', only …. Name the prompts 'prompt', or conversations 'messages'.")
 
 
 def test_a_csv_without_prompts_is_told(tmp_path: Path) -> None:
@@ -153,10 +199,18 @@ def test_a_csv_without_prompts_is_told(tmp_path: Path) -> None:
     assert "has no 'prompt', only 'id', 'Prompt'; is 'Prompt' meant to be it?" in refusal(path)
 
 
-def test_a_csv_row_with_too_few_columns_has_no_prompt(tmp_path: Path) -> None:
-    path = tmp_path / "p.csv"
-    path.write_text("id,prompt\n1\n2,b\n")
-    assert list(read_prompts(path)) == ["b"]
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("prompt,n\na,1,2\n", ":2: has more fields than the 2 of the header; put fields that hold commas in quotes"),
+        ("prompt,n,n\na,1,2\n", ":1: has two columns 'n'; take one out"),
+        ('prompt,n\n"a,1\n', ":2: is not CSV: unexpected end of data"),
+        ('prompt\n"a"b\n', ":2: is not CSV: "),
+    ],
+)
+def test_a_broken_csv_is_told_by_line(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "p.csv").write_text(content)
+    assert says in refusal(tmp_path / "p.csv")
 
 
 def test_a_csv_cell_may_be_long(tmp_path: Path) -> None:
@@ -176,12 +230,7 @@ def test_a_parquet_file_without_prompts_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("values", [[1, 2], [b"a"], [["a"]], [{"text": "a"}]])
 def test_a_parquet_column_that_is_no_text_is_told(tmp_path: Path, values: list[object]) -> None:
     parquet.write_table(pa.table({"prompt": values}), tmp_path / "p.parquet")
-    assert "the column 'prompt' is not text" in refusal(tmp_path / "p.parquet")
-
-
-def test_nulls_in_a_parquet_column_are_skipped(tmp_path: Path) -> None:
-    parquet.write_table(pa.table({"prompt": ["a", None]}), tmp_path / "p.parquet")
-    assert list(read_prompts(tmp_path / "p.parquet")) == ["a"]
+    assert f"{tmp_path / 'p.parquet'}:1: 'prompt' is not text" in refusal(tmp_path / "p.parquet")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet" * 100])
@@ -192,6 +241,7 @@ def test_what_is_no_parquet_is_told(tmp_path: Path, content: bytes) -> None:
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "p.parquet").write_bytes(b"PAR1")
     assert "pip install 'routing-service[parquet]'" in refusal(tmp_path / "p.parquet")
 
 
