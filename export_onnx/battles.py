@@ -96,6 +96,8 @@ def read_embeddings(files: Sequence[TableFile], battles: Battles) -> npt.NDArray
             if total < len(battles):
                 vectors[total] = vector
             total += 1
+        if not rows.rows:
+            raise rows.no_use("")
         counts[file.source] = rows.rows
         rows.tell()
     if vectors is None or total != len(battles):

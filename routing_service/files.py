@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import IO, Any
 
 from routing_service.errors import UsageError
 from routing_service.scratch import SEVERAL, replacing, scratch_folder, sync_folder
+
+# The path that stands for standard input, or output.
+STDIO = Path("-")
 
 
 @contextmanager
@@ -28,11 +32,16 @@ def writing(path: Path) -> Iterator[IO[str]]:
 def writing_bytes(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes its name only when it is whole and on disk.
 
-    Of a symbolic link the target is replaced. What is no file, e.g. `/dev/stdout`, is written to as the content comes.
+    Of a symbolic link the target is replaced. What is no file, e.g. `/dev/fd/3`, is written to as the content comes;
+    so is standard output, for which `-` stands.
 
     Raises:
         UsageError: it cannot be written, e.g. the folder is missing or the disk full. Any other error is the caller's.
     """
+    if path == STDIO:
+        with io.BufferedWriter(_StandardOutput()) as file:
+            yield file
+        return
     with _told(path):
         in_place = path.exists() and not (path.is_file() or path.is_dir())
         opened = _in_place(path) if in_place else _replacement(path, path.resolve())
@@ -107,6 +116,20 @@ class _Output(io.FileIO):
             return super().write(data)
 
 
+class _StandardOutput(io.RawIOBase):
+    """Standard output, which it does not close."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        with _told(STDIO):
+            sys.stdout.flush()  # what was printed before stands before it
+            count = sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            return count
+
+
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     try:
@@ -114,7 +137,8 @@ def _told(path: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise  # the reader has gone, which is nobody's mistake
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
+        name = "standard output" if path == STDIO else path
+        raise UsageError(f"{name}: cannot be written: {error.strerror}; choose another place") from error
 
 
 def _unwritable(folder: Path, error: OSError) -> UsageError:

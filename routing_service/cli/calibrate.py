@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
-from routing_service.cli.options import STDIO, add_config_option, add_router_option, address, is_same_file, share
+from routing_service.cli.options import add_config_option, address, is_same_file, share
+from routing_service.files import STDIO
 
 name = "calibrate"
 summary = "Find the threshold for a share of strong decisions, a quality or a budget; save a table; check for drift."

@@ -9,8 +9,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from routing_service.cli.options import STDIO, progress
+from routing_service.cli.options import progress
 from routing_service.errors import UsageError
+from routing_service.files import STDIO
 
 if TYPE_CHECKING:
     from routing_service.artifacts.manifest import CalibrationTable

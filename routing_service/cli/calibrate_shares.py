@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from routing_service.cli.calibrate_sample import collect, engine_to_score, limited, own_table, shares_pair, source_of
-from routing_service.cli.options import STDIO, emit, load_engine, progress, router_name, to_json
+from routing_service.cli.options import emit, load_engine, progress, router_name, to_json
 from routing_service.errors import UsageError
+from routing_service.files import STDIO
 
 if TYPE_CHECKING:
     from routing_service.artifacts.manifest import CalibrationTable

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from routing_service.cli.calibrate_sample import engine_to_score, limited, scored_pair
 from routing_service.cli.calibrate_shares import routellm_line
-from routing_service.cli.options import STDIO, emit, progress, router_name, to_json
+from routing_service.cli.options import emit, progress, router_name, to_json
 from routing_service.errors import UsageError, unknown_name
+from routing_service.files import STDIO
 
 if TYPE_CHECKING:
     from routing_service.calibration.labelled import Costs, LabelledData, Pair

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from routing_service.config import DEFAULT_ADDRESS, load_config, split_address
 from routing_service.errors import UsageError
+from routing_service.files import STDIO
 
 if TYPE_CHECKING:
     from routing_service.engine.engine import Engine
-
-# The path that stands for standard input, or output.
-STDIO = Path("-")
 
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:

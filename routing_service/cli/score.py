@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from routing_service.cli.options import (
-    STDIO,
     add_config_option,
     add_router_option,
     is_same_file,
@@ -19,6 +18,7 @@ from routing_service.cli.options import (
     router_name,
     to_json,
 )
+from routing_service.files import STDIO
 
 if TYPE_CHECKING:
     from routing_service.rows.reader import Row

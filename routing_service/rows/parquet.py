@@ -9,7 +9,7 @@ from typing import Any
 
 from routing_service.errors import UsageError
 from routing_service.extras import pip_install
-from routing_service.rows.streams import STDIN
+from routing_service.files import STDIO
 
 MAGIC = b"PAR1"
 # Rows may hold embeddings of thousands of numbers.
@@ -28,7 +28,7 @@ class Table:
     """
 
     def __init__(self, path: Path, needed: Sequence[str] = ()) -> None:
-        if path == STDIN:
+        if path == STDIO:
             raise UsageError("Parquet cannot be read from standard input; name the file")
         self._path = path
         with self._reading() as (_, pq):

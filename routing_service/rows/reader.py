@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from routing_service.errors import UsageError, nearest
+from routing_service.files import STDIO
 from routing_service.rows import formats, parquet
 from routing_service.rows.formats import Format
-from routing_service.rows.streams import STDIN, name_of, open_bytes, read_head, text_lines
+from routing_service.rows.streams import name_of, open_bytes, read_head, text_lines
 
 PROMPT = "prompt"
 # Responses may be pages long; the csv module's own limit is 128 KiB a field.
@@ -60,7 +61,7 @@ class RowFile:
     those of the first row), how many `rows` it had so far, and how many of them its reader found `blank`.
 
     Args:
-        path: the file, `STDIN` for standard input. See `formats` for how it is told what it holds.
+        path: the file, `-` for standard input. See `formats` for how it is told what it holds.
         needed: of Parquet only these columns are read, where they are there; none means all.
     """
 
@@ -88,7 +89,7 @@ class RowFile:
     def notes(self) -> list[str]:
         """What should be said of a file that was read: what it was taken for by its content, and rows without text."""
         found = []
-        title = "standard input" if self.path == STDIN else self.name
+        title = "standard input" if self.path == STDIO else self.name
         if self.format is not None and not formats.is_as_named(self.path, self.format):
             kinds = {"\t": "tab-separated values", ";": "semicolon-separated values"}
             kind = kinds.get(self._delimiter, "CSV") if self.format is Format.TABLE else self.format

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from routing_service.errors import UsageError
+from routing_service.files import STDIO
 from routing_service.rows.formats import GZIP, check_head
 
-# The path that stands for standard input, and its name for people.
-STDIN = Path("-")
+# What errors call standard input.
 STDIN_NAME = "<stdin>"
 _GZIP_MAGIC = b"\x1f\x8b"
 # Enough for the first bytes that tell what a file is.
@@ -29,7 +29,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         UsageError: it cannot be opened.
     """
-    if path == STDIN:
+    if path == STDIO:
         if sys.stdin is None:  # so it is when the shell closes it
             raise UsageError("standard input is closed; pipe rows into it, or name a file")
         yield sys.stdin.buffer
@@ -96,7 +96,7 @@ def text_lines(head: Head, path: Path) -> Iterator[str]:
 
 def name_of(path: Path) -> str:
     """What errors call a file: its path, or a name for standard input."""
-    return STDIN_NAME if path == STDIN else str(path)
+    return STDIN_NAME if path == STDIO else str(path)
 
 
 @contextmanager

@@ -98,10 +98,10 @@ def test_a_benchmark_s_hash_is_of_what_it_asks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "has no prompts"),
-        ("{", "line 1"),
-        ('{"prompt": " "}\n', "line 1: 'prompt' must be a non-empty string"),
-        ('{"prompt": "p"}\n{"question": "p"}\n', "line 2: 'prompt' must be"),
+        ("", ": has no rows"),
+        ("{", ":1: is not JSON"),
+        ('{"prompt": " "}\n', ": none of its 1 rows can be used: they have no text"),
+        ('{"prompt": "p"}\n{"question": "p"}\n', ":2: has no 'prompt', only 'question'"),
     ],
 )
 def test_a_benchmark_that_cannot_be_read_is_named(tmp_path: Path, content: str, problem: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,17 @@ def test_rows_without_one_of_the_pair_are_left_out_and_counted(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"prompt": "a"}, r"tickets\.v2\.jsonl:2: has no 'scores' of models; write a row like"),
-        ({"prompt": "a", "scores": [1, 2]}, "has no 'scores' of models"),
-        ({"prompt": "a", "scores": {}}, "has no 'scores' of models"),
-        ({"prompt": "a", "scores": {"big": "1"}}, r":2: the score of 'big' is no finite number"),
-        ('{"prompt": "a", "scores": {"big": NaN, "small": 1}}\n', r":2: the score of 'big' is no finite number"),
-        ('{"prompt": "a", "scores": {"big": 1e999}}\n', "no finite number"),
-        ({"prompt": "a", "scores": {"big": 10**400}}, "no finite number of at most"),  # too large for a float
-        ({"prompt": "a", "scores": {"big": -1e308}}, "no finite number of at most"),  # differences would overflow
-        ({"prompt": " ", "scores": {"big": 1}}, ":2: the prompt is empty"),
+        ({"prompt": "a"}, r"tickets\.v2\.jsonl:2: has no 'scores', only 'prompt'. Labels are needed: write"),
+        ({"prompt": "a", "scores": [1, 2]}, ":2: 'scores' must be an object of models"),
+        ({"prompt": "a", "scores": {}}, ":2: 'scores' must be an object of models"),
+        ({"prompt": "a", "scores": {"big": "1"}}, r":2: the score of 'big' must be a finite number"),
+        ('{"prompt": "a", "scores": {"big": NaN, "small": 1}}\n', r":2: the score of 'big' must be a finite number"),
+        ('{"prompt": "a", "scores": {"big": 1e999}}\n', "must be a finite number"),
+        ({"prompt": "a", "scores": {"big": 10**400}}, "must be a finite number of at most"),  # too large for a float
+        (
+            {"prompt": "a", "scores": {"big": -1e308}},
+            "must be a finite number of at most",
+        ),  # differences would overflow
         ({"question": "a", "scores": {"big": 1}}, "has no 'prompt'"),
         ("nonsense\n", ":2: is not JSON"),
     ],
@@ -67,8 +70,27 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, row: Any, says: str
         load(tmp_path, {"prompt": "fine", "scores": {"big": 1}}, row)
 
 
+def test_rows_without_text_are_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[Any] = [{"prompt": text, "scores": {"big": 1, "small": 0}} for text in ("a", " ", "b")]
+    assert load(tmp_path, *rows).prompts == ("a", "b")
+    assert "1 of 3 rows of " in capsys.readouterr().err
+
+
+def test_battles_are_scores(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": json.dumps([f"p{n}"]), "model_a": "big", "model_b": "org/small", "winner": winner}
+        for n, winner in enumerate(("model_a", "tie", "model_b"))
+    ]
+    pair = for_pair(load(tmp_path, *rows), "org/Big", "small")
+    assert pair.data.prompts == ("p0", "p1", "p2")
+    np.testing.assert_array_equal(pair.strong, [1, 0.5, 0])
+    np.testing.assert_array_equal(pair.weak, [0, 0.5, 1])
+
+
 def test_an_empty_or_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="has no rows; write one like"):
+    with pytest.raises(UsageError, match=r"tickets\.v2\.jsonl: has no rows"):
         load(tmp_path)
+    with pytest.raises(UsageError, match=r"none of its 1 rows can be used: they have no text"):
+        load(tmp_path, {"prompt": " ", "scores": {"big": 1}})
     with pytest.raises(UsageError, match=r"none\.jsonl: cannot be read"):
         FileBenchmark(tmp_path / "none.jsonl").load()

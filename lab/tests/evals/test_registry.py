@@ -93,13 +93,15 @@ def test_a_package_cannot_take_a_shipped_name(installed: None, evals_folder: Pat
 def test_a_file_needs_no_name(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "own.jsonl", [{"prompt": "a", "scores": {"m": 1}}])
     assert load_benchmark(str(path), None).name == "own"
+    assert load_benchmark(str(path.rename(tmp_path / "own.log")), None).name == "own.log"
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
         ("mmul", r"did you mean 'mmlu'\?.*'gsm8k', 'mmlu', 'mt-bench'"),
-        ("own.csv", r"no benchmark is named 'own\.csv'.*must end in \.jsonl"),
+        ("own.csv", r"own\.csv: cannot be read: No such file or directory; name an existing file"),
+        ("own.log", r"no benchmark is named 'own\.log'.*There is no file of that name either"),
     ],
 )
 def test_an_unknown_name_is_told_with_those_there_are(name: str, says: str) -> None:

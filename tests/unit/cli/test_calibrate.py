@@ -106,7 +106,10 @@ def test_calibrate_tells_a_router_without_a_table(
 def test_calibrate_tells_a_file_without_prompts(run: Run, tmp_path: Path, config: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n \n")
     ran = run("calibrate", "--strong-model-pct", "0.5", "--input", tmp_path / "empty.txt", "--config", config)
-    assert f"{tmp_path / 'empty.txt'}: has no prompts; calibrating needs at least one" in complaint(ran)
+    assert f"{tmp_path / 'empty.txt'}: has no rows; at least one is needed" in complaint(ran)
+    (tmp_path / "blank.jsonl").write_text('{"id": 1, "prompt": " "}\n')
+    ran = run("calibrate", "--strong-model-pct", "0.5", "--input", tmp_path / "blank.jsonl", "--config", config)
+    assert "none of its 1 rows can be used: they have no text. Its columns: 'id', 'prompt'." in complaint(ran)
 
 
 def test_calibrate_says_how_sure_it_is(run: Run, prompts: Path, config: Path) -> None:
@@ -162,10 +165,31 @@ def test_calibrate_does_not_write_over_its_prompts(run: Run, prompts: Path, conf
     assert prompts.read_bytes() == before
 
 
+def test_calibrate_writes_a_table_to_standard_output(run: Run, prompts: Path, config: Path) -> None:
+    ran = run("calibrate", "--input", prompts, "--output", "-", "--config", config)
+    assert (ran.code, ran.err) == (0, "")
+    table = json.loads(ran.out)
+    assert (table["sample_size"], table["source"]) == (5, str(prompts))
+    told = complaint(run("calibrate", "--input", prompts, "--output", "-", "--strong-model-pct", "0.5"), 2)
+    assert "--output - writes the table to standard output, where nothing else may stand" in told
+
+
+def test_the_same_rows_under_other_names_have_the_same_threshold(run: Run, tmp_path: Path, config: Path) -> None:
+    content = "".join(json.dumps({"prompt": prompt}) + "\n" for prompt in PROMPTS)
+    first = None
+    for name in ("p.jsonl", "p.jsonlines", "p.ndjson", "p.log", "p"):
+        (tmp_path / name).write_text(content)
+        ran = run("calibrate", "--strong-model-pct", "0.4", "--input", tmp_path / name, "--config", config)
+        first = first or ran
+        assert ran.out == first.out, name
+        assert ("is read as JSON lines" in ran.err) == (name != "p.jsonl"), name
+
+
 def test_calibrate_tells_a_model_that_the_router_does_not_score(run: Run, prompts: Path, config: Path) -> None:
     arguments = ("--strong-model-pct", "0.5", "--input", prompts, "--config", config)
     assert "'bgi'" in complaint(run("calibrate", *arguments, "--strong-model", "bgi"))
-    assert run("calibrate", *arguments, "--strong-model", "big").code == 0
+    for name in ("big", "org/Big"):
+        assert run("calibrate", *arguments, "--strong-model", name).code == 0
 
 
 # --- standard input -----------------------------------------------------------------------------------------
@@ -195,6 +219,7 @@ def test_calibrate_reads_standard_input(
     monkeypatch.setattr("sys.stdin", Stdin("\n\n".join(["", *lines]).encode()))
     ran = run("calibrate", "--strong-model-pct", "0.4", "--input", "-", "--config", config, "--json")
     answer = json.loads(ran.out)
+    assert ran.err == f"note: standard input is read as {'JSON lines' if form == 'json' else 'one prompt a line'}\n"
     assert (answer["source"], answer["sample_size"]) == ("standard input", 5)
     assert np.mean(np.asarray(rates) >= answer["points"][0]["threshold"]) == pytest.approx(0.4)
 
@@ -293,7 +318,7 @@ def test_calibrate_tells_a_prompt_that_the_router_fails_at(
     )
     ran = run("calibrate", "--strong-model-pct", "0.3", "--input", tmp_path / "p.jsonl", "--config", config)
     assert ran.code == 1
-    assert "prompt 71: " in ran.err
+    assert f"{tmp_path / 'p.jsonl'}:71: " in ran.err
     assert ran.out == ""
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.cli import PROMPTS, Run, complaint
+from tests.support.rows import write_rows
 
 Write = Callable[..., Path]
 PRICES = ("--prices", "big=10/30", "small=1/2")
@@ -126,9 +127,8 @@ def test_what_cannot_be_reached_is_told(
 @pytest.mark.parametrize(
     ("scores", "says"),
     [
-        ([(1, 1), (1, None), (1, 1), (1, 1), (1, 1)], ":2: the score of 'small' is no finite number"),
-        ([(1, 1), (1, 0), (1, 1), (float("nan"), 1), (1, 1)], ":4: the score of 'big' is no finite number"),
-        ([(1, 1), (1, 0), ("1", 1), (1, 1), (1, 1)], ":3: the score of 'big' is no finite number"),
+        ([(1, 1), (1, 0), (1, 1), (float("nan"), 1), (1, 1)], ":4: the score of 'big' must be a finite number"),
+        ([(1, 1), (1, 0), ("1", 1), (1, 1), (1, 1)], ":3: the score of 'big' must be a finite number"),
         ([(0, 1)] * 5, "the strong model's mean score is 0"),
     ],
 )
@@ -143,9 +143,13 @@ def test_scores_that_are_none_are_told_by_line(
     ("content", "says"),
     [
         ("", "has no rows"),
-        ('{"prompt": "hi"}', ":1: 'scores' must be an object"),
+        ('{"prompt": "hi"}', ":1: has no 'scores', only 'prompt'. Labels are needed: write"),
         ('{"prompt": "hi", "scores": {}}', ":1: 'scores' must be an object"),
-        ('{"prompt": " ", "scores": {"big": 1, "small": 0}}', ":1: the prompt is empty"),
+        ('{"prompt": " ", "scores": {"big": 1, "small": 0}}', "none of its 1 rows can be used: they have no text"),
+        (
+            '{"prompt": "hi", "scores": {"a/big": 1, "b/big": 1, "small": 0}}',
+            ":1: 'big' may be any of 'a/big', 'b/big'",
+        ),
         ('{"scores": {"big": 1, "small": 0}}', "has no 'prompt'"),
         ('{"prompt": "hi", "scores": {"huge": 1, "small": 0}}', "no model is named 'big'"),
         ('{"prompt": "a", "scores": {"big": 1}}\n{"prompt": "b", "scores": {"small": 1}}', "different rows"),
@@ -166,13 +170,59 @@ def test_missing_files_and_standard_input_are_told(run: Run, tmp_path: Path, con
     assert "give a file" in complaint(run("calibrate", "--target-quality", "0.9", "--input", "-", "--config", config))
 
 
-def test_rows_without_both_models_are_left_out_and_counted(run: Run, config: Path, labelled: Write) -> None:
+def test_rows_without_both_models_or_a_text_are_left_out_and_counted(run: Run, config: Path, labelled: Write) -> None:
     path = labelled(SCORES)
     with path.open("a") as file:
-        file.write('{"prompt": "hi", "scores": {"other": 1}}\n')
+        file.write('{"prompt": "hi", "scores": {"other": 1}}\n{"prompt": "ho", "scores": {"big": 1, "small": null}}\n')
+        file.write('{"prompt": " ", "scores": {"big": 1, "small": 0}}\n')
     ran = run("calibrate", "--target-quality", "0.9", "--input", path, "--config", config, "--json")
     assert json.loads(ran.out)["sample_size"] == 5
-    assert "1 rows do not score both models and are left out" in ran.err
+    assert "2 rows do not score both models and are left out" in ran.err
+    assert f"1 of 8 rows of {path} have no text and are left out" in ran.err
+
+
+def test_models_are_named_with_or_without_their_organisation(run: Run, config: Path, tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt": prompt,
+            "scores": {"org/BIG": bool(big), "Small": bool(small)},
+            "input_tokens": {"Org/Big": 100, "small": 90},
+            "output_tokens": 10,
+        }
+        for prompt, (big, small) in zip(PROMPTS, SCORES, strict=True)
+    ]
+    path = write_rows(tmp_path / "labelled.jsonl", rows)
+    arguments = ("calibrate", "--target-quality", "0.75", "--input", path, "--config", config, "--json")
+    ran = run(*arguments, "--prices", "vendor/big=10/30", "SMALL=1/2")
+    assert ran.code == 0, ran
+    assert "do not say" not in ran.err
+    answer = json.loads(ran.out)
+    assert answer["strong_cost"] == pytest.approx((100 * 10 + 10 * 30) / 1e6)
+    assert run(*arguments, "--strong-model", "other/big", "--prices", "strong=10/30", "weak=1/2").out
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".tsv"])
+def test_labels_are_read_from_tables(run: Run, config: Path, tmp_path: Path, labelled: Write, suffix: str) -> None:
+    rows = list(map(json.loads, labelled(SCORES, input_tokens=5, output_tokens=7).read_text().splitlines()))
+    paths = (tmp_path / "labelled.jsonl", write_rows(tmp_path / f"rows{suffix}", rows))
+    one, other = (
+        run("calibrate", "--target-quality", "0.75", "--input", path, "--config", config, *PRICES) for path in paths
+    )
+    assert one.code == 0, one
+    assert one.out == other.out
+
+
+def test_battles_are_labels(run: Run, config: Path, tmp_path: Path) -> None:
+    winners = {(1, 1): "tie", (0, 0): "tie", (1, 0): "model_a", (0, 1): "model_b"}
+    rows = [
+        {"prompt": json.dumps([prompt]), "model_a": "big", "model_b": "org/small", "winner": winners[pair]}
+        for prompt, pair in zip(PROMPTS, SCORES, strict=True)
+    ]
+    path = write_rows(tmp_path / "battles.csv", rows)
+    ran = run("calibrate", "--target-quality", "0.75", "--input", path, "--config", config, "--json")
+    answer = json.loads(ran.out)
+    assert answer["sample_size"] == 5
+    assert (answer["strong_quality"], answer["weak_quality"]) == pytest.approx((0.7, 0.3))
 
 
 # --- drift --------------------------------------------------------------------------------------------------
@@ -191,7 +241,8 @@ def test_scores_that_are_there_are_not_scored_again(run: Run, tmp_path: Path, co
     rows = [{"strong_win_rate": 0.1 + 0.8 * number / 999, "decision_id": str(number)} for number in range(1000)]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "log.csv").write_text("strong_win_rate\n" + "\n".join(str(row["strong_win_rate"]) for row in rows))
-    for name in ("log.jsonl", "log.csv"):
+    (tmp_path / "log").write_bytes((tmp_path / "log.jsonl").read_bytes())
+    for name in ("log", "log.jsonl", "log.csv"):
         arguments = ("calibrate", "--compare", tmp_path / name, "--strong-model-pct", "0.25", "--config", config)
         answer = json.loads(run(*arguments, "--json").out)
         assert answer["sample_size"] == 1000
@@ -225,6 +276,6 @@ def test_recent_scores_that_are_none_are_told_by_line(run: Run, tmp_path: Path, 
 
 def test_nothing_recent_is_told(run: Run, tmp_path: Path, config: Path) -> None:
     (tmp_path / "log.csv").write_text("strong_win_rate\n")
-    assert "has no scores" in complaint(run("calibrate", "--compare", tmp_path / "log.csv", "--config", config))
+    assert "has no rows" in complaint(run("calibrate", "--compare", tmp_path / "log.csv", "--config", config))
     (tmp_path / "p.txt").write_text("\n")
-    assert "has no prompts" in complaint(run("calibrate", "--compare", tmp_path / "p.txt", "--config", config))
+    assert "has no rows" in complaint(run("calibrate", "--compare", tmp_path / "p.txt", "--config", config))

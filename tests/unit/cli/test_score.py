@@ -30,9 +30,7 @@ def test_score_adds_the_win_rate_to_each_row(
 
 
 @pytest.mark.parametrize("link", ["", "symbolic", "hard"])
-def test_score_does_not_write_over_its_input(
-    run: Run, config: Path, prompts: Path, tmp_path: Path, link: str
-) -> None:
+def test_score_does_not_write_over_its_input(run: Run, config: Path, prompts: Path, tmp_path: Path, link: str) -> None:
     before, same = prompts.read_bytes(), tmp_path / "link.jsonl"
     if link == "symbolic":
         same.symlink_to(prompts)

@@ -216,23 +216,28 @@ def without(rows: list[Row], *columns: str) -> list[Row]:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda rows: changed(rows, 3, winner_model_a=1, winner_model_b=1), "battles.jsonl:4: must have exactly one"),
-        (lambda rows: changed(rows, 3, winner_model_a=0, winner_model_b=0, winner_tie=0), "exactly one outcome"),
-        (lambda rows: changed(rows, 3, winner_tie=math.nan), "exactly one outcome"),
-        (lambda rows: changed(rows, 3, winner_model_a=None), "winner_model_a None"),
-        (lambda rows: changed(rows, 3, winner_model_a=0.5), "exactly one outcome"),
-        (lambda rows: changed(rows, 2, model_b=""), "battles.jsonl:3: model_b must be a model's name, not ''"),
-        (lambda rows: changed(rows, 2, model_a=7), "model_a must be a model's name, not 7"),
-        (lambda rows: changed(rows, 2, prompt="not JSON"), "battles.jsonl:3: prompt must be a JSON list of turns"),
-        (lambda rows: changed(rows, 2, prompt='{"turn": "x"}'), "prompt must be a JSON list of turns"),
-        (lambda rows: changed(rows, 2, prompt="[null]"), "the first a text"),
-        (lambda rows: changed(rows, 2, prompt="[]"), "prompt must be a JSON list of turns"),
-        (lambda rows: [{**row, "prompt": '["short"]'} for row in rows], "no battle with a prompt of at least 16"),
-        (lambda rows: without(rows, "model_b"), "has no column 'model_b'"),
-        (lambda rows: [{**row, "languge": "en"} for row in rows], "columns that are not known: 'languge'"),
+        (lambda rows: changed(rows, 3, winner_model_a=1, winner_model_b=1), "battles.jsonl:4: must have one outcome"),
+        (lambda rows: changed(rows, 3, winner_model_a=0, winner_model_b=0, winner_tie=0), "has no outcome"),
+        (lambda rows: changed(rows, 3, winner_tie=math.nan), "battles.jsonl:4: the winner columns must hold 1 or 0"),
+        (lambda rows: changed(rows, 3, winner_model_a=None), "must have one outcome"),
+        (lambda rows: changed(rows, 3, winner_model_a=0.5), "the winner columns must hold 1 or 0"),
+        (lambda rows: changed(rows, 2, model_b=""), "battles.jsonl:3: 'model_b' must be a model's name"),
+        (lambda rows: changed(rows, 2, model_a=7), "'model_a' must be a model's name"),
+        (lambda rows: changed(rows, 2, prompt=7), "battles.jsonl:3: 'prompt' must be a text, or a list of turns"),
+        (
+            lambda rows: [{**row, "prompt": '["short"]'} for row in rows],
+            "none of its 120 rows can be used: there is no battle with a prompt of at least 16 characters",
+        ),
+        (
+            lambda rows: [*rows, {"prompt": "x", "scores": {"a": 1}}],
+            "battles.jsonl:121: is a row of scores, and battles",
+        ),
+        (lambda rows: without(rows, "model_b"), "battles.jsonl:1: 'model_b' must be a model's name"),
+        (lambda rows: without(rows, "prompt"), "battles.jsonl:1: has no 'prompt', only 'id', 'model_a', 'model_b'"),
+        (lambda _: [], "battles.jsonl: has no rows"),
         (
             lambda rows: [{**without([row], "winner_model_a")[0], "winer_model_a": 1} for row in rows],
-            "no column 'winner_model_a' and has columns that are not known: 'winer_model_a' (is it 'winner_model_a'?)",
+            "battles.jsonl:1: must have one outcome: 'winner', or one 1 in winner_model_a",
         ),
     ],
 )
@@ -242,11 +247,25 @@ def test_wrong_battles_are_refused(tmp_path: Path, change: Callable[[list[Row]],
     assert problem in refusal(tmp_path / "artifact", **data)
 
 
-def test_columns_that_the_caller_knows_may_be_ignored(tmp_path: Path) -> None:
+def test_other_columns_are_passed_over(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
     write_rows(Path(data["battles"][0]), [{**row, "language": "en"} for row in make_battles()])
-    export(tmp_path / "artifact", **TINY, **data, ignore_columns=["language"])
+    export(tmp_path / "artifact", **TINY, **data)
     assert ranker(tmp_path / "artifact").settings.battles == 102
+
+
+def test_names_of_one_model_are_one_and_spelt_as_asked_for(tmp_path: Path) -> None:
+    rows = make_battles()
+    for number, row in enumerate(rows):
+        for side in ("model_a", "model_b"):
+            row[side] = [row[side], f"org/{row[side].upper()}", f"other/{row[side]}"][number % 3]
+    export(tmp_path / "other", **TINY, **write_data(tmp_path / "data", rows))
+    export(tmp_path / "one", **TINY, **write_data(tmp_path / "plain"))
+    served = ranker(tmp_path / "other").settings.model2tier
+    assert {"big", "small"} <= served.keys()
+    assert {name.rpartition("/")[2].lower() for name in served} == set(MODELS)
+    assert len(served) == len(MODELS)
+    assert read_manifest(tmp_path / "one").files == read_manifest(tmp_path / "other").files
 
 
 @pytest.mark.parametrize(
@@ -254,7 +273,8 @@ def test_columns_that_the_caller_knows_may_be_ignored(tmp_path: Path) -> None:
     [
         (lambda rows: rows[:-1], "101 rows (embeddings.jsonl: 101) for 102 battles"),
         (lambda rows: [*rows, *rows[:18]], "120 rows (embeddings.jsonl: 120) for 102 battles"),
-        (lambda _: [], "0 rows (embeddings.jsonl: 0) for 102 battles"),
+        (lambda rows: rows[:1], "1 rows (embeddings.jsonl: 1) for 102 battles"),
+        (lambda _: [], "embeddings.jsonl: has no rows"),
         (
             lambda rows: changed(rows, 4, embeddings=[math.nan] * DIMENSION),
             "embeddings.jsonl:5: the embedding holds NaN",
@@ -267,7 +287,10 @@ def test_columns_that_the_caller_knows_may_be_ignored(tmp_path: Path) -> None:
         (lambda rows: changed(rows, 4, embeddings=["x"]), "embeddings must be a list of numbers"),
         (lambda rows: changed(rows, 4, embeddings=None), "embeddings must be a list of numbers"),
         (lambda rows: changed(rows, 4, embeddings=[]), "embeddings must be a list of numbers"),
-        (lambda rows: [{"embedding": row["embeddings"]} for row in rows], "'embedding' (is it 'embeddings'?)"),
+        (
+            lambda rows: [{"embedding": row["embeddings"]} for row in rows],
+            "has no 'embeddings', only 'embedding'; is 'embedding' meant to be it?",
+        ),
     ],
 )
 def test_wrong_embeddings_are_refused(tmp_path: Path, change: Callable[[list[Row]], list[Row]], problem: str) -> None:

@@ -1,77 +1,20 @@
-"""Tables: the files of a split, local or of the hub, and files that are not what their names say."""
+"""Tables: the files of a split, local or of the hub."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from export_onnx.battles import EMBEDDING_COLUMNS
-from export_onnx.tables import Columns, TableFile, find_tables, rows_of
+from export_onnx.tables import find_tables
 from routing_service.errors import UsageError
-
-COLUMNS = Columns("Tests", ("text", "number"), ("extra",))
-
-
-def read(path: Path, columns: Columns = COLUMNS) -> list[tuple[str, dict[str, Any]]]:
-    return list(rows_of(TableFile(path, path.name), columns))
 
 
 def written(path: Path, content: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
-
-
-def test_rows_come_with_their_places(tmp_path: Path) -> None:
-    path = written(tmp_path / "t.csv", '\ufefftext,number\n"a\nb",1\n"c, d",2\n')
-    assert read(path) == [
-        (f"{path}:3", {"text": "a\nb", "number": "1"}),
-        (f"{path}:4", {"text": "c, d", "number": "2"}),
-    ]
-    path = written(tmp_path / "t.jsonl", '{"text": "a", "number": 1}\n\n{"text": "b", "number": 2, "extra": 3}\n')
-    assert [where for where, _ in read(path)] == [f"{path}:1", f"{path}:3"]
-
-
-def test_parquet_has_lists_of_numbers_as_arrays(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow", reason="the extra `export` is not installed")
-    from pyarrow import parquet
-
-    for kind in (pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 2)):
-        column = pa.array([[1.0, 2.0], None, [None, 4.0]], kind)
-        parquet.write_table(pa.table({"embeddings": column}), tmp_path / "t.parquet")
-        (_, first), (where, second), (_, third) = read(tmp_path / "t.parquet", EMBEDDING_COLUMNS)
-        assert isinstance(first["embeddings"], np.ndarray)
-        assert first["embeddings"].tolist() == [1.0, 2.0]
-        assert second["embeddings"] is None
-        assert where.endswith("t.parquet: row 2")
-        assert math.isnan(third["embeddings"][0])
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "problem"),
-    [
-        ("t.jsonl", "{", "t.jsonl:1: is not JSON"),
-        ("t.jsonl", "[1]", "t.jsonl:1: is not an object"),
-        ("t.jsonl", b'{"text": "\xff"}', "is not UTF-8 text"),
-        ("t.csv", "text,number\na\n", "t.csv:2: has fewer fields"),
-        ("t.csv", "text,number\na,1,2\n", "t.csv:2: has more fields"),
-        ("t.csv", 'text,number\n"a,1\n', "is not CSV"),
-        ("t.csv", "", "has no column 'text', 'number'"),
-        ("t.csv", "text,number,extras\n", "'extras' (is it 'extra'?)"),
-        ("t.parquet", "PAR1", "cannot be read as Parquet"),
-    ],
-)
-def test_a_broken_file_is_refused(tmp_path: Path, name: str, content: str | bytes, problem: str) -> None:
-    if name.endswith(".parquet"):
-        pytest.importorskip("pyarrow", reason="the extra `export` is not installed")
-    with pytest.raises(UsageError) as caught:
-        read(written(tmp_path / name, content))
-    assert problem in str(caught.value)
-    assert str(tmp_path / name) in str(caught.value)
 
 
 def sources(source: str) -> list[str]:
@@ -89,12 +32,24 @@ def test_a_folder_is_its_train_split(tmp_path: Path) -> None:
     assert sources(str(written(tmp_path / "plain" / "rows.jsonl", "").parent)) == ["plain/rows.jsonl"]
 
 
-@pytest.mark.parametrize("name", ["vectors.pkl", "vectors.npy"])
-def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_folder_may_hold_gzipped_files_and_is_read_in_one_format(tmp_path: Path) -> None:
+    for name in ("train.jsonl.gz", "train.csv", "notes.txt"):
+        written(tmp_path / "arena" / name, "")
+    assert sources(str(tmp_path / "arena")) == ["arena/train.jsonl.gz"]
+
+
+def test_a_file_is_taken_whatever_it_is_called(tmp_path: Path) -> None:
+    assert sources(str(written(tmp_path / "battles.log", ""))) == ["battles.log"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("vectors.pkl", "is a pickle, which is never opened"), ("vectors.npy", "is a NumPy array")]
+)
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str, says: str) -> None:
     path = written(tmp_path / name, b"\x80\x04N.")
-    with pytest.raises(UsageError, match=r"must be \.parquet, \.jsonl or \.csv"):
+    with pytest.raises(UsageError, match=says):
         sources(str(path))
-    with pytest.raises(UsageError, match=r"holds no \.parquet, \.jsonl or \.csv file"):
+    with pytest.raises(UsageError, match=r"holds no file of rows, named \.jsonl, \.csv, \.parquet"):
         sources(str(tmp_path))
 
 

@@ -174,9 +174,10 @@ def test_a_bad_line_is_told_with_its_number(tmp_path: Path, line: str, problem: 
 def test_messages_are_sentences_whether_or_not_there_is_a_guess(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"zzz": "a"}\n')
-    assert refusal(path).endswith("has no 'prompt', only 'zzz'. Name the prompts 'prompt', or conversations 'messages'.")
+    advice = "Name the prompts 'prompt', or conversations 'messages'."
+    assert refusal(path).endswith(f"has no 'prompt', only 'zzz'. {advice}")
     path.write_text('{"promt": "a"}\n')
-    assert refusal(path).endswith("is 'promt' meant to be it? Name the prompts 'prompt', or conversations 'messages'.")
+    assert refusal(path).endswith(f"is 'promt' meant to be it? {advice}")
 
 
 def test_a_bad_line_does_not_repeat_the_prompt(tmp_path: Path) -> None:
