@@ -100,7 +100,7 @@ def _read_file(path: Path, label: str, guard: LeakGuard, spelling: Spelling, dat
         elif source.weight > 0:
             record.used += 1
             data.battles += _battles(row.prompt, pairs, row.source, source.weight, row.where)
-    check_use(file, record)
+    check_use(file, record, rows)
 
 
 def _read_benchmark(name: str, folder: Path, guard: LeakGuard, spelling: Spelling, data: BattleData) -> None:

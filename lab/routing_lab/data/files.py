@@ -11,7 +11,11 @@ from routing_lab.data.routellm_folders import BENCHMARKS, benchmark_folders
 from routing_service.errors import UsageError
 from routing_service.models import ModelPair
 from routing_service.rows.formats import GZIP, SUFFIXES, check_name, row_files
+from routing_service.rows.labels import BattleRow, ScoreRow
 from routing_service.rows.reader import RowFile
+
+# How many models an error names.
+SHOWN_MODELS = 20
 
 
 @dataclass(slots=True)
@@ -87,7 +91,9 @@ def labels(files: Sequence[Path]) -> dict[Path, str]:
     return found
 
 
-def check_use(file: RowFile, record: DataFile, pair: ModelPair | None = None) -> None:
+def check_use(
+    file: RowFile, record: DataFile, rows: Sequence[ScoreRow | BattleRow], pair: ModelPair | None = None
+) -> None:
     """Say what was made of a file's rows, and refuse it where none could be used.
 
     Rows that must not be trained on are no fault of the file.
@@ -95,15 +101,18 @@ def check_use(file: RowFile, record: DataFile, pair: ModelPair | None = None) ->
     Args:
         file: the file, read.
         record: what became of its rows.
-        pair: the models that its rows must score; None for any two.
+        rows: all of them.
+        pair: the models that rows must score; None for any two.
 
     Raises:
-        UsageError: none of its rows is of use; says why, and which columns it has.
+        UsageError: no row is of use; says why, and which columns the file has.
     """
     if not (record.used or record.held_out):
-        models = "two models" if pair is None else f"{pair.strong!r} and {pair.weak!r}"
+        models = list(dict.fromkeys(name for row in rows for name in row.scores))
+        shown = ", ".join(map(repr, models[:SHOWN_MODELS])) + (", …" if len(models) > SHOWN_MODELS else "")
+        wanted = "two models" if pair is None else f"{pair.strong!r} and {pair.weak!r}"
         counts = {
-            f"{record.without_pair:,} do not score {models}": record.without_pair,
+            f"{record.without_pair:,} do not score {wanted}, only {shown} (name models as the rows do)": record.without_pair,
             f"{record.blank:,} have no text": record.blank,
             f"{record.unsolved:,} were failed by every model": record.unsolved,
         }

@@ -162,7 +162,7 @@ def _read_file(path: Path, label: str, pair: Sides, guard: LeakGuard, data: Pref
         elif source.weight > 0:
             record.used += 1
             data.examples.append(Example(row.prompt, target, row.source, row.group, source.weight, row.where))
-    check_use(file, record, pair.pair)
+    check_use(file, record, rows, pair.pair)
 
 
 def are_shares(rows: Sequence[ScoreRow | BattleRow]) -> bool:

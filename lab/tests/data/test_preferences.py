@@ -136,7 +136,10 @@ def test_rows_without_the_pair_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        ([{"prompt": "p", "scores": {"huge": 1, "small": 0}}], "1 do not score 'org/Big' and 'small'"),
+        (
+            [{"prompt": "p", "scores": {"huge": 1, "small": 0}}],
+            "1 do not score 'org/Big' and 'small', only 'huge', 'small' (name models as the rows do)",
+        ),
         ([{"prompt": " ", "scores": {"big": 1, "small": 0}}], "1 have no text"),
         (
             [{"source": "routellm-distl", "prompt": "p", "scores": {"big": 0, "small": 0}}],

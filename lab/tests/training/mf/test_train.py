@@ -271,7 +271,13 @@ def test_a_few_prompts_asked_often_are_too_few_to_validate_on(tmp_path: Path, em
 def test_one_model_alone_is_no_battle(tmp_path: Path, embeddings_folder: Path) -> None:
     data = tmp_path / "own.jsonl"
     data.write_text("".join(json.dumps({"prompt": f"p {i}", "scores": {"big": i % 2}}) + "\n" for i in range(300)))
-    with pytest.raises(UsageError, match=r"0 usable battles; 300 more rows score one model only"):
+    with pytest.raises(
+        UsageError, match=r"own\.jsonl: none of its 300 rows .*: 300 do not score two models, only 'big'"
+    ):
+        run(data, tmp_path / "out", embeddings_folder)
+    with data.open("a") as file:
+        file.write(json.dumps({"prompt": "p", "scores": {"big": 1, "small": 0}}) + "\n")
+    with pytest.raises(UsageError, match=r"1 usable battles; 300 more rows score one model only"):
         run(data, tmp_path / "out", embeddings_folder)
 
 

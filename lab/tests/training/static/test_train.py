@@ -102,8 +102,14 @@ def test_a_failed_training_keeps_the_old_artifact(
 def test_too_few_rows_are_counted(tmp_path: Path, embeddings_folder: Path, write_preferences: WritePreferences) -> None:
     with pytest.raises(UsageError, match=r"50 usable rows.*At least 200"):
         run(write_preferences(50), tmp_path / "out", embeddings_folder)
-    with pytest.raises(UsageError, match=r"0 usable rows; 300 more rows have no outcome for 'huge' and 'small'"):
-        run(write_preferences(300), tmp_path / "out", embeddings_folder, strong_model="huge")
+    data = write_preferences(300)
+    only = r"own\.jsonl: none of its 300 rows can be used: 300 do not score 'huge' and 'small', only 'big', 'small'"
+    with pytest.raises(UsageError, match=only):
+        run(data, tmp_path / "out", embeddings_folder, strong_model="huge")
+    with data.open("a") as file:
+        file.write(json.dumps({"prompt": "p", "scores": {"huge": 1, "small": 0}}) + "\n")
+    with pytest.raises(UsageError, match=r"1 usable rows; 300 more rows have no outcome for 'huge' and 'small'"):
+        run(data, tmp_path / "out", embeddings_folder, strong_model="huge")
 
 
 def test_a_few_prompts_asked_often_are_too_few(tmp_path: Path, embeddings_folder: Path) -> None:
