@@ -111,8 +111,9 @@ def check_use(
         models = list(dict.fromkeys(name for row in rows for name in row.scores))
         shown = ", ".join(map(repr, models[:SHOWN_MODELS])) + (", …" if len(models) > SHOWN_MODELS else "")
         wanted = "two models" if pair is None else f"{pair.strong!r} and {pair.weak!r}"
+        others = f"do not score {wanted}, only {shown} (name models as the rows do)"
         counts = {
-            f"{record.without_pair:,} do not score {wanted}, only {shown} (name models as the rows do)": record.without_pair,
+            f"{record.without_pair:,} {others}": record.without_pair,
             f"{record.blank:,} have no text": record.blank,
             f"{record.unsolved:,} were failed by every model": record.unsolved,
         }
