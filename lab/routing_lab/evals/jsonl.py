@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from routing_lab.evals.benchmarks import Benchmark, BenchmarkData
+from routing_lab.evals.metrics import Float64
 from routing_service.rows.formats import stem_of
 from routing_service.rows.labels import COLUMNS, read_labels
+from routing_service.rows.model_names import canonical_model
 from routing_service.rows.reader import RowFile
 
 
@@ -53,7 +55,26 @@ class FileBenchmark(Benchmark):
             title=name,
             unit="score",
             prompts=tuple(prompts),
-            scores={model: np.array(column) for model, column in columns.items()},
+            scores=_one_name_each({model: np.array(column) for model, column in columns.items()}),
             sparse=True,
             files={self.path.name: hashlib.sha256(self.path.read_bytes()).hexdigest()},
         )
+
+
+def _one_name_each(columns: dict[str, Float64]) -> dict[str, Float64]:
+    """The columns of one model that rows spell in several ways become one, under the first spelling.
+
+    Where a row scores two spellings they stay apart, so that whoever means one of them must say which.
+    """
+    spellings: dict[str, list[str]] = {}
+    for name in columns:
+        spellings.setdefault(canonical_model(name), []).append(name)
+    found = {}
+    for names in spellings.values():
+        together = np.stack([columns[name] for name in names])
+        scored = np.isfinite(together)
+        if (scored.sum(axis=0) > 1).any():
+            found.update({name: columns[name] for name in names})
+        else:
+            found[names[0]] = np.where(scored.any(axis=0), np.nansum(together, axis=0), math.nan)
+    return found

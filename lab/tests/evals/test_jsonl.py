@@ -87,6 +87,21 @@ def test_battles_are_scores(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pair.weak, [0, 0.5, 1])
 
 
+def test_rows_may_spell_a_model_in_several_ways(tmp_path: Path) -> None:
+    rows: list[Any] = [
+        {"prompt": "a", "scores": {"org/Big": 1, "small": 0}},
+        {"prompt": "b", "scores": {"BIG": 0, "other/small": 1}},
+        {"prompt": "c", "scores": {"big": 1}},
+    ]
+    data = load(tmp_path, *rows)
+    assert set(data.scores) == {"org/Big", "small"}
+    np.testing.assert_array_equal(data.scores["org/Big"], [1, 0, 1])
+    np.testing.assert_array_equal(data.scores["small"], [0, 1, np.nan])
+    both: dict[str, Any] = {"prompt": "d", "scores": {"org/Big": 1, "big": 0, "small": 0}}
+    with pytest.raises(UsageError, match="may be any of 'org/Big', 'BIG', 'big'"):
+        for_pair(load(tmp_path, *rows, both), "huge/bIG", "small")
+
+
 def test_an_empty_or_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"tickets\.v2\.jsonl: has no rows"):
         load(tmp_path)
