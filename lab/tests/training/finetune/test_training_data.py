@@ -57,7 +57,7 @@ def test_what_teaches_nothing_is_refused(
 def test_models_that_the_data_does_not_score_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "own.jsonl", [0, 1] * 150)
     with pytest.raises(UsageError, match="300 do not score 'huge' and 'small', only 'big', 'small'"):
-        read_data([path], Sides(("huge",), ("small",)))
+        read(path, strong_model="huge")
 
 
 def test_prompts_of_a_benchmark_are_not_learnt_from(tmp_path: Path) -> None:
