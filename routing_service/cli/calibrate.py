@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
-from routing_service.cli.options import add_config_option, address, is_same_file, share
+from routing_service.cli.options import add_config_option, add_router_option, address, is_same_file, share
 from routing_service.files import STDIO
 
 name = "calibrate"
