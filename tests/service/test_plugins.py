@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,37 @@ import pytest
 from routing_client.proto import routing_service_pb2 as pb
 from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
+from tests.support.cli import Ran, Run, complaint, run
+
+__all__ = ["run"]
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin"
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the example package: its wheel, unpacked."""
+    from hatchling.builders.wheel import WheelBuilder
+
+    folder = tmp_path_factory.mktemp("plugin")
+    (wheel,) = WheelBuilder(str(EXAMPLE)).build(directory=str(folder), versions=["standard"])
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(folder / "site")
+    return folder / "site"
+
+
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The example package, built and installed into a folder that services started by the test import from."""
-    target = tmp_path / "site"
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
-    subprocess.run([*command, "--target", str(target), str(EXAMPLE)], check=True, capture_output=True)
-    monkeypatch.setenv("PYTHONPATH", str(target))
-    return target
+def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The example package is found by this process, and by services that the test starts."""
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "routing_example"]:
+        del sys.modules[name]
 
 
-def test_an_installed_router_and_embedder_are_served(installed: Path, start_service: Callable[..., Any]) -> None:
+@pytest.mark.usefixtures("installed")
+def test_an_installed_router_and_embedder_are_served(start_service: Callable[..., Any]) -> None:
     service = start_service(config=(EXAMPLE / "routing.yaml").read_text())
     with grpc.insecure_channel(service.address) as channel:
         stub = pb_grpc.RoutingServiceStub(channel)
@@ -45,6 +62,7 @@ def test_an_installed_router_and_embedder_are_served(installed: Path, start_serv
         assert rates[1] == 0
 
 
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -56,33 +74,29 @@ def test_an_installed_router_and_embedder_are_served(installed: Path, start_serv
     ],
 )
 def test_its_configuration_is_checked_like_any_other(
-    installed: Path, tmp_path: Path, change: tuple[str, str], says: str
+    run: Run, tmp_path: Path, change: tuple[str, str], says: str
 ) -> None:
     path = tmp_path / "routing.yaml"
     path.write_text((EXAMPLE / "routing.yaml").read_text().replace(*change))
-    command = [sys.executable, "-m", "routing_service", "check-config", str(path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 1
-    assert f"{path}:" in result.stderr
-    assert says in result.stderr
+    said = complaint(run("check-config", path))
+    assert f"{path}:" in said
+    assert says in said
 
 
-def test_without_the_package_its_types_are_unknown() -> None:
-    command = [sys.executable, "-m", "routing_service", "check-config", str(EXAMPLE / "routing.yaml")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 1
-    assert "no router type is named 'length'" in result.stderr or "no embedder type" in result.stderr
+def test_without_the_package_its_types_are_unknown(run: Run) -> None:
+    said = complaint(run("check-config", EXAMPLE / "routing.yaml"))
+    assert "no embedder type is named 'hashing'" in said
 
 
-def test_an_installed_benchmark_is_evaluated_with_an_installed_router(installed: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("installed")
+def test_an_installed_benchmark_is_evaluated_with_an_installed_router(run: Run, tmp_path: Path) -> None:
     rows = [f"{'please ' * (i % 9)}help me with case {i},{5 - i % 2},{5 - i % 3}" for i in range(40)]
     (tmp_path / "tickets.csv").write_text("\n".join(["ticket,big,small", *rows]) + "\n")
     # A type that needs no options needs no configuration.
-    command = [sys.executable, "-m", "routing_service", "evaluate", "--json"]
-    command += ["--routers", "length", "--strong-model", "big", "--weak-model", "small"]
-    command += ["--benchmark", "tickets", "--cache-dir", str(tmp_path / "cache")]
-    ran = subprocess.run([*command, "--data", str(tmp_path)], check=True, capture_output=True, text=True)
-    (benchmark,) = json.loads(ran.stdout)["benchmarks"]
+    command = ["evaluate", "--json", "--routers", "length", "--strong-model", "big", "--weak-model", "small"]
+    command += ["--benchmark", "tickets", "--cache-dir", tmp_path / "cache"]
+    ran = run(*command, "--data", tmp_path)
+    (benchmark,) = json.loads(ran.out)["benchmarks"]
     assert (benchmark["title"], benchmark["prompts"], benchmark["routers"][0]["type"]) == (
         "Support tickets",
         40,
@@ -92,18 +106,12 @@ def test_an_installed_benchmark_is_evaluated_with_an_installed_router(installed:
     assert benchmark["routers"][0]["sample"]["exposure"] == "untrained"
     # Its revision says nothing, so that its win rates are not kept.
     assert not (tmp_path / "cache").exists()
-    failed = subprocess.run(command, capture_output=True, text=True)
-    assert (failed.returncode, failed.stdout) == (1, "")
-    assert "tickets needs --data DIR" in failed.stderr
+    assert "tickets needs --data DIR" in complaint(run(*command))
 
 
-def test_an_installed_command_runs(installed: Path) -> None:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        command = [sys.executable, "-m", "routing_service", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        return done.returncode, done.stdout, done.stderr
-
-    assert "how-long    Say how long a prompt is." in run("--help")[1]
-    assert run("how-long", "four") == (0, "4\n", "")
+@pytest.mark.usefixtures("installed")
+def test_an_installed_command_runs(run: Run) -> None:
+    assert "how-long    Say how long a prompt is." in run("--help").out
+    assert run("how-long", "four") == Ran(0, "4\n", "")
     problem = "routing-service: error: 4 characters are more than 3; shorten the prompt\n"
-    assert run("how-long", "four", "--at-most", "3") == (1, "", problem)
+    assert run("how-long", "four", "--at-most", "3") == Ran(1, "", problem)
