@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from routing_lab.data.halves import in_dev_half
 from routing_lab.data.leaks import LeakGuard
-from routing_lab.data.preferences import load_preferences
+from routing_lab.data.preferences import PreferenceData, load_preferences
 from routing_lab.data.routellm_folders import benchmark_folders, contaminated_prompts, held_out_prompts
 from routing_lab.data.splits import Overlap, keep_apart
 
@@ -15,11 +16,16 @@ from routing_service.artifacts.loading import DEFAULT_ARTIFACT, open_artifact
 from routing_service.models import ROUTELLM_PAIR
 
 
-@pytest.mark.shared
-def test_no_held_out_prompt_is_trained_on(shared_dir: Path) -> None:
-    data = load_preferences(
+@pytest.fixture(scope="module")
+def data(shared_dir: Path) -> PreferenceData:
+    """Every row that there is; nobody may change it."""
+    return load_preferences(
         [shared_dir / "data" / "preferences", shared_dir / "data" / "routellm_evals"], *ROUTELLM_PAIR
     )
+
+
+@pytest.mark.shared
+def test_no_held_out_prompt_is_trained_on(shared_dir: Path, data: PreferenceData) -> None:
     folders = benchmark_folders(shared_dir / "data" / "routellm_evals")
     assert set(folders) == {"mmlu", "gsm8k", "mt_bench"}
     contaminated = set().union(*(contaminated_prompts(folder) for folder in folders.values()))
@@ -35,12 +41,11 @@ def test_no_held_out_prompt_is_trained_on(shared_dir: Path) -> None:
 
 
 @pytest.mark.shared
-def test_no_prompt_of_a_benchmark_is_left_when_it_is_reported_on(shared_dir: Path) -> None:
-    evals = shared_dir / "data" / "routellm_evals"
-    data = load_preferences([shared_dir / "data" / "preferences", evals], *ROUTELLM_PAIR)
-    split = keep_apart(data.examples, [evals], Overlap.DROP, data.files)
+def test_no_prompt_of_a_benchmark_is_left_when_it_is_reported_on(shared_dir: Path, data: PreferenceData) -> None:
+    files = [replace(file) for file in data.files]
+    split = keep_apart(data.examples, [shared_dir / "data" / "routellm_evals"], Overlap.DROP, files)
     assert {example.source for example in split.rows}.isdisjoint({"mmlu", "gsm8k"})
-    assert 0 < len(data.examples) - len(split.rows) == sum(file.overlap for file in data.files)
+    assert 0 < len(data.examples) - len(split.rows) == sum(file.overlap for file in files)
     assert split.benchmarks["mmlu"]["benchmark_prompts"] == 14_037
     assert split.benchmarks["gsm8k"]["benchmark_prompts"] == 1_307
     assert split.benchmarks["mt-bench"]["benchmark_prompts"] == 72
