@@ -93,7 +93,7 @@ def test_an_installed_benchmark_is_evaluated_with_an_installed_router(run: Run, 
     rows = [f"{'please ' * (i % 9)}help me with case {i},{5 - i % 2},{5 - i % 3}" for i in range(40)]
     (tmp_path / "tickets.csv").write_text("\n".join(["ticket,big,small", *rows]) + "\n")
     # A type that needs no options needs no configuration.
-    command = ["evaluate", "--json", "--routers", "length", "--strong-model", "big", "--weak-model", "small"]
+    command: list[Any] = ["evaluate", "--json", "--routers", "length", "--strong-model", "big", "--weak-model", "small"]
     command += ["--benchmark", "tickets", "--cache-dir", tmp_path / "cache"]
     ran = run(*command, "--data", tmp_path)
     (benchmark,) = json.loads(ran.out)["benchmarks"]

@@ -20,7 +20,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = ROOT / "clients" / "python"
-OURS = {"routing-service", "routing-client"}
+OURS = {"routing-service", "routing-client", "routing-lab", "routing-gateway"}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -29,6 +29,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 SERVICE_TABLE = read_toml(ROOT / "pyproject.toml")
 CLIENT_TABLE = read_toml(CLIENT / "pyproject.toml")
+LAB_TABLE = read_toml(ROOT / "lab" / "pyproject.toml")
+GATEWAY_TABLE = read_toml(ROOT / "gateway" / "pyproject.toml")
 SERVICE_DEPENDENCIES: list[str] = SERVICE_TABLE["tool"]["hatch"]["metadata"]["hooks"]["custom"]["dependencies"]
 
 
@@ -98,6 +100,19 @@ def test_the_client_wheel_is_thin(tmp_path: Path) -> None:
     assert not [name for name in names if re.search("echo|proxy|page|gateway/", name)]
 
 
+@pytest.mark.parametrize(("project", "package"), [("lab", "routing_lab"), ("gateway", "routing_gateway")])
+def test_the_wheels_of_lab_and_gateway_hold_their_code_and_no_data(tmp_path: Path, project: str, package: str) -> None:
+    names, metadata = build_wheel(ROOT / project, tmp_path)
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {package}
+    assert f"{package}/py.typed" in names
+    assert metadata.get_all("License-File") == ["LICENSE"]
+    suffixes = {Path(name).suffix for name in names if ".dist-info/" not in name}
+    page = {".html", ".js", ".css", ".svg"} if project == "gateway" else set()
+    assert suffixes == {".py", ".typed", *page}
+    if project == "gateway":
+        assert {"routing_gateway/page/index.html", "routing_gateway/echo/app.py"} <= set(names)
+
+
 def test_the_router_that_ships_is_small() -> None:
     folder = ROOT / "routing_service" / "artifacts" / "default"
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
@@ -110,8 +125,10 @@ def test_the_router_that_ships_is_small() -> None:
 
 def test_one_version() -> None:
     version = SERVICE_TABLE["project"]["version"]
-    assert CLIENT_TABLE["project"]["version"] == version
+    assert {table["project"]["version"] for table in (CLIENT_TABLE, LAB_TABLE, GATEWAY_TABLE)} == {version}
     assert f"routing-client=={version}" in SERVICE_DEPENDENCIES
+    assert f"routing-service=={version}" in LAB_TABLE["project"]["dependencies"]
+    assert f"routing-client=={version}" in GATEWAY_TABLE["project"]["dependencies"]
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
@@ -122,10 +139,35 @@ def test_both_distributions_ask_for_the_same_grpc_and_protobuf() -> None:
 
 
 def every_requirement() -> list[Requirement]:
-    extras = SERVICE_TABLE["project"]["optional-dependencies"].values()
-    lines = [*SERVICE_DEPENDENCIES, *CLIENT_TABLE["project"]["dependencies"], "onnxruntime-gpu"]
-    requirements = [Requirement(line) for line in [*lines, *(line for extra in extras for line in extra)]]
+    """What any of the four, or an extra of theirs, asks for; each once."""
+    lines = [*SERVICE_DEPENDENCIES, "onnxruntime-gpu"]
+    for table in (SERVICE_TABLE, CLIENT_TABLE, LAB_TABLE, GATEWAY_TABLE):
+        lines += table["project"].get("dependencies", [])
+        lines += [line for extra in table["project"].get("optional-dependencies", {}).values() for line in extra]
+    requirements = map(Requirement, sorted(set(lines)))
     return [item for item in requirements if item.name not in OURS]
+
+
+def test_a_floor_is_the_same_everywhere() -> None:
+    found: dict[str, set[str]] = {}
+    for item in every_requirement():
+        found.setdefault(item.name, set()).add(str(item.specifier))
+    assert {name: floors for name, floors in found.items() if len(floors - {""}) > 1} == {}
+
+
+def test_the_oldest_versions_that_ci_tests_are_the_floors() -> None:
+    oldest = {
+        canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins("constraints-oldest.txt")
+    }
+    lines = [*SERVICE_DEPENDENCIES, *CLIENT_TABLE["project"]["dependencies"], *GATEWAY_TABLE["project"]["dependencies"]]
+    checked = 0
+    for item in map(Requirement, [*lines, *CLIENT_TABLE["project"]["optional-dependencies"]["openai"]]):
+        if item.name in OURS:
+            continue
+        floor = next(each.version for each in item.specifier if each.operator in {">=", "=="})
+        assert Version(oldest[canonicalize_name(item.name)]) == Version(floor), f"{item.name}: run `make constraints`"
+        checked += 1
+    assert checked > 20
 
 
 @pytest.mark.parametrize("requirement", every_requirement(), ids=str)
@@ -140,7 +182,7 @@ def test_every_requirement_is_pinned_within_its_range(requirement: Requirement) 
         assert requirement.specifier.contains(specifier.version)
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "constraints-protos.txt"])
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-oldest.txt", "constraints-protos.txt"])
 def test_pins_name_no_place(name: str) -> None:
     assert all(pin.url is None for pin in pins(name))
     assert "://" not in (ROOT / name).read_text(encoding="utf-8")

@@ -97,7 +97,7 @@ def test_an_outage_is_raised_or_answered_by_the_fallback(
         assert response.model == STRONG
         assert response.routing.is_routed
         assert response.routing.decision is None
-        assert response.routing.fallback == failure.reason or failure.code.name
+        assert response.routing.fallback == (failure.reason or failure.code.name)
     service.failure = None
     assert face.create(MODEL, EASY).routing.fallback is None
 
