@@ -120,6 +120,7 @@ def sections() -> Iterator[tuple[str, Dataclass, Dataclass | None]]:
     yield "### server.limits", config.LimitsConfig, None
     yield "### server.shutdown", config.ShutdownConfig, None
     yield "## observability", config.ObservabilityConfig, None
+    yield "### observability.digest_key", config.DigestKeyConfig, None
 
 
 def gateway_sections() -> Iterator[tuple[str, Dataclass]]:
