@@ -6,7 +6,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help setup test test-faults demo lint format docs docs-check protos protos-check protos-lint bench train constraints clean
+.PHONY: help setup test test-faults test-wire demo lint format docs docs-check protos protos-check protos-lint protos-breaking protos-baseline names bench train constraints clean
 
 # What is installed beside the packages. `EXTRAS=ci` adds torch, a browser driver and LiteLLM, which some tests need.
 EXTRAS ?= dev
@@ -59,6 +59,9 @@ test: setup ## run every functional test; those that lack a toolchain or ../shar
 test-faults: setup ## kill, load and cut off real processes, one test after the other
 	$(BIN)/python -m pytest $(FAULTS) $(ARGS)
 
+test-wire: setup $(PROTOS_VENV)/.installed ## run the commands of protos/README.md: generate, compile and call in Go, Java, TypeScript
+	$(BIN)/python -m pytest tests/wire $(ARGS)
+
 demo: setup ## start the service, route a dozen prompts, print what was decided, stop the service
 	@$(BIN)/python scripts/demo.py
 
@@ -90,6 +93,16 @@ protos-check: $(PROTOS_VENV)/.installed ## fail when the checked-in generated co
 
 protos-lint: $(PROTOS_VENV)/.installed ## buf lint
 	cd protos && ../$(PROTOS_VENV)/bin/buf lint
+
+protos-breaking: $(PROTOS_VENV)/.installed ## fail when something that protos/baseline.binpb has was changed
+	cd protos && ../$(PROTOS_VENV)/bin/buf breaking --against baseline.binpb
+
+protos-baseline: $(PROTOS_VENV)/.installed ## accept the protos as they are: make protos/baseline.binpb anew
+	cd protos && ../$(PROTOS_VENV)/bin/buf build --exclude-source-info --output baseline.binpb
+
+names: setup ## write the names of protos/names.yaml everywhere, and make what is made from the protos
+	$(BIN)/python scripts/names.py
+	$(MAKE) protos protos-baseline
 
 bench: setup ## measure decision latency and throughput against a bare echo server (needs h2load and two cores)
 	$(BIN)/python -m benchmarks.decision $(ARGS)
