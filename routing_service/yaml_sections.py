@@ -98,7 +98,44 @@ def read_yaml(text: str, source: str, base: Path) -> Section:
         raise ConfigError(source, "", "is nested too deeply") from error
     if not (node is None or _is_null(node) or _is_mapping(node)):
         raise ConfigError(source, "", "must be a mapping of sections, as in `routers: {...}`", _line(node))
+    _merge(node, source, {})
     return Section(source, base, "", node)
+
+
+def _merge(node: yaml.Node | None, source: str, state: dict[int, bool]) -> None:
+    """Put the keys that `<<: *anchor` stands for into their mappings, below a node; a mapping's own go first.
+
+    `state` has, by identity, the nodes that are being merged (False) or are done (True): aliases repeat a node.
+
+    Raises:
+        ConfigError: what is merged is no mapping, or holds itself.
+    """
+    if node is None or isinstance(node, yaml.ScalarNode) or state.get(id(node)):
+        return
+    state[id(node)] = False
+    if isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            if id(value) not in state:
+                _merge(value, source, state)
+    elif isinstance(node, yaml.MappingNode):
+        own = [(key, value) for key, value in node.value if key.tag != _TAG + "merge"]
+        names = {str(key.value) for key, _ in own}
+        merged: list[tuple[yaml.Node, yaml.Node]] = []
+        for key, value in node.value:
+            if key.tag != _TAG + "merge":
+                if id(value) not in state:
+                    _merge(value, source, state)
+                continue
+            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if not isinstance(part, yaml.MappingNode) or state.get(id(part)) is False:
+                    raise ConfigError(source, "<<", "must name another mapping, or a list of some", _line(key))
+                _merge(part, source, state)
+                for pair in part.value:
+                    if str(pair[0].value) not in names:
+                        names.add(str(pair[0].value))
+                        merged.append(pair)
+        node.value = own + merged
+    state[id(node)] = True
 
 
 def _line(node: yaml.Node | None) -> int | None:

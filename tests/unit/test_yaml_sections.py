@@ -272,3 +272,42 @@ def test_whatever_yaml_says_the_answer_is_a_value_or_an_error_with_its_line(text
 @example("name: x\nratio: 0b_")
 def test_whatever_text_is_read_the_answer_is_a_value_or_an_error_with_its_line(text: str) -> None:
     check(text)
+
+
+def test_merge_keys_bring_the_keys_of_other_mappings() -> None:
+    text = """
+name: x
+many:
+  a: &a {size: 3, ratio: 0.25}
+  b: {<<: *a, size: 4}
+  c: &c {size: 7}
+  d: {<<: [*c, *a]}
+  e: {ratio: 0.75, <<: *a}
+"""
+    inner = parse(text).many
+    assert inner["b"] == Inner(4, 0.25)
+    assert inner["d"] == Inner(7, 0.25)
+    assert inner["e"] == Inner(3, 0.75)
+    assert inner["a"] == Inner(3, 0.25)
+
+
+def test_a_section_that_is_read_later_has_its_merged_keys() -> None:
+    value = parse("name: x\ninner: &i {size: 3}\nlater: {<<: *i, ratio: 0.25}\n")
+    assert value.later.parse(Inner) == Inner(3, 0.25)
+    assert value.later == parse("name: x\nlater: {ratio: 0.25, size: 3}\n").later
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("name: x\ninner: {<<: 5}\n", 2, "must name another mapping"),
+        ("name: x\ninner: {<<: [5]}\n", 2, "must name another mapping"),
+        ("name: x\ninner: &i {<<: *i}\n", 2, "must name another mapping"),
+        ("name: x\nmany:\n  a: &a {sise: 2}\n  b: {<<: *a}\n", 3, "did you mean 'size'?"),
+        ("name: x\ninner: {'<<': 5}\n", 2, "is not a known key"),
+    ],
+)
+def test_a_wrong_merge_is_told_with_its_line(text: str, line: int, problem: str) -> None:
+    error = refusal(text)
+    assert error.line == line
+    assert problem in error.problem
