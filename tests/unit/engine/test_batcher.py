@@ -158,7 +158,9 @@ async def test_concurrency_is_the_routers() -> None:
     batcher = Batcher(two)
     running = [await busy(batcher, two), await busy(batcher, two)]
     waiting = asyncio.create_task(batcher.score("third", PAIR))
-    await asyncio.sleep(0.05)
+    for _ in range(4):  # a worker too many would have taken it by now
+        await asyncio.sleep(0)
+    assert [item.text for item in batcher._waiting] == ["third"]
     assert two.batches == [["first"], ["first"]]
     two.go.set()
     assert all(isinstance(s, Scored) for s in await asyncio.gather(*running, waiting))
