@@ -35,6 +35,10 @@ class Plan(NamedTuple):
     models: ModelPair
     policy: str = ""
 
+    def with_threshold(self, threshold: float, policy: str = "") -> Plan:
+        """The plan with another threshold, and the policy that gave it. `_replace` takes three times as long."""
+        return Plan(self.name, self.router, threshold, self.models, policy)
+
 
 class NamedPolicy(NamedTuple):
     """A policy of the configuration, resolved: the router's name and the threshold in 0..1."""
@@ -137,12 +141,12 @@ class Planner:
             )
         plan = self._default_plan(request.router or (policy.router if policy else self.default_router))
         if policy is not None:
-            plan = plan._replace(threshold=policy.threshold, policy=name)
+            plan = plan.with_threshold(policy.threshold, name)
         elif request.threshold is not None:
-            plan = plan._replace(threshold=_in_range(request.threshold, "threshold", Reason.THRESHOLD_OUT_OF_RANGE))
+            plan = plan.with_threshold(_in_range(request.threshold, "threshold", Reason.THRESHOLD_OUT_OF_RANGE))
             self._extremes.check(plan.name, plan.threshold)
         elif request.strong_share is not None:
-            plan = plan._replace(threshold=_threshold_of_share(plan, request.strong_share))
+            plan = plan.with_threshold(_threshold_of_share(plan, request.strong_share))
         if request.strong_model or request.weak_model:
             plan = plan._replace(models=_models(plan, request))
         return plan
