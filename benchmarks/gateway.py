@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.gateway_load import Endpoint, first_byte_ms, latency_ms, throughput
+from benchmarks.gateway_load import ChatTarget, first_byte_ms, latency_ms, throughput
 from benchmarks.machine import describe
 from benchmarks.servers import Server, ours, running
 
@@ -73,7 +73,9 @@ class Target:
         return f"{self.name}: {self.value:.2f} {self.unit} ({sign} {self.bound:g}: {'yes' if self.met else 'NO'})"
 
 
-def in_turns(figure: Figure, sides: dict[str, Endpoint], pairs: int, measure: Callable[[Endpoint], float]) -> Figure:
+def in_turns(
+    figure: Figure, sides: dict[str, ChatTarget], pairs: int, measure: Callable[[ChatTarget], float]
+) -> Figure:
     """A B A B: measure all sides alternately, after a turn each that does not count."""
     for turn in range(-1, pairs):
         for name, endpoint in sides.items():
@@ -134,11 +136,11 @@ def measure(options: argparse.Namespace, server_core: int, load_core: int) -> li
             ["-m", "routing_gateway.cli.gateway", "--port", "0", "--service", service.address, "--base-url", base_url,
              "--strong-model", "strong", "--weak-model", "weak"], server_core,
         )  # fmt: skip
-        sides = {"ours": Endpoint(gateway.address, "router-static-0.5", PROMPT)}
+        sides = {"ours": ChatTarget(gateway.address, "router-static-0.5", PROMPT)}
         if options.routellm_python is not None:
             peer = start([str(WORKER), "--upstream", base_url], server_core, str(options.routellm_python))
-            sides["routellm"] = Endpoint(peer.address, "router-random-0.5", PROMPT)
-        all_sides = {"direct": Endpoint(upstream.address, "strong", PROMPT), **sides}
+            sides["routellm"] = ChatTarget(peer.address, "router-random-0.5", PROMPT)
+        all_sides = {"direct": ChatTarget(upstream.address, "strong", PROMPT), **sides}
         for endpoint in all_sides.values():
             endpoint.check()
         body = folder / "body.json"

@@ -18,7 +18,7 @@ _STAMP = re.compile(rb"t=(\d+);")
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class ChatTarget:
     """Where to ask for what."""
 
     address: str
@@ -47,7 +47,7 @@ class Endpoint:
             raise RuntimeError(f"{self.model} answered {answer.status}: {data[:500]!r}")
 
 
-def throughput(endpoint: Endpoint, body: Path, core: int, in_flight: int, seconds: int) -> float:
+def throughput(endpoint: ChatTarget, body: Path, core: int, in_flight: int, seconds: int) -> float:
     """Answers a second over `in_flight` connections.
 
     Args:
@@ -63,7 +63,7 @@ def throughput(endpoint: Endpoint, body: Path, core: int, in_flight: int, second
     return _h2load(endpoint, body, core, f"--clients={in_flight}", f"--duration={seconds}") / seconds
 
 
-def latency_ms(endpoint: Endpoint, body: Path, core: int, count: int) -> float:
+def latency_ms(endpoint: ChatTarget, body: Path, core: int, count: int) -> float:
     """The median time from sending a request to the end of its answer, one at a time on one connection.
 
     Raises:
@@ -75,7 +75,7 @@ def latency_ms(endpoint: Endpoint, body: Path, core: int, count: int) -> float:
     return statistics.median(int(line.split("\t")[2]) for line in log.read_text().splitlines()) / 1000
 
 
-def first_byte_ms(endpoint: Endpoint, core: int, count: int) -> float:
+def first_byte_ms(endpoint: ChatTarget, core: int, count: int) -> float:
     """The median time from when the upstream wrote a stream's first piece until it is here, one stream at a time.
 
     Raises:
@@ -113,7 +113,7 @@ def _one_stream(connection: socket.socket, request: bytes) -> float:
     return took
 
 
-def _h2load(endpoint: Endpoint, body: Path, core: int, *options: str) -> int:
+def _h2load(endpoint: ChatTarget, body: Path, core: int, *options: str) -> int:
     """How many requests succeeded, after checking that none failed."""
     body.write_bytes(endpoint.body())
     command = [

@@ -59,7 +59,7 @@ Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class SentenceConfig:
     """What becomes of the tokens' last hidden states, and how many tokens are read (None: as many as the model can)."""
 
     pooling: Pooling
@@ -90,11 +90,11 @@ def run(options: argparse.Namespace) -> str:
     """
     start = time.perf_counter()
     checkpoint = open_checkpoint(str(options.checkpoint), required=(MODULES,))
-    recipe = read_recipe(checkpoint.folder)
+    sentence = read_sentence_config(checkpoint.folder)
     model = read_encoder(checkpoint.config, checkpoint.shapes, checkpoint.folder / CONFIG)
     checkpoint.check_tensors(encoder_tensors(model), UNUSED_TENSORS)
     tokenizer = SourceTokenizer(checkpoint, model.vocabulary)
-    max_tokens = min(filter(None, (recipe.max_tokens, tokenizer.limit, model.max_tokens)))
+    max_tokens = min(filter(None, (sentence.max_tokens, tokenizer.limit, model.max_tokens)))
     precision = precision_of(options.quantize)
     # Longer than any model of these reads, so that the proof covers the cut.
     texts = proof_prompts(("The quick brown fox jumps over the lazy dog. " * (max_tokens // 8 + 1),))
@@ -110,13 +110,15 @@ def run(options: argparse.Namespace) -> str:
                 weights.update()
                 return checkpoint.load(name, precision)
 
-            files = write_graph(folder / GRAPH, model, load, precision, recipe.pooling, normalize=recipe.normalize)
+            files = write_graph(folder / GRAPH, model, load, precision, sentence.pooling, normalize=sentence.normalize)
         tokenizer.save(folder / TOKENIZER)
         encoder = SentenceEncoder(folder / GRAPH, folder / TOKENIZER, max_tokens, settings, SessionConfig(threads=0))
         tokenizer.check(encoder.tokenizer, texts)
         with step(f"parity proof on {len(texts)} texts"):
             vectors = encoder.embed(texts).vectors
-            parity = prove_vectors(source_vectors(checkpoint, tokenizer, recipe, max_tokens, texts), vectors, precision)
+            parity = prove_vectors(
+                source_vectors(checkpoint, tokenizer, sentence, max_tokens, texts), vectors, precision
+            )
         np.save(folder / SELF_TEST, vectors[:SELF_TEST_TEXTS])
         manifest = draft.write_manifest(
             Manifest(
@@ -129,8 +131,8 @@ def run(options: argparse.Namespace) -> str:
                 options={**asdict(settings), "self_test_texts": list(settings.self_test_texts)},
                 provenance={
                     **checkpoint.provenance(MODULES, LIMITS, "tokenizer.json", "tokenizer_config.json"),
-                    "pooling": recipe.pooling,
-                    "normalize": recipe.normalize,
+                    "pooling": sentence.pooling,
+                    "normalize": sentence.normalize,
                     "precision": precision,
                     "parity": asdict(parity),
                     "libraries": {name: version(name) for name in LIBRARIES},
@@ -140,7 +142,7 @@ def run(options: argparse.Namespace) -> str:
     return _report(options.output, manifest, model, time.perf_counter() - start)
 
 
-def read_recipe(folder: Path) -> Recipe:
+def read_sentence_config(folder: Path) -> SentenceConfig:
     """Read how sentence-transformers makes a vector of what the model gives.
 
     Raises:
@@ -167,11 +169,11 @@ def read_recipe(folder: Path) -> Recipe:
     longest = limits.get("max_seq_length")
     if longest is not None and (type(longest) is not int or longest < 1):
         raise UsageError(f"{folder / LIMITS}: max_seq_length is {longest!r}; it must be a positive integer")
-    return Recipe(by_mode[modes[0]], "Normalize" in kinds, longest)
+    return SentenceConfig(by_mode[modes[0]], "Normalize" in kinds, longest)
 
 
 def source_vectors(
-    checkpoint: Checkpoint, tokenizer: SourceTokenizer, recipe: Recipe, max_tokens: int, texts: Sequence[str]
+    checkpoint: Checkpoint, tokenizer: SourceTokenizer, sentence: SentenceConfig, max_tokens: int, texts: Sequence[str]
 ) -> Vectors:
     """The vectors of the source model, run by transformers in float32, one text at a time."""
     import torch
@@ -193,8 +195,8 @@ def source_vectors(
         for text in tqdm(texts, desc="source model", unit=" texts", disable=None):
             tokens = tokenizer.source(text, return_tensors="pt", truncation=True, max_length=max_tokens)
             hidden = source(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state[0]
-            vector = hidden.mean(0) if recipe.pooling == "mean" else hidden[0]
-            vectors.append(torch.nn.functional.normalize(vector, dim=0) if recipe.normalize else vector)
+            vector = hidden.mean(0) if sentence.pooling == "mean" else hidden[0]
+            vectors.append(torch.nn.functional.normalize(vector, dim=0) if sentence.normalize else vector)
     found: Vectors = torch.stack(vectors).numpy()
     return found
 

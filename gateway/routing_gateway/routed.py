@@ -18,7 +18,7 @@ from routing_gateway.logs import log
 from routing_gateway.pass_through import asked_model
 from routing_gateway.proxy import Proxy, request_for
 from routing_gateway.upstream_errors import UpstreamError
-from routing_gateway.upstreams import FAILOVER_STATUSES, Answer
+from routing_gateway.upstreams import FAILOVER_STATUSES, UpstreamResponse
 
 if TYPE_CHECKING:
     from routing_gateway.bodies.body import Body
@@ -91,14 +91,14 @@ class _Call:
         self._ask = ask
         self._exchange = exchange
         self._body = body
-        self._refused: tuple[Answer, Routing] | None = None
+        self._refused: tuple[UpstreamResponse, Routing] | None = None
         """What the chosen model answered, when the other one is to be asked instead."""
         self._before = state.responses.model(body.fields.get("previous_response_id"))
         """Who gave the response that this request goes on from."""
         self.goes_on = False
         """Whether that model answers because there was nothing to decide on."""
 
-    async def run(self, dispatcher: Dispatcher, model: str) -> tuple[Answer, Routing]:
+    async def run(self, dispatcher: Dispatcher, model: str) -> tuple[UpstreamResponse, Routing]:
         """The answer to pass on, and how it came about.
 
         Raises:
@@ -114,7 +114,7 @@ class _Call:
             return await self._send(Send(routing, None, is_last=True, strong_model=None)), routing
         flow = dispatcher.dispatch(model, lambda: self._ask.prompt(self._body))
         try:
-            done: tuple[Answer, Routing] = await run_async(flow, self._perform)
+            done: tuple[UpstreamResponse, Routing] = await run_async(flow, self._perform)
         except UpstreamError:
             if self._refused is None:
                 raise
@@ -143,7 +143,7 @@ class _Call:
         finally:
             self._state.metrics.decision_seconds.observe(time.perf_counter() - begun)
 
-    async def _send(self, step: Send) -> Answer:
+    async def _send(self, step: Send) -> UpstreamResponse:
         routing = step.routing
         self._count(routing)
         target = self._target(routing)

@@ -76,7 +76,7 @@ class UpstreamRequest:
     body: bytes
 
 
-class Answer(NamedTuple):
+class UpstreamResponse(NamedTuple):
     """An upstream's answer, of which the rest of the body is still to come. Close its response when done."""
 
     target: Target
@@ -125,7 +125,7 @@ class Upstreams:
         if self._session is not None:
             await self._session.close()
 
-    async def open(self, request: UpstreamRequest, target: Target, *, await_first_byte: bool) -> Answer:
+    async def open(self, request: UpstreamRequest, target: Target, *, await_first_byte: bool) -> UpstreamResponse:
         """Send, and wait for the answer's headers.
 
         Args:
@@ -149,7 +149,7 @@ class Upstreams:
         seen.labels(target.name, str(response.status)).inc()
         self._metrics.first_byte_seconds.labels(target.name).observe(time.perf_counter() - begun)
         try:
-            return Answer(target, response, await _first(response, await_first_byte))
+            return UpstreamResponse(target, response, await _first(response, await_first_byte))
         except (TimeoutError, aiohttp.ClientError) as error:
             response.close()
             raise self._broke(target, error) from error
@@ -158,7 +158,11 @@ class Upstreams:
             raise
 
     async def relay(
-        self, answer: Answer, exchange: Exchange, added: RawHeaders, seen: Callable[[bytes], None] | None = None
+        self,
+        answer: UpstreamResponse,
+        exchange: Exchange,
+        added: RawHeaders,
+        seen: Callable[[bytes], None] | None = None,
     ) -> None:
         """Pass the answer on, each piece as it arrives, and close it.
 

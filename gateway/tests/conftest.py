@@ -48,7 +48,7 @@ def _eventually() -> Callable[[Callable[[], bool], str], None]:
 
 
 @dataclass(frozen=True)
-class HttpAnswer:
+class HttpResponse:
     status: int
     headers: dict[str, str]
     body: bytes
@@ -83,7 +83,7 @@ class Gateway:
 
     def request(
         self, method: str, path: str, body: bytes | Any = None, headers: dict[str, str] | None = None
-    ) -> HttpAnswer:
+    ) -> HttpResponse:
         """One request on a connection of its own. A body that is no bytes is sent as JSON."""
         sent = {"content-type": "application/json"} if body is not None else {}
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
@@ -91,13 +91,13 @@ class Gateway:
         try:
             connection.request(method, path, data, {**sent, **(headers or {})})
             answer = connection.getresponse()
-            return HttpAnswer(
+            return HttpResponse(
                 answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
             )
         finally:
             connection.close()
 
-    def chat(self, model: str = "router-fake-0.5", text: str = "hello", **fields: Any) -> HttpAnswer:
+    def chat(self, model: str = "router-fake-0.5", text: str = "hello", **fields: Any) -> HttpResponse:
         body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
         return self.request("POST", "/v1/chat/completions", body)
 

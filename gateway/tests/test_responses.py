@@ -12,7 +12,7 @@ from routing_client.testing import FakeService
 from routing_gateway import response_ids
 from routing_gateway.response_ids import ResponseModels
 
-from .conftest import Gateway, HttpAnswer, MakeGateway
+from .conftest import Gateway, HttpResponse, MakeGateway
 from .scripted import ScriptedUpstream
 
 RESULT = [{"type": "function_call_output", "call_id": "c", "output": "sunny"}]
@@ -23,7 +23,7 @@ def answering(body: bytes, kind: bytes = b"application/json") -> Any:
     return lambda connection: connection.sendall(head + body)
 
 
-def respond(gateway: Gateway, given: Any, **fields: Any) -> HttpAnswer:
+def respond(gateway: Gateway, given: Any, **fields: Any) -> HttpResponse:
     return gateway.request("POST", "/v1/responses", {"model": "router-fake-0.5", "input": given, **fields})
 
 

@@ -19,7 +19,7 @@ import structlog
 
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
 from routing_service.embedders.openai_call import Call, Remote, TooLargeError
-from routing_service.embedders.openai_endpoint import AttemptError, Blame, Endpoint
+from routing_service.embedders.openai_endpoint import AttemptError, Blame, EmbeddingsEndpoint
 from routing_service.embedders.openai_options import OpenAIOptions, read_key
 from routing_service.embedders.openai_wire import Text, plan_requests
 from routing_service.errors import DecisionError, Reason
@@ -78,7 +78,7 @@ class OpenAIEmbedder(Embedder):
 
             limits = httpx.Limits(max_connections=options.max_parallel_requests, keepalive_expiry=30.0)
             transport = httpx.AsyncHTTPTransport(limits=limits)
-        self._remote = Remote(name, options, Endpoint(options, key, transport))
+        self._remote = Remote(name, options, EmbeddingsEndpoint(options, key, transport))
         self._lock = Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
@@ -206,7 +206,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
-async def _close(endpoint: Endpoint) -> None:
+async def _close(endpoint: EmbeddingsEndpoint) -> None:
     current = asyncio.current_task()
     for task in asyncio.all_tasks():
         if task is not current:

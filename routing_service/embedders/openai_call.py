@@ -17,9 +17,9 @@ import numpy.typing as npt
 import structlog
 
 from routing_service.embedders.circuit_breaker import CircuitBreaker
-from routing_service.embedders.openai_endpoint import AttemptError, Blame, Endpoint
+from routing_service.embedders.openai_endpoint import AttemptError, Blame, EmbeddingsEndpoint
 from routing_service.embedders.openai_options import OpenAIOptions
-from routing_service.embedders.openai_wire import Answer, Text
+from routing_service.embedders.openai_wire import EmbeddingsResponse, Text
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class TooLargeError(Exception):
 class Remote:
     """What all calls of one embedder share: the endpoint, how many may use it, and how it is."""
 
-    def __init__(self, name: str, options: OpenAIOptions, endpoint: Endpoint) -> None:
+    def __init__(self, name: str, options: OpenAIOptions, endpoint: EmbeddingsEndpoint) -> None:
         self.name, self.options, self.endpoint = name, options, endpoint
         self.breaker = CircuitBreaker(options.breaker_failures, options.breaker_seconds)
         self.slots = asyncio.Semaphore(options.max_parallel_requests)
@@ -173,7 +173,7 @@ class Call:
             return known  # a token has at least one byte, so this fits whatever the language
         return size // 2 if size > SHORT_BYTES else None
 
-    async def _send(self, texts: list[Text], tries: int | None = None) -> Answer:
+    async def _send(self, texts: list[Text], tries: int | None = None) -> EmbeddingsResponse:
         """One request, repeated while that may help."""
         remote, loop = self._remote, asyncio.get_running_loop()
         tries = self._attempts if tries is None else tries
@@ -216,10 +216,10 @@ class Call:
                 "embedder_left_alone", embedder=self._remote.name, cause=failed.cause, seconds=round(seconds, 3)
             )
 
-    def _learn(self, answer: Answer) -> None:
+    def _learn(self, answer: EmbeddingsResponse) -> None:
         self._is_well, self._remote.dimension = True, answer.vectors.shape[1]
 
-    def _done(self, texts: list[Text], answer: Answer) -> None:
+    def _done(self, texts: list[Text], answer: EmbeddingsResponse) -> None:
         self._learn(answer)
         for text, vector in zip(texts, answer.vectors, strict=True):
             self._results[text.place] = Embedded(vector, text.truncated)

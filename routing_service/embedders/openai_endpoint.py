@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from routing_service.embedders.openai_options import OpenAIOptions
 from routing_service.embedders.openai_wire import (
-    Answer,
-    InvalidAnswerError,
+    EmbeddingsResponse,
+    InvalidResponseError,
     Text,
     decode_answer,
     encode_request,
@@ -55,7 +55,7 @@ class AttemptError(Exception):
         super().__init__(cause)
 
 
-class Endpoint:
+class EmbeddingsEndpoint:
     """Posts texts and reads vectors, over pooled connections.
 
     Args:
@@ -78,7 +78,7 @@ class Endpoint:
             transport=transport,
         )
 
-    async def attempt(self, texts: Sequence[Text], remaining: float) -> Answer:
+    async def attempt(self, texts: Sequence[Text], remaining: float) -> EmbeddingsResponse:
         """Send one request.
 
         Args:
@@ -100,7 +100,7 @@ class Endpoint:
         except TimeoutError as error:
             # An attempt that began just before the call's end says nothing about the endpoint.
             raise AttemptError("timeout", Blame.UNCLEAR, fair=remaining > limit / 2) from error
-        except InvalidAnswerError as error:
+        except InvalidResponseError as error:
             raise AttemptError("invalid_answer", Blame.UNCLEAR) from error
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
             raise AttemptError("connection", Blame.ENDPOINT, again=True) from error
@@ -120,7 +120,7 @@ class Endpoint:
             async for chunk in response.aiter_bytes():
                 raw += chunk
                 if len(raw) > MAX_ANSWER_BYTES_PER_TEXT * (texts + 1):
-                    raise InvalidAnswerError("is too long")
+                    raise InvalidResponseError("is too long")
             return bytes(raw)
 
 

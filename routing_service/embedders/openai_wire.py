@@ -17,12 +17,12 @@ import numpy.typing as npt
 MAX_REQUEST_BYTES = 262_144
 
 
-class InvalidAnswerError(Exception):
+class InvalidResponseError(Exception):
     """The answer is not what the format says. The message never quotes it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EmbeddingsResponse:
     """The vectors of one request, float32 of shape (texts, dimension), and the tokens it read, None if not said."""
 
     vectors: npt.NDArray[np.float32]
@@ -72,7 +72,7 @@ def encode_request(texts: Sequence[Text], model: str, encoding_format: str, dime
     return json.dumps(body).encode()
 
 
-def decode_answer(raw: bytes, texts: int, dimensions: int | None) -> Answer:
+def decode_answer(raw: bytes, texts: int, dimensions: int | None) -> EmbeddingsResponse:
     """Read an answer for `texts` texts, in whichever encoding it came.
 
     Args:
@@ -81,7 +81,7 @@ def decode_answer(raw: bytes, texts: int, dimensions: int | None) -> Answer:
         dimensions: the length that each vector must have; None for any, if only all have the same.
 
     Raises:
-        InvalidAnswerError: it is no answer, has another number of vectors, or a vector has a wrong length, is not
+        InvalidResponseError: it is no answer, has another number of vectors, or a vector has a wrong length, is not
             finite or is all zero.
     """
     try:
@@ -90,16 +90,16 @@ def decode_answer(raw: bytes, texts: int, dimensions: int | None) -> Answer:
         places = _places(items, texts)
         rows = [_vector(item["embedding"]) for item in items]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidAnswerError("is not in the format of /v1/embeddings") from error
+        raise InvalidResponseError("is not in the format of /v1/embeddings") from error
     lengths = {len(row) for row in rows}
     wanted = dimensions or next(iter(lengths))
     if lengths != {wanted}:
-        raise InvalidAnswerError(f"has vectors of length {', '.join(map(str, sorted(lengths)))}, not {wanted}")
+        raise InvalidResponseError(f"has vectors of length {', '.join(map(str, sorted(lengths)))}, not {wanted}")
     vectors = np.empty((texts, wanted), np.float32)
     vectors[places] = rows
     if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
-        raise InvalidAnswerError("has vectors that are not finite, or all zero")
-    return Answer(vectors, _tokens(body))
+        raise InvalidResponseError("has vectors that are not finite, or all zero")
+    return EmbeddingsResponse(vectors, _tokens(body))
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float | None:

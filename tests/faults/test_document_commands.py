@@ -17,7 +17,7 @@ from tests.docs.blocks import ROOT, blocks, commands, name_of, with_commands
 from tests.docs.data import HashedVectors, make_data
 from tests.docs.not_run import not_run
 from tests.docs.sandbox import Sandbox
-from tests.support.embedding_endpoint import EmbeddingEndpoint
+from tests.support.embedding_endpoint import FakeEmbeddingsEndpoint
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def sandbox(tmp_path: Path, plugin: Path) -> Iterator[Sandbox]:
     (tmp_path / "checkout").mkdir()
     (tmp_path / "site").symlink_to(plugin)
     make_data(tmp_path / "checkout")
-    with EmbeddingEndpoint() as embeddings, serve_echo() as echo:
+    with FakeEmbeddingsEndpoint() as embeddings, serve_echo() as echo:
         embeddings.vectors = HashedVectors()
         sandbox = Sandbox(tmp_path, embeddings.base_url, echo.base_url)
         try:

@@ -19,7 +19,7 @@ from routing_client.proto import decision_pb2, error_reason_pb2
 from routing_client.proto import routing_service_pb2 as pb
 from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
-from tests.support.embedding_endpoint import Answer, EmbeddingEndpoint, Request
+from tests.support.embedding_endpoint import FakeEmbeddingsEndpoint, Request, ScriptedResponse
 from tests.support.grpc_status import status_of
 from tests.support.mf import export_tiny
 
@@ -51,31 +51,33 @@ def vectors(*rows: object) -> bytes:
 
 
 # What the endpoint does, the cause that the service names, and the most requests that one decision may cost.
-FAULTS: dict[str, tuple[Answer, str, int]] = {
-    "slow": (Answer(delay_seconds=3600.0), "timeout", 1),
-    "drops the connection": (Answer(close=True), "connection", MAX_ATTEMPTS),
-    "429": (Answer(429, b"{}"), "http_429", MAX_ATTEMPTS),
-    "429 for a minute": (Answer(429, b"{}", {"Retry-After": "60"}), "http_429", 1),
-    "500": (Answer(500, b"oops"), "http_500", MAX_ATTEMPTS),
-    "401": (Answer(401, b"{}"), "http_401", 1),
-    "garbage": (Answer(body=b"<html>hello</html>"), "invalid_answer", 1),
-    "nothing": (Answer(body=b""), "invalid_answer", 1),
-    "wrong dimension": (Answer(body=vectors([1.0] * 7)), "wrong_dimension", 1),
-    "NaN": (Answer(body=vectors([float("nan")] * 8)), "invalid_answer", 1),
-    "infinity": (Answer(body=vectors([1e999] * 8)), "invalid_answer", 1),
-    "too many vectors": (Answer(body=vectors([1.0] * 8, [1.0] * 8)), "invalid_answer", 1),
+FAULTS: dict[str, tuple[ScriptedResponse, str, int]] = {
+    "slow": (ScriptedResponse(delay_seconds=3600.0), "timeout", 1),
+    "drops the connection": (ScriptedResponse(close=True), "connection", MAX_ATTEMPTS),
+    "429": (ScriptedResponse(429, b"{}"), "http_429", MAX_ATTEMPTS),
+    "429 for a minute": (ScriptedResponse(429, b"{}", {"Retry-After": "60"}), "http_429", 1),
+    "500": (ScriptedResponse(500, b"oops"), "http_500", MAX_ATTEMPTS),
+    "401": (ScriptedResponse(401, b"{}"), "http_401", 1),
+    "garbage": (ScriptedResponse(body=b"<html>hello</html>"), "invalid_answer", 1),
+    "nothing": (ScriptedResponse(body=b""), "invalid_answer", 1),
+    "wrong dimension": (ScriptedResponse(body=vectors([1.0] * 7)), "wrong_dimension", 1),
+    "NaN": (ScriptedResponse(body=vectors([float("nan")] * 8)), "invalid_answer", 1),
+    "infinity": (ScriptedResponse(body=vectors([1e999] * 8)), "invalid_answer", 1),
+    "too many vectors": (ScriptedResponse(body=vectors([1.0] * 8, [1.0] * 8)), "invalid_answer", 1),
 }
 
 
 @pytest.fixture
-def endpoint() -> Iterator[EmbeddingEndpoint]:
-    with EmbeddingEndpoint({PROMPT: [1.0] * 8, **{f"{PROMPT} {i}": [float(i + 1)] * 8 for i in range(200)}}) as running:
+def endpoint() -> Iterator[FakeEmbeddingsEndpoint]:
+    with FakeEmbeddingsEndpoint(
+        {PROMPT: [1.0] * 8, **{f"{PROMPT} {i}": [float(i + 1)] * 8 for i in range(200)}}
+    ) as running:
         yield running
 
 
 @pytest.fixture
 def serve(
-    tmp_path: Path, endpoint: EmbeddingEndpoint, start_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, endpoint: FakeEmbeddingsEndpoint, start_service: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
     monkeypatch.setenv("ROUTING_TEST_KEY", KEY)
 
@@ -112,7 +114,7 @@ def details(error: Any) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.
 
 
 def test_without_a_fallback_each_fault_is_unavailable_and_says_when_to_retry(
-    serve: Callable[..., Any], endpoint: EmbeddingEndpoint
+    serve: Callable[..., Any], endpoint: FakeEmbeddingsEndpoint
 ) -> None:
     service = serve("error")
     # A long hold opens the breaker, so that it must come last.
@@ -134,7 +136,7 @@ def test_without_a_fallback_each_fault_is_unavailable_and_says_when_to_retry(
 
 
 def test_with_a_fallback_each_fault_is_a_decision_that_says_so(
-    serve: Callable[..., Any], endpoint: EmbeddingEndpoint
+    serve: Callable[..., Any], endpoint: FakeEmbeddingsEndpoint
 ) -> None:
     service = serve("weak")
     for fault in sorted(FAULTS, key=lambda name: name == "429 for a minute"):
@@ -149,12 +151,16 @@ def test_with_a_fallback_each_fault_is_a_decision_that_says_so(
 
 @pytest.mark.parametrize("status", [400, 413, 422, 500])
 def test_a_prompt_that_the_endpoint_refuses_fails_nobody_else(
-    serve: Callable[..., Any], endpoint: EmbeddingEndpoint, status: int
+    serve: Callable[..., Any], endpoint: FakeEmbeddingsEndpoint, status: int
 ) -> None:
     """Neither in its batch nor beside it, and without opening the breaker."""
 
-    def refuse_long(request: Request) -> Answer:
-        return Answer(status, b"{}") if any(len(text.split()) > 512 for text in request.body["input"]) else Answer()
+    def refuse_long(request: Request) -> ScriptedResponse:
+        return (
+            ScriptedResponse(status, b"{}")
+            if any(len(text.split()) > 512 for text in request.body["input"])
+            else ScriptedResponse()
+        )
 
     endpoint.behave = refuse_long
     long = "long " * 2000
@@ -174,9 +180,9 @@ def test_a_prompt_that_the_endpoint_refuses_fails_nobody_else(
     assert "embedder_left_alone" not in service.log
 
 
-def test_an_endpoint_that_comes_back_is_used_again(serve: Callable[..., Any], endpoint: EmbeddingEndpoint) -> None:
+def test_an_endpoint_that_comes_back_is_used_again(serve: Callable[..., Any], endpoint: FakeEmbeddingsEndpoint) -> None:
     service = serve("error")
-    endpoint.behave = lambda _: Answer(500, b"")
+    endpoint.behave = lambda _: ScriptedResponse(500, b"")
     assert isinstance(decide(service.address)[0], grpc.RpcError)
     endpoint.behave = None
     (response,) = decide(service.address)
@@ -185,10 +191,12 @@ def test_an_endpoint_that_comes_back_is_used_again(serve: Callable[..., Any], en
     assert endpoint.requests[-1].headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_a_burst_against_a_dead_endpoint_is_no_storm(serve: Callable[..., Any], endpoint: EmbeddingEndpoint) -> None:
+def test_a_burst_against_a_dead_endpoint_is_no_storm(
+    serve: Callable[..., Any], endpoint: FakeEmbeddingsEndpoint
+) -> None:
     """However many ask, an endpoint that fails every time is asked few times, and everybody gets an answer."""
     service = serve("error", breaker_failures=5)
-    endpoint.behave = lambda _: Answer(500, b"")
+    endpoint.behave = lambda _: ScriptedResponse(500, b"")
     for _ in range(4):
         for error in decide(service.address, 16):
             assert isinstance(error, grpc.RpcError)
@@ -197,9 +205,11 @@ def test_a_burst_against_a_dead_endpoint_is_no_storm(serve: Callable[..., Any], 
     assert len(endpoint.requests) <= 5 + 8
 
 
-def test_a_batch_against_a_dead_endpoint_is_no_storm(serve: Callable[..., Any], endpoint: EmbeddingEndpoint) -> None:
+def test_a_batch_against_a_dead_endpoint_is_no_storm(
+    serve: Callable[..., Any], endpoint: FakeEmbeddingsEndpoint
+) -> None:
     service = serve("error")
-    endpoint.behave = lambda _: Answer(500, b"")
+    endpoint.behave = lambda _: ScriptedResponse(500, b"")
     with grpc.insecure_channel(service.address) as channel:
         batch = pb.BatchDecideRequest(requests=[pb.DecideRequest(prompt=f"{PROMPT} {i}") for i in range(200)])
         answer = pb_grpc.RoutingServiceStub(channel).BatchDecide(batch, timeout=DEADLINE_SECONDS)
@@ -215,11 +225,11 @@ def test_where_nothing_listens_a_decision_still_comes_in_time(serve: Callable[..
         assert response.decision.model == "big"
 
 
-def test_a_bad_answer_to_one_call_is_not_another_s(serve: Callable[..., Any], endpoint: EmbeddingEndpoint) -> None:
+def test_a_bad_answer_to_one_call_is_not_another_s(serve: Callable[..., Any], endpoint: FakeEmbeddingsEndpoint) -> None:
     service = serve("error")
 
-    def odd_ones_fail(request: Request) -> Answer:
-        return Answer(400, b"{}") if len(endpoint.requests) % 2 else Answer()
+    def odd_ones_fail(request: Request) -> ScriptedResponse:
+        return ScriptedResponse(400, b"{}") if len(endpoint.requests) % 2 else ScriptedResponse()
 
     endpoint.behave = odd_ones_fail
     # Different prompts, as the score of one that was scored may be remembered.

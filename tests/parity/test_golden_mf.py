@@ -18,7 +18,7 @@ from routing_client.proto import decision_pb2
 from routing_client.proto import routing_service_pb2 as pb
 from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
-from tests.support.embedding_endpoint import EmbeddingEndpoint
+from tests.support.embedding_endpoint import FakeEmbeddingsEndpoint
 from tests.support.mf import export
 
 FP32_TOLERANCE = 1e-4
@@ -43,9 +43,9 @@ def golden(shared_dir: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def endpoint(shared_dir: Path, golden: dict[str, Any]) -> Iterator[EmbeddingEndpoint]:
+def endpoint(shared_dir: Path, golden: dict[str, Any]) -> Iterator[FakeEmbeddingsEndpoint]:
     vectors = np.load(shared_dir / "golden" / "routellm" / "embeddings.npy", allow_pickle=False)
-    with EmbeddingEndpoint(dict(zip(golden["prompts"], vectors, strict=True))) as running:
+    with FakeEmbeddingsEndpoint(dict(zip(golden["prompts"], vectors, strict=True))) as running:
         yield running
 
 
@@ -55,7 +55,7 @@ def stub(
     tmp_path: Path,
     shared_dir: Path,
     golden: dict[str, Any],
-    endpoint: EmbeddingEndpoint,
+    endpoint: FakeEmbeddingsEndpoint,
     start_service: Callable[..., Any],
 ) -> Iterator[pb_grpc.RoutingServiceStub]:
     """A service with the checkpoint exported for its own pair, for the other, and in int8."""

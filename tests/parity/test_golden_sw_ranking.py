@@ -20,7 +20,7 @@ from routing_client.proto import routing_service_pb2 as pb
 from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 from routing_service.artifacts.manifest import read_manifest
-from tests.support.embedding_endpoint import EmbeddingEndpoint
+from tests.support.embedding_endpoint import FakeEmbeddingsEndpoint
 from tests.support.sw_ranking import export
 
 FP32_TOLERANCE = 1e-4
@@ -61,7 +61,7 @@ def stub(
     artifacts: Path, shared_dir: Path, golden: dict[str, Any], start_service: Callable[..., Any]
 ) -> Iterator[pb_grpc.RoutingServiceStub]:
     vectors = np.load(shared_dir / "golden" / "routellm" / "embeddings.npy", allow_pickle=False)
-    with EmbeddingEndpoint(dict(zip(golden["prompts"], vectors, strict=True))) as endpoint:
+    with FakeEmbeddingsEndpoint(dict(zip(golden["prompts"], vectors, strict=True))) as endpoint:
         service = start_service(config=CONFIG.format(folder=artifacts, url=endpoint.base_url))
         with grpc.insecure_channel(service.address) as channel:
             yield pb_grpc.RoutingServiceStub(channel)

@@ -22,7 +22,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ScriptedResponse:
     """What to send; `close` drops the connection instead, after the delay. A body of None is the right one."""
 
     status: int = 200
@@ -32,7 +32,7 @@ class Answer:
     close: bool = False
 
 
-class EmbeddingEndpoint:
+class FakeEmbeddingsEndpoint:
     """Answers from `vectors`, text to numbers. `behave`, when set, says what to send instead for a request.
 
     Use it as a context manager.
@@ -40,7 +40,7 @@ class EmbeddingEndpoint:
 
     def __init__(self, vectors: Mapping[str, Sequence[float]] | None = None) -> None:
         self.vectors = dict(vectors or {})
-        self.behave: Callable[[Request], Answer] | None = None
+        self.behave: Callable[[Request], ScriptedResponse] | None = None
         self.requests: list[Request] = []
         self._stopped = Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -84,9 +84,9 @@ class EmbeddingEndpoint:
                 raw = self.rfile.read(int(self.headers["content-length"]))
                 request = Request({name.lower(): value for name, value in self.headers.items()}, json.loads(raw))
                 endpoint.requests.append(request)
-                answer = endpoint.behave(request) if endpoint.behave else Answer()
+                answer = endpoint.behave(request) if endpoint.behave else ScriptedResponse()
                 if answer.delay_seconds and endpoint._stopped.wait(answer.delay_seconds):
-                    answer = Answer(close=True)
+                    answer = ScriptedResponse(close=True)
                 if answer.close or self.path != "/v1/embeddings":
                     self.close_connection = True
                     return

@@ -13,10 +13,10 @@ import pytest
 
 from benchmarks import gateway_load
 from benchmarks.gateway import Figure, Target, in_turns, table, targets
-from benchmarks.gateway_load import Endpoint
+from benchmarks.gateway_load import ChatTarget
 from tests.support.waiting import address_in
 
-ENDPOINT = Endpoint("127.0.0.1:1", "router-static-0.5", "hello")
+ENDPOINT = ChatTarget("127.0.0.1:1", "router-static-0.5", "hello")
 REPORT = """
 requests: {done} total, {done} started, {done} done, {good} succeeded, {failed} failed, 0 errored, 0 timeout
 status codes: {good} 2xx, 0 3xx, 0 4xx, {errors} 5xx
@@ -62,11 +62,11 @@ def test_the_table() -> None:
 def test_sides_take_turns_and_the_first_does_not_count() -> None:
     order: list[str] = []
 
-    def measure(endpoint: Endpoint) -> float:
+    def measure(endpoint: ChatTarget) -> float:
         order.append(endpoint.model)
         return float(len(order))
 
-    sides = {name: Endpoint("", name, "") for name in ("a", "b")}
+    sides = {name: ChatTarget("", name, "") for name in ("a", "b")}
     assert in_turns(Figure("x", "ms"), sides, 2, measure).turns == {"a": [3.0, 5.0], "b": [4.0, 6.0]}
     assert order == ["a", "b"] * 3
 
@@ -93,7 +93,7 @@ def upstream(tmp_path: Path) -> Iterator[str]:
 
 
 def test_the_upstream_answers_plainly_and_in_streams(upstream: str) -> None:
-    endpoint = Endpoint(upstream, "any", "hello")
+    endpoint = ChatTarget(upstream, "any", "hello")
     endpoint.check()
     assert 0 <= gateway_load.first_byte_ms(endpoint, min(os.sched_getaffinity(0)), 3) < 1000
 
@@ -101,4 +101,4 @@ def test_the_upstream_answers_plainly_and_in_streams(upstream: str) -> None:
 def test_what_is_no_answer_is_not_measured(upstream: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json, "loads", lambda _: {"object": "error"})
     with pytest.raises(RuntimeError, match="answered 200"):
-        Endpoint(upstream, "any", "hello").check()
+        ChatTarget(upstream, "any", "hello").check()

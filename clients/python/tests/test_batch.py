@@ -10,7 +10,7 @@ from routing_client import Decision, DecisionRequest, InvalidRequestError, NotFo
 from routing_client.proto import item_error_pb2
 from routing_client.proto import routing_service_pb2 as pb
 
-Answer = Callable[..., Any]
+Fixture = Callable[..., Any]
 
 
 def rejection(reason: str, **metadata: str) -> tuple[grpc.StatusCode, str, bytes]:
@@ -19,7 +19,7 @@ def rejection(reason: str, **metadata: str) -> tuple[grpc.StatusCode, str, bytes
     return grpc.StatusCode.INVALID_ARGUMENT, "sentence", made.SerializeToString()
 
 
-def test_a_batch_keeps_order_across_chunks(scripted: Any, make_client: Answer, echo_batch: Answer) -> None:
+def test_a_batch_keeps_order_across_chunks(scripted: Any, make_client: Fixture, echo_batch: Fixture) -> None:
     scripted.on("BatchDecide", echo_batch)
     prompts = [str(number) for number in range(11)]
     results = make_client(scripted.target, chunk_size=4).decide_batch(iter(prompts), threshold=0.5)
@@ -29,7 +29,7 @@ def test_a_batch_keeps_order_across_chunks(scripted: Any, make_client: Answer, e
 
 
 def test_a_batch_is_split_by_bytes_and_a_huge_item_goes_alone(
-    scripted: Any, make_client: Answer, echo_batch: Answer, monkeypatch: pytest.MonkeyPatch
+    scripted: Any, make_client: Fixture, echo_batch: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_flows, "MAX_CHUNK_BYTES", 1000)
     scripted.on("BatchDecide", echo_batch)
@@ -39,7 +39,7 @@ def test_a_batch_is_split_by_bytes_and_a_huge_item_goes_alone(
     assert [len(request.requests) for request in scripted.requests] == [2, 1, 1, 1]
 
 
-def test_a_batch_shrinks_to_the_servers_limit(scripted: Any, make_client: Answer, echo_batch: Answer) -> None:
+def test_a_batch_shrinks_to_the_servers_limit(scripted: Any, make_client: Fixture, echo_batch: Fixture) -> None:
     def limited(request: Any, context: Any) -> Any:
         if len(request.requests) > 3:
             code, message, details = rejection("BATCH_TOO_LARGE", items="?", limit_items="3")
@@ -55,7 +55,7 @@ def test_a_batch_shrinks_to_the_servers_limit(scripted: Any, make_client: Answer
 
 
 def test_a_batch_is_split_by_messages_and_parts(
-    scripted: Any, make_client: Answer, echo_batch: Answer, monkeypatch: pytest.MonkeyPatch
+    scripted: Any, make_client: Fixture, echo_batch: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_flows, "MAX_CHUNK_MESSAGES", 10)
     scripted.on("BatchDecide", echo_batch)
@@ -68,7 +68,7 @@ def test_a_batch_is_split_by_messages_and_parts(
 
 
 def test_a_batch_is_halved_until_the_server_takes_its_messages(
-    scripted: Any, make_client: Answer, echo_batch: Answer
+    scripted: Any, make_client: Fixture, echo_batch: Fixture
 ) -> None:
     def limited(request: Any, context: Any) -> Any:
         if len(request.requests) > 2 or any(item.prompt == "huge" for item in request.requests):
@@ -83,23 +83,23 @@ def test_a_batch_is_halved_until_the_server_takes_its_messages(
     assert [result.model for result in results if isinstance(result, Decision)] == ["a", "b", "c", "d"]
 
 
-def test_a_senseless_batch_limit_is_an_error_and_no_loop(scripted: Any, make_client: Answer) -> None:
+def test_a_senseless_batch_limit_is_an_error_and_no_loop(scripted: Any, make_client: Fixture) -> None:
     scripted.on("BatchDecide", rejection("BATCH_TOO_LARGE", limit_items="99"))
     with pytest.raises(InvalidRequestError, match="BATCH_TOO_LARGE"):
         make_client(scripted.target).decide_batch(["a", "b"])
     assert scripted.attempts["BatchDecide"] == 1
 
 
-def test_an_empty_batch_asks_nobody(make_client: Answer) -> None:
+def test_an_empty_batch_asks_nobody(make_client: Fixture) -> None:
     assert make_client("127.0.0.1:1").decide_batch([]) == []
 
 
-def test_one_string_is_no_batch(make_client: Answer) -> None:
+def test_one_string_is_no_batch(make_client: Fixture) -> None:
     with pytest.raises(InvalidRequestError, match="decide"):
         make_client("127.0.0.1:1").decide_batch("hello")
 
 
-def test_bad_items_are_errors_in_their_place(scripted: Any, make_client: Answer, decided: Answer) -> None:
+def test_bad_items_are_errors_in_their_place(scripted: Any, make_client: Fixture, decided: Fixture) -> None:
     def answer(request: Any, _context: Any) -> Any:
         results = [
             pb.DecideResult(error=item_error_pb2.ItemError(code=code_pb2.NOT_FOUND, message="no such router"))
@@ -127,13 +127,13 @@ def test_bad_items_are_errors_in_their_place(scripted: Any, make_client: Answer,
     assert [item.HasField("threshold") for item in sent] == [True, False, True, True]
 
 
-def test_a_batch_with_only_bad_items_asks_nobody(make_client: Answer) -> None:
+def test_a_batch_with_only_bad_items_asks_nobody(make_client: Fixture) -> None:
     results = make_client("127.0.0.1:1").decide_batch([1, 2])
     assert [type(result) for result in results] == [InvalidRequestError, InvalidRequestError]
 
 
 def test_an_answer_of_the_wrong_length_is_the_services_failure(
-    scripted: Any, make_client: Answer, decided: Answer
+    scripted: Any, make_client: Fixture, decided: Fixture
 ) -> None:
     scripted.on("BatchDecide", pb.BatchDecideResponse(results=[pb.DecideResult(decision=decided())]))
     with pytest.raises(RouterFailedError, match="1 of 2"):

@@ -18,7 +18,7 @@ from routing_client import CalibrationPoint as Point
 from routing_client._interpolate import share_interval
 from routing_client.proto import routing_service_pb2 as pb
 
-Answer = Callable[..., Any]
+Fixture = Callable[..., Any]
 
 
 def listing(*points: tuple[float, float]) -> pb.ListRoutersResponse:
@@ -38,7 +38,7 @@ def listing(*points: tuple[float, float]) -> pb.ListRoutersResponse:
     )
 
 
-def test_routers_and_policies(scripted: Any, make_client: Answer) -> None:
+def test_routers_and_policies(scripted: Any, make_client: Fixture) -> None:
     scripted.on("ListRouters", listing((0.5, 0.4)))
     served = make_client(scripted.target).routers()
     assert [router.name for router in served] == ["random", "static"]
@@ -51,7 +51,7 @@ def test_routers_and_policies(scripted: Any, make_client: Answer) -> None:
         served["sttic"]
 
 
-def test_calibrating_without_prompts_reads_the_table(scripted: Any, make_client: Answer) -> None:
+def test_calibrating_without_prompts_reads_the_table(scripted: Any, make_client: Fixture) -> None:
     scripted.on("ListRouters", listing((0.2, 0.8), (0.6, 0.4)))
     made = make_client(scripted.target).calibrate(strong_shares=[0.2, 0.4, 0, 1, 0.1, 0.8])
     assert [point.threshold for point in made.points] == pytest.approx([0.8, 0.6, 1.0, 0.0, 0.9, 0.2])
@@ -78,7 +78,7 @@ def test_calibrating_without_prompts_reads_the_table(scripted: Any, make_client:
     ],
 )
 def test_what_cannot_be_calibrated_is_said(
-    arguments: dict[str, Any], error: type[Exception], reason: str | None, scripted: Any, make_client: Answer
+    arguments: dict[str, Any], error: type[Exception], reason: str | None, scripted: Any, make_client: Fixture
 ) -> None:
     scripted.on("ListRouters", listing((0.5, 0.4)))
     with pytest.raises(error) as caught:
@@ -86,7 +86,7 @@ def test_what_cannot_be_calibrated_is_said(
     assert getattr(caught.value, "reason", None) == reason
 
 
-def test_calibrating_on_prompts_streams_them(scripted: Any, make_client: Answer) -> None:
+def test_calibrating_on_prompts_streams_them(scripted: Any, make_client: Fixture) -> None:
     scripted.on(
         "Calibrate",
         pb.CalibrateResponse(
@@ -127,7 +127,7 @@ def test_calibrating_on_prompts_streams_them(scripted: Any, make_client: Answer)
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
 def test_prompts_are_gathered_unless_they_come_slowly(
-    scripted: Any, make_client: Answer, monkeypatch: pytest.MonkeyPatch, seconds: float
+    scripted: Any, make_client: Fixture, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     clock = iter(range(10_000))
     monkeypatch.setattr("routing_client._prompt_stream.monotonic", lambda: next(clock) * seconds)
@@ -141,7 +141,7 @@ def test_prompts_are_gathered_unless_they_come_slowly(
 
 
 def test_chats_are_sent_so_that_an_errors_index_is_the_callers(
-    scripted: Any, make_client: Answer, monkeypatch: pytest.MonkeyPatch
+    scripted: Any, make_client: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server counts a message's prompts before its conversations."""
     monkeypatch.setattr("routing_client._prompt_stream.monotonic", lambda: 0.0)
@@ -175,7 +175,7 @@ async def test_calibrating_takes_an_async_iterable(scripted: Any) -> None:
     assert [prompt for message in scripted.requests[0] for prompt in message.prompts] == ["a", "b"]
 
 
-def test_an_error_of_the_callers_own_iterator_is_raised_as_it_is(scripted: Any, make_client: Answer) -> None:
+def test_an_error_of_the_callers_own_iterator_is_raised_as_it_is(scripted: Any, make_client: Fixture) -> None:
     def broken() -> Any:
         yield "a"
         raise LookupError("my file is gone")
@@ -191,7 +191,7 @@ def test_an_error_of_the_callers_own_iterator_is_raised_as_it_is(scripted: Any, 
     assert caught.value.reason == "ROLE_INVALID"
 
 
-def test_a_server_without_the_method_says_so(scripted: Any, make_client: Answer) -> None:
+def test_a_server_without_the_method_says_so(scripted: Any, make_client: Fixture) -> None:
     scripted.on("Calibrate", (grpc.StatusCode.UNIMPLEMENTED, "not yet", None))
     with pytest.raises(NotImplementedByServerError):
         make_client(scripted.target).calibrate(["a"], strong_shares=[0.5])

@@ -21,10 +21,10 @@ from routing_client import (
 from routing_client.proto import decision_pb2, error_reason_pb2
 from routing_client.proto import routing_service_pb2 as pb
 
-Answer = Callable[..., Any]
+Fixture = Callable[..., Any]
 
 
-def test_a_decision_comes_back_whole(scripted: Any, make_client: Answer, decided: Answer) -> None:
+def test_a_decision_comes_back_whole(scripted: Any, make_client: Fixture, decided: Fixture) -> None:
     scripted.on("Decide", lambda request, _: pb.DecideResponse(decision=decided(request_id=request.request_id)))
     decision = make_client(scripted.target).decide("hello", threshold=0.5, request_id="q")
     assert decision == Decision(
@@ -49,7 +49,7 @@ def test_a_decision_comes_back_whole(scripted: Any, make_client: Answer, decided
     assert scripted.requests[0].prompt == "hello"
 
 
-def test_a_fallback_has_no_numbers(scripted: Any, make_client: Answer) -> None:
+def test_a_fallback_has_no_numbers(scripted: Any, make_client: Fixture) -> None:
     fallback = decision_pb2.Decision(
         model="small",
         tier=decision_pb2.TIER_WEAK,
@@ -63,7 +63,7 @@ def test_a_fallback_has_no_numbers(scripted: Any, make_client: Answer) -> None:
     assert not decision.is_strong
 
 
-def test_what_a_newer_server_sends_is_unknown_but_no_error(scripted: Any, make_client: Answer) -> None:
+def test_what_a_newer_server_sends_is_unknown_but_no_error(scripted: Any, make_client: Fixture) -> None:
     newer = decision_pb2.Decision.FromString(
         decision_pb2.Decision(model="big").SerializeToString()
         + bytes([3 << 3, 77, 8 << 3, 78, 9 << 3, 79, 0xD8, 0x3F, 1])
@@ -75,13 +75,13 @@ def test_what_a_newer_server_sends_is_unknown_but_no_error(scripted: Any, make_c
     assert not decision.is_strong
 
 
-def test_an_answer_without_a_decision_is_the_services_failure(scripted: Any, make_client: Answer) -> None:
+def test_an_answer_without_a_decision_is_the_services_failure(scripted: Any, make_client: Fixture) -> None:
     scripted.on("Decide", pb.DecideResponse())
     with pytest.raises(RouterFailedError):
         make_client(scripted.target).decide("hello")
 
 
-def test_metadata_and_deadline_reach_the_server(scripted: Any, make_client: Answer, decided: Answer) -> None:
+def test_metadata_and_deadline_reach_the_server(scripted: Any, make_client: Fixture, decided: Fixture) -> None:
     scripted.on("Decide", pb.DecideResponse(decision=decided()))
     client = make_client(scripted.target, timeout=30, metadata={"authorization": "Bearer token"})
     client.decide("hello")
@@ -93,7 +93,7 @@ def test_metadata_and_deadline_reach_the_server(scripted: Any, make_client: Answ
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
-def test_a_call_without_a_deadline_is_refused(timeout: float, make_client: Answer) -> None:
+def test_a_call_without_a_deadline_is_refused(timeout: float, make_client: Fixture) -> None:
     with pytest.raises(ValueError, match="timeout"):
         make_client(timeout=timeout)
     with pytest.raises(ValueError, match="timeout"):
@@ -116,12 +116,12 @@ def test_a_call_without_a_deadline_is_refused(timeout: float, make_client: Answe
         {"max_attempts": 6},
     ],
 )
-def test_senseless_arguments_are_refused_at_once(arguments: dict[str, Any], make_client: Answer) -> None:
+def test_senseless_arguments_are_refused_at_once(arguments: dict[str, Any], make_client: Fixture) -> None:
     with pytest.raises(ValueError, match=next(iter(arguments))):
         make_client(**arguments)
 
 
-def test_a_closed_client_says_so(scripted: Any, make_client: Answer, decided: Answer) -> None:
+def test_a_closed_client_says_so(scripted: Any, make_client: Fixture, decided: Fixture) -> None:
     scripted.on("Decide", pb.DecideResponse(decision=decided()))
     client = make_client(scripted.target)
     client.decide("hello")
@@ -131,7 +131,7 @@ def test_a_closed_client_says_so(scripted: Any, make_client: Answer, decided: An
         client.decide("hello")
 
 
-def test_context_managers_close(scripted: Any, decided: Answer) -> None:
+def test_context_managers_close(scripted: Any, decided: Fixture) -> None:
     scripted.on("Decide", pb.DecideResponse(decision=decided()))
     with RoutingClient(scripted.target) as client:
         client.decide("hello")
@@ -139,7 +139,7 @@ def test_context_managers_close(scripted: Any, decided: Answer) -> None:
         client.decide("hello")
 
 
-async def test_async_context_manager_closes(scripted: Any, decided: Answer) -> None:
+async def test_async_context_manager_closes(scripted: Any, decided: Fixture) -> None:
     scripted.on("Decide", pb.DecideResponse(decision=decided()))
     async with AsyncRoutingClient(scripted.target) as client:
         assert (await client.decide("hello")).is_strong
@@ -147,7 +147,7 @@ async def test_async_context_manager_closes(scripted: Any, decided: Answer) -> N
         await client.decide("hello")
 
 
-def test_an_async_client_says_when_it_is_in_another_loop(scripted: Any, decided: Answer) -> None:
+def test_an_async_client_says_when_it_is_in_another_loop(scripted: Any, decided: Fixture) -> None:
     scripted.on("Decide", pb.DecideResponse(decision=decided()))
     client = AsyncRoutingClient(scripted.target)
     with asyncio.Runner() as first:
@@ -157,7 +157,7 @@ def test_an_async_client_says_when_it_is_in_another_loop(scripted: Any, decided:
         first.run(client.close())
 
 
-def test_threads_share_a_client(scripted: Any, echo_batch: Answer) -> None:
+def test_threads_share_a_client(scripted: Any, echo_batch: Fixture) -> None:
     scripted.on("BatchDecide", echo_batch)
     wrong: list[str] = []
     with RoutingClient(scripted.target) as client:
@@ -178,7 +178,7 @@ def test_threads_share_a_client(scripted: Any, echo_batch: Answer) -> None:
 
 
 def test_another_process_gets_a_channel_of_its_own(
-    scripted: Any, decided: Answer, monkeypatch: pytest.MonkeyPatch
+    scripted: Any, decided: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted.on("Decide", pb.DecideResponse(decision=decided()))
     with RoutingClient(scripted.target) as client:
@@ -193,7 +193,7 @@ def test_another_process_gets_a_channel_of_its_own(
         parents.close()
 
 
-async def test_a_cancelled_task_is_cancelled_and_no_outage(scripted: Any, slow: Answer) -> None:
+async def test_a_cancelled_task_is_cancelled_and_no_outage(scripted: Any, slow: Fixture) -> None:
     scripted.on("Decide", slow)
     async with AsyncRoutingClient(scripted.target, timeout=30, on_unavailable="strong", strong_model="big") as client:
         task = asyncio.create_task(client.decide("hello"))

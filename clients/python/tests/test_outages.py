@@ -31,7 +31,7 @@ from routing_client.proto import item_error_pb2
 from routing_client.proto import routing_service_pb2 as pb
 from routing_client.testing import fake_server
 
-Answer = Callable[..., Any]
+Fixture = Callable[..., Any]
 Code = grpc.StatusCode
 UNAVAILABLE = (Code.UNAVAILABLE, "draining", None)
 SECRET = "the quick brown secret"
@@ -83,20 +83,20 @@ def babbling() -> Iterator[str]:
         thread.join()
 
 
-def test_a_retry_succeeds_without_the_callers_help(scripted: Any, make_client: Answer, decided: Answer) -> None:
+def test_a_retry_succeeds_without_the_callers_help(scripted: Any, make_client: Fixture, decided: Fixture) -> None:
     scripted.on("Decide", UNAVAILABLE, UNAVAILABLE, pb.DecideResponse(decision=decided()))
     assert make_client(scripted.target, timeout=10).decide("hello").model == "big"
     assert scripted.attempts["Decide"] == 3
 
 
-def test_a_batch_is_retried(scripted: Any, make_client: Answer, echo_batch: Answer) -> None:
+def test_a_batch_is_retried(scripted: Any, make_client: Fixture, echo_batch: Fixture) -> None:
     scripted.on("BatchDecide", UNAVAILABLE, echo_batch)
     assert make_client(scripted.target).decide_batch(["a"])[0].model == "a"
     assert scripted.attempts["BatchDecide"] == 2
 
 
 @pytest.mark.parametrize("max_attempts", [1, 2, 5])
-def test_attempts_are_bounded(max_attempts: int, scripted: Any, make_client: Answer) -> None:
+def test_attempts_are_bounded(max_attempts: int, scripted: Any, make_client: Fixture) -> None:
     scripted.on("Decide", UNAVAILABLE)
     with pytest.raises(UnavailableError):
         make_client(scripted.target, timeout=10, max_attempts=max_attempts).decide("hello")
@@ -104,14 +104,14 @@ def test_attempts_are_bounded(max_attempts: int, scripted: Any, make_client: Ans
 
 
 @pytest.mark.parametrize("code", [Code.INVALID_ARGUMENT, Code.RESOURCE_EXHAUSTED, Code.INTERNAL, Code.UNKNOWN])
-def test_only_unavailable_is_retried(code: Code, scripted: Any, make_client: Answer) -> None:
+def test_only_unavailable_is_retried(code: Code, scripted: Any, make_client: Fixture) -> None:
     scripted.on("Decide", (code, "no", None))
     with pytest.raises(RoutingError):
         make_client(scripted.target).decide("hello")
     assert scripted.attempts["Decide"] == 1
 
 
-def test_the_deadline_holds(scripted: Any, make_client: Answer, slow: Answer) -> None:
+def test_the_deadline_holds(scripted: Any, make_client: Fixture, slow: Fixture) -> None:
     scripted.on("Decide", slow)
     with pytest.raises(DeadlineExceededError) as caught:
         make_client(scripted.target, timeout=0.2).decide("hello")
@@ -120,7 +120,7 @@ def test_the_deadline_holds(scripted: Any, make_client: Answer, slow: Answer) ->
 
 @pytest.mark.parametrize("where", ["refused", "black_hole", "babbling", "nowhere"])
 def test_no_service_is_an_unavailable_error_or_the_clients_own_decision(
-    where: str, make_client: Answer, request: pytest.FixtureRequest
+    where: str, make_client: Fixture, request: pytest.FixtureRequest
 ) -> None:
     target = "routing.invalid:50051" if where == "nowhere" else request.getfixturevalue(where)
     with pytest.raises(UnavailableError):
@@ -130,7 +130,7 @@ def test_no_service_is_an_unavailable_error_or_the_clients_own_decision(
     assert decision.fallback_reason in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
 
 
-def test_a_black_hole_is_soon_known_for_one(black_hole: str, make_client: Answer) -> None:
+def test_a_black_hole_is_soon_known_for_one(black_hole: str, make_client: Fixture) -> None:
     # gRPC gives a connection that stays silent 20 s, in which every call would wait out its deadline.
     with pytest.raises(UnavailableError) as caught:
         make_client(black_hole, timeout=15, max_attempts=1).decide("hello")
@@ -149,7 +149,7 @@ with fake_server(FakeService(hang)) as target:
 """
 
 
-def test_a_server_killed_mid_call(make_client: Answer) -> None:
+def test_a_server_killed_mid_call(make_client: Fixture) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(  # noqa: S603 (our own interpreter and program)
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -169,7 +169,7 @@ def test_a_server_killed_mid_call(make_client: Answer) -> None:
     assert (decision.model, decision.fallback_reason) == ("big", "UNAVAILABLE")
 
 
-def test_a_server_that_comes_back_is_found(refused: str, make_client: Answer) -> None:
+def test_a_server_that_comes_back_is_found(refused: str, make_client: Fixture) -> None:
     client = make_client(refused, timeout=0.5, on_unavailable="weak", weak_model="small")
     assert client.decide("hello").reason is DecisionReason.UNAVAILABLE
     with fake_server(address=refused):
@@ -190,7 +190,7 @@ OUT = [
 
 @pytest.mark.parametrize(("answer", "error", "why"), OUT)
 def test_every_outage_is_covered(
-    answer: Any, error: type[RoutingError], why: str, scripted: Any, make_client: Answer
+    answer: Any, error: type[RoutingError], why: str, scripted: Any, make_client: Fixture
 ) -> None:
     scripted.on("Decide", answer)
     with pytest.raises(error) as caught:
@@ -203,7 +203,7 @@ def test_every_outage_is_covered(
     assert strong.strong_win_rate is strong.threshold is None
 
 
-def test_without_a_name_the_tier_s_word_stands_for_the_model(refused: str, make_client: Answer) -> None:
+def test_without_a_name_the_tier_s_word_stands_for_the_model(refused: str, make_client: Fixture) -> None:
     decision = make_client(refused, on_unavailable="strong", weak_model="small").decide("hello")
     assert (decision.model, decision.is_strong) == ("strong", True)
 
@@ -219,7 +219,7 @@ def test_without_a_name_the_tier_s_word_stands_for_the_model(refused: str, make_
     ],
 )
 def test_a_mistake_is_raised_whatever_is_wanted_in_an_outage(
-    code: Code, error: type[RoutingError], scripted: Any, make_client: Answer
+    code: Code, error: type[RoutingError], scripted: Any, make_client: Fixture
 ) -> None:
     scripted.on("Decide", (code, "mend this", None))
     scripted.on("BatchDecide", (code, "mend this", None))
@@ -230,7 +230,7 @@ def test_a_mistake_is_raised_whatever_is_wanted_in_an_outage(
         client.decide_batch(["hello"])
 
 
-def test_a_message_beyond_grpcs_limit_is_a_mistake_and_no_overload(scripted: Any, make_client: Answer) -> None:
+def test_a_message_beyond_grpcs_limit_is_a_mistake_and_no_overload(scripted: Any, make_client: Fixture) -> None:
     client = make_client(scripted.target, timeout=30, on_unavailable="strong", strong_model="big")
     with pytest.raises(InvalidRequestError) as caught:
         client.decide("x" * (5 << 20))
@@ -238,14 +238,14 @@ def test_a_message_beyond_grpcs_limit_is_a_mistake_and_no_overload(scripted: Any
     assert scripted.attempts["Decide"] == 0
 
 
-def test_the_calls_own_models_go_before_the_clients(refused: str, make_client: Answer) -> None:
+def test_the_calls_own_models_go_before_the_clients(refused: str, make_client: Fixture) -> None:
     client = make_client(refused, on_unavailable="strong", strong_model="big")
     assert client.decide("hello", models=("bigger", "small")).model == "bigger"
     assert client.decide("hello", models=("", "small")).model == "big"
 
 
 def test_an_outage_is_logged_without_the_prompt(
-    refused: str, make_client: Answer, caplog: pytest.LogCaptureFixture
+    refused: str, make_client: Fixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(refused, on_unavailable="weak", weak_model="small")
     with caplog.at_level(logging.DEBUG, logger="routing_client"):
@@ -259,7 +259,7 @@ def test_an_outage_is_logged_without_the_prompt(
     assert SECRET not in caplog.text
 
 
-def test_a_batch_in_an_outage_is_answered_whole(refused: str, make_client: Answer) -> None:
+def test_a_batch_in_an_outage_is_answered_whole(refused: str, make_client: Fixture) -> None:
     client = make_client(refused, chunk_size=2, max_attempts=1, on_unavailable="weak", weak_model="small")
     items = ["a", 3, DecisionRequest("b", models=("big", "smaller"), request_id="q"), "c", "d"]
     results = client.decide_batch(items)
@@ -273,7 +273,7 @@ def test_a_batch_in_an_outage_is_answered_whole(refused: str, make_client: Answe
 
 
 def test_an_outage_midway_keeps_what_was_decided_and_asks_no_further(
-    scripted: Any, make_client: Answer, echo_batch: Answer
+    scripted: Any, make_client: Fixture, echo_batch: Fixture
 ) -> None:
     scripted.on("BatchDecide", echo_batch, UNAVAILABLE)
     client = make_client(scripted.target, chunk_size=2, max_attempts=1, on_unavailable="weak", weak_model="small")
@@ -282,7 +282,7 @@ def test_an_outage_midway_keeps_what_was_decided_and_asks_no_further(
     assert scripted.attempts["BatchDecide"] == 2
 
 
-def test_an_items_own_outage_is_covered_too(scripted: Any, make_client: Answer, decided: Answer) -> None:
+def test_an_items_own_outage_is_covered_too(scripted: Any, make_client: Fixture, decided: Fixture) -> None:
     overloaded = item_error_pb2.ItemError(code=code_pb2.RESOURCE_EXHAUSTED, message="busy")
     wrong = item_error_pb2.ItemError(code=code_pb2.INVALID_ARGUMENT, message="empty")
     scripted.on(

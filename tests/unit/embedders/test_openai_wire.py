@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from routing_service.embedders.openai_wire import (
     MAX_REQUEST_BYTES,
-    InvalidAnswerError,
+    InvalidResponseError,
     Text,
     decode_answer,
     encode_request,
@@ -116,7 +116,7 @@ def test_without_any_index_the_order_counts() -> None:
     ],
 )
 def test_what_is_not_two_finite_vectors_of_one_length_is_refused(items: list[Any]) -> None:
-    with pytest.raises(InvalidAnswerError):
+    with pytest.raises(InvalidResponseError):
         decode(*items, texts=2)
 
 
@@ -124,19 +124,19 @@ def test_what_is_not_two_finite_vectors_of_one_length_is_refused(items: list[Any
     "body", [b"", b"<html>", b"null", b"[]", b"{}", b'{"data": null}', b'{"data": 3}', b"\xff", b"[" * 100_000]
 )
 def test_garbage_is_refused(body: bytes) -> None:
-    with pytest.raises(InvalidAnswerError):
+    with pytest.raises(InvalidResponseError):
         decode_answer(body, 1, None)
 
 
 def test_a_wanted_length_is_held() -> None:
     assert decode(item([1.0, 2.0]), dimensions=2) == [[1.0, 2.0]]
-    with pytest.raises(InvalidAnswerError, match="length 2, not 3"):
+    with pytest.raises(InvalidResponseError, match="length 2, not 3"):
         decode(item([1.0, 2.0]), dimensions=3)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_answer_or_refused(body: bytes) -> None:
-    with pytest.raises(InvalidAnswerError):
+    with pytest.raises(InvalidResponseError):
         decode_answer(body, 1, None)
 
 

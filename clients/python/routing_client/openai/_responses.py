@@ -29,7 +29,7 @@ def routing_of(response: object) -> Routing:
     return routing
 
 
-class Answer:
+class RoutedResponse:
     """One call's response as it arrives: keeps its `Routing` and its entry in the ledger up to date.
 
     Args:
@@ -99,7 +99,7 @@ class RoutedStream(openai.Stream[T]):
     """The SDK's stream. Its `routing` is complete at its end."""
 
     routing: Routing
-    answer: Answer | None = None
+    answer: RoutedResponse | None = None
     _is_empty = True
 
     def __next__(self) -> T:
@@ -129,7 +129,7 @@ class AsyncRoutedStream(openai.AsyncStream[T]):
     """The SDK's stream. Its `routing` is complete at its end."""
 
     routing: Routing
-    answer: Answer | None = None
+    answer: RoutedResponse | None = None
     _is_empty = True
 
     async def __anext__(self) -> T:

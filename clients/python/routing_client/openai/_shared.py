@@ -14,7 +14,7 @@ from routing_client.costs import CostLedger
 from routing_client.dispatch import Dispatcher, Send
 from routing_client.endpoints import LITELLM, Endpoint, Endpoints, EndpointsError, load_endpoints
 from routing_client.openai import _requests
-from routing_client.openai._responses import Answer, no_json
+from routing_client.openai._responses import RoutedResponse, no_json
 from routing_client.openai._sdk import OFFICIAL_HOST, http, openai, why_failed
 from routing_client.openai._upstreams import Upstreams
 from routing_client.targets import DEFAULT_TARGET
@@ -160,7 +160,7 @@ class Attempt:
         """None: the client itself sends it."""
         base_url = str(client.base_url) if endpoint is None else endpoint.base_url
         self._request = http.Request("POST", base_url.rstrip("/") + options.url)
-        self.answer = Answer(send, client.costs, self._request if options.url in _JSON_PATHS else None)
+        self.answer = RoutedResponse(send, client.costs, self._request if options.url in _JSON_PATHS else None)
         self.options = _requests.changed(
             options,
             model=_upstream_model(send, endpoint),
