@@ -18,7 +18,7 @@ def translation(text: str) -> str | None:
     """The commands and the configuration that do here what RouteLLM's YAML `text` does there; None when it is none."""
     try:
         found = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except Exception:  # beside YAMLError, odd tags raise what they like
         return None
     if not isinstance(found, dict) or not found or not set(found) <= set(_NAMES):
         return None

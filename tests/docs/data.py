@@ -13,7 +13,8 @@ import numpy as np
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT
 from tests.support import mf
-from tests.support.sw_ranking import DIMENSION, make_battles, make_embeddings, write_rows
+from tests.support.rows import write_rows
+from tests.support.sw_ranking import DIMENSION, make_battles, make_embeddings
 
 ROOT = Path(__file__).resolve().parents[2]
 STRONG, WEAK = "gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"

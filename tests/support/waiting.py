@@ -38,5 +38,5 @@ def address_in(ready_file: Path, process: subprocess.Popen[Any], log: Path | Non
         return ready_file.read_text().strip() if ready_file.exists() else ""
 
     eventually(lambda: written() or process.poll() is not None, f"{ready_file.name} is written")
-    assert written(), f"the process did not start: {log.read_text() if log else process.args}"
+    assert written(), f"the process did not start: {log.read_text() if log else process.args!r}"
     return written()

@@ -52,6 +52,8 @@ def test_the_translation_is_a_configuration() -> None:
         "",
         "[1]",
         "mf: [",
+        "mf: !!int ''",
+        "mf: !!timestamp x",
         "mf: {type: mf}",
         "random: {}",
         "routers: {mf: {checkpoint_path: x}}",

@@ -9,7 +9,8 @@ import pytest
 from routing_lab.data.halves import in_dev_half
 from routing_lab.data.leaks import LeakGuard
 from routing_lab.data.preferences import PreferenceData, load_preferences
-from routing_lab.data.routellm_folders import benchmark_folders, contaminated_prompts, held_out_prompts
+from routing_lab.data.routellm_files import contaminated_prompts
+from routing_lab.data.routellm_folders import benchmark_folders, held_out_prompts
 from routing_lab.data.splits import Overlap, keep_apart
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT, open_artifact

@@ -174,7 +174,7 @@ class Needy(Rule):
     """A plug-in that needs an option."""
 
     type = "needy"
-    options = NeedyOptions
+    options = NeedyOptions  # type: ignore[assignment] # the base has other options
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,11 +64,11 @@ def test_what_gives_no_tokens_is_not_read_for_ever(path: Path, side: Side, monke
     encode = tested._tokenizer.encode
 
     class Counting:
-        def encode(self, text: str, **options: object) -> object:
+        def encode(self, text: str, **options: Any) -> Any:
             lengths.append(len(text))
             return encode(text, **options)
 
-        def post_process(self, encoding: object) -> object:
+        def post_process(self, encoding: Any) -> Any:
             return Tokenizer.from_file(str(path)).post_process(encoding)
 
     monkeypatch.setattr(tested, "_tokenizer", Counting())

@@ -26,15 +26,14 @@ from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.errors import UsageError
 from routing_service.models import ModelPair
 from routing_service.routers.sw_ranking.tier_ranking import OUTCOMES, TierRanker
+from tests.support.rows import Row, write_rows
 from tests.support.sw_ranking import (
     DIMENSION,
     MODELS,
-    Row,
     export,
     make_battles,
     make_embeddings,
     write_data,
-    write_rows,
 )
 
 PAIR = {"strong_model": "big", "weak_model": "small"}

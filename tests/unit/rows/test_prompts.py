@@ -71,7 +71,7 @@ def test_a_battle_may_have_no_text(tmp_path: Path, prompt: object) -> None:
 
 
 def test_a_prompt_that_is_no_battle_s_is_never_a_list_of_turns(tmp_path: Path) -> None:
-    rows = [{"prompt": '["one", "two"]'}, {"prompt": '["one"]', "scores": {"a": 1}}]
+    rows: list[dict[str, Any]] = [{"prompt": '["one", "two"]'}, {"prompt": '["one"]', "scores": {"a": 1}}]
     assert asked(tmp_path / "p.jsonl", *rows) == ['["one", "two"]', '["one"]']
 
 

@@ -72,8 +72,8 @@ PADDING = "x" * 100
 def test_as_many_as_the_limit_pass_and_one_more_is_refused(
     message: Message, limit: str, entries: int, field: str, reason: str | None
 ) -> None:
-    check(message, **{limit: entries})
-    error = refusal(message, **{limit: entries - 1})
+    check(message, None, **{limit: entries})
+    error = refusal(message, None, **{limit: entries - 1})
     assert error.reason == (reason or "REQUEST_TOO_LARGE")
     assert error.field == field
     assert f"{entries - 1:,}" in error.message
@@ -166,12 +166,11 @@ def test_what_passes_has_no_more_than_it_may(message: Message, edits: list[tuple
     except DecodeError:
         return
     entries = counted(parsed)
+    told: Reason | None = None
     try:
         asyncio.run(RequestCounts(limits).admit(bytes(raw), type(message)))
     except DecisionError as error:
         told = error.reason
-    else:
-        told = None
     fits = all(number <= limit for number in entries.values())
     assert fits if told is None else (not fits or edits or told is Reason.MALFORMED_REQUEST)
 
