@@ -9,11 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto
 
 from export_onnx.bert_config import Classifier, layer_names
 from export_onnx.bert_layers import Load, attention_bias, embeddings, layer
-from export_onnx.graph import GraphWriter
+from export_onnx.graph import FLOAT, INT64, GraphWriter
 from export_onnx.quantize import Precision
 
 
@@ -35,8 +34,8 @@ def write_graph(path: Path, model: Classifier, load: Load, precision: Precision,
     first = layer(graph, model, load, last, rows, bias, first_only=True)
     probabilities = graph.softmax_float32(_head(graph, model, load, first))
     _win_rate(graph, probabilities, model.labels, strong_label)
-    ids_type = (TensorProto.INT64, ("prompts", "tokens"))
-    return graph.finish({ids: ids_type, mask: ids_type}, {"strong_win_rate": (TensorProto.FLOAT, ("prompts",))})
+    ids_type = (INT64, ("prompts", "tokens"))
+    return graph.finish({ids: ids_type, mask: ids_type}, {"strong_win_rate": (FLOAT, ("prompts",))})
 
 
 def _head(graph: GraphWriter, model: Classifier, load: Load, first: str) -> str:

@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto
 
 from export_onnx.bert_config import Classifier
-from export_onnx.graph import FUSED, GraphWriter
+from export_onnx.graph import BOOL, FUSED, INT64, GraphWriter
 
 Array = npt.NDArray[np.float32]
 Load = Callable[[str], Array]
@@ -32,7 +31,7 @@ def embeddings(graph: GraphWriter, model: Classifier, load: Load, ids: str) -> s
         places = places + load(prefix + "token_type_embeddings.weight")[0]  # every token of a prompt is of type 0
     if model.family.positions_after_padding:
         pad = graph.constant("pad_id", model.pad_id)
-        real = graph.cast(graph.op("Not", graph.op("Equal", ids, pad)), TensorProto.INT64)
+        real = graph.cast(graph.op("Not", graph.op("Equal", ids, pad)), INT64)
         counted = graph.op("CumSum", real, graph.constant("tokens_axis", 1))
         positions = graph.op("Add", graph.op("Mul", counted, real), pad)
     else:
@@ -50,7 +49,7 @@ def attention_bias(graph: GraphWriter, mask: str) -> str:
 
     `mask` is int64 (prompts, tokens), 1 for a token and 0 for padding; the bias has the shape (prompts, 1, 1, tokens).
     """
-    real = graph.op("Unsqueeze", graph.cast(mask, TensorProto.BOOL), graph.constant("head_axes", [1, 2]))
+    real = graph.op("Unsqueeze", graph.cast(mask, BOOL), graph.constant("head_axes", [1, 2]))
     lowest = -6e4 if graph.precision == "fp16" else -1e30  # finite in the type, and its exponential is exactly 0
     return graph.op("Where", real, graph.number("seen", 0.0), graph.number("unseen", lowest))
 

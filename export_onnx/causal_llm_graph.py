@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto
 
 from export_onnx.causal_llm_config import Array, Decoder
-from export_onnx.graph import GraphWriter
+from export_onnx.graph import BOOL, FLOAT, INT64, GraphWriter
 from export_onnx.quantize import Precision
 
 Load = Callable[[str], Array]
@@ -65,7 +64,7 @@ class _DecoderWriter:
         # The ratings' few rows stay in floats in an int8 graph: rounding them costs the most and saves nothing.
         ratings = graph.linear(rows, "ratings", head[list(rating_ids)], in_floats=True)
         self._win_rate(ratings, len(rating_ids), score_threshold)
-        int_type, float_type = TensorProto.INT64, graph.float_type
+        int_type, float_type = INT64, graph.float_type
         past: dict[str, tuple[int, Sequence[int | str]]] = {}
         present: dict[str, tuple[int, Sequence[int | str]]] = {}
         for index in range(model.layers):
@@ -75,7 +74,7 @@ class _DecoderWriter:
                 present[f"present.{index}.{part}"] = (float_type, (*shape, "total", model.head_size))
         return graph.finish(
             {ids: (int_type, ("prompts", "tokens")), mask: (int_type, ("prompts", "total")), **past},
-            {"next_token": (int_type, ("prompts",)), "strong_win_rate": (TensorProto.FLOAT, ("prompts",)), **present},
+            {"next_token": (int_type, ("prompts",)), "strong_win_rate": (FLOAT, ("prompts",)), **present},
         )
 
     def _positions_and_mask(self, ids: str, mask: str) -> None:
@@ -94,7 +93,7 @@ class _DecoderWriter:
         counted = graph.op("CumSum", mask, graph.constant("tokens_axis", 1))
         counted = graph.op("Sub", counted, graph.constant("one", [1]))
         new = graph.op("Slice", counted, past, total, graph.constant("at_1", [1]))
-        positions = graph.cast(graph.op("Max", new, graph.constant("zero", [0])), TensorProto.FLOAT)
+        positions = graph.cast(graph.op("Max", new, graph.constant("zero", [0])), FLOAT)
         places = graph.op("Unsqueeze", positions, graph.constant("angle_axes", [2, 3]))
         angles = graph.op("Mul", places, graph.constant("frequencies", model.frequencies, np.float32))
         for kind in ("Cos", "Sin"):
@@ -104,7 +103,7 @@ class _DecoderWriter:
         seen = graph.op("Range", start, graph.op("Squeeze", total), step)
         own = graph.op("Unsqueeze", graph.op("Slice", seen, past, total), graph.constant("at_1", [1]))
         causal = graph.op("LessOrEqual", seen, own)
-        real = graph.op("Unsqueeze", graph.cast(mask, TensorProto.BOOL), graph.constant("at_1", [1]))
+        real = graph.op("Unsqueeze", graph.cast(mask, BOOL), graph.constant("at_1", [1]))
         visible = graph.op("Unsqueeze", graph.op("And", real, causal), graph.constant("head_axes", [1, 2]))
         graph.op("Where", visible, graph.number("visible", 0.0), graph.number("masked", self._masked), name="bias")
         graph.op(
@@ -154,7 +153,7 @@ class _DecoderWriter:
     def _norm(self, rows: str, name: str) -> str:
         """RMS norm, in float32 whatever the precision, as squares leave float16's range."""
         graph = self.graph
-        wide = graph.cast(rows, TensorProto.FLOAT)
+        wide = graph.cast(rows, FLOAT)
         square = graph.op("Pow", wide, graph.constant("two", 2, np.float32))
         mean = graph.op("ReduceMean", square, graph.constant("last_axis", [-1]), keepdims=1)
         root = graph.op("Sqrt", graph.op("Add", mean, graph.constant("epsilon", self.model.epsilon, np.float32)))

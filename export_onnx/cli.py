@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
 from routing_service.cli import show_any_text
-from routing_service.errors import RoutingServiceError, UsageError
-from routing_service.extras import pip_install
+from routing_service.errors import RoutingServiceError
+from routing_service.extras import require
 
 # The exit codes of `routing-service`: something is wrong, and wrong usage (argparse's).
 FAILURE = 1
@@ -22,13 +21,17 @@ FAILURE = 1
 
 @dataclass(frozen=True, slots=True)
 class _Export:
-    """One subcommand. Its module has `add_arguments(parser)`, for its own options, and `run(options)`: the report."""
+    """One subcommand. Its module has `add_arguments(parser)`, for its own options, and `run(options)`: the report.
+
+    The module can be imported without `packages`, which the extra `export` brings: help is there without it.
+    """
 
     name: str
     summary: str
     example: str
     has_checkpoint: bool = True
     has_models: bool = True
+    packages: tuple[str, ...] = ("torch", "transformers", "onnx", "safetensors", "huggingface_hub")
 
     @property
     def module(self) -> str:
@@ -40,6 +43,7 @@ _EXPORTS = (
         "mf",
         "RouteLLM's matrix factorization.",
         "export-onnx mf --checkpoint routellm/mf_gpt4_augmented --output artifacts/mf",
+        packages=("onnx", "safetensors"),
     ),
     _Export(
         "bert",
@@ -57,6 +61,7 @@ _EXPORTS = (
         "export-onnx sw_ranking --battles battles.parquet --embeddings vectors.parquet --output artifacts/sw_ranking",
         has_checkpoint=False,
         has_models=False,
+        packages=("onnx",),
     ),
     _Export(
         "encoder",
@@ -72,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show_any_text()
     try:
         options = _parser().parse_args(arguments)
-        print(_import(options.export).run(options))
+        require("exporting", "routing-service", "export", *options.export.packages)
+        print(import_module(options.export.module).run(options))
     except RoutingServiceError as error:
         return _complain(str(error))
     except BrokenPipeError:
@@ -88,15 +94,6 @@ def _complain(message: str) -> int:
     return FAILURE
 
 
-def _import(export: _Export) -> ModuleType:
-    try:
-        return import_module(export.module)
-    except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in {"export_onnx", "routing_service"}:
-            raise
-        raise UsageError(f"exporting needs {error.name}; run: {pip_install('routing-service', 'export')}") from error
-
-
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong first and names the help; a subcommand's own options are added when it is asked for."""
 
@@ -107,7 +104,7 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if self.export is not None:
-            _import(self.export).add_arguments(self)
+            import_module(self.export.module).add_arguments(self)
         return super().parse_known_args(args, namespace)
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from onnx import TensorProto
 
 from export_onnx.bert_config import Classifier, Shape, expected_tensors, layer_names, read_classifier
 from export_onnx.bert_layers import Load, attention_bias, by_prompt, embeddings, layer
-from export_onnx.graph import GraphWriter
+from export_onnx.graph import FLOAT, INT64, GraphWriter
 from export_onnx.quantize import Precision
 
 Pooling = Literal["mean", "cls"]
@@ -57,7 +56,7 @@ def write_graph(
     bias = attention_bias(graph, mask)
     for names in layer_names(model):
         rows = layer(graph, model, load, names, rows, bias, first_only=False)
-    hidden = graph.cast(by_prompt(graph, rows), TensorProto.FLOAT)
+    hidden = graph.cast(by_prompt(graph, rows), FLOAT)
     pooled = (
         graph.op("Gather", hidden, graph.constant("first", 0), axis=1)
         if pooling == "cls"
@@ -67,13 +66,13 @@ def write_graph(
         length = graph.op("ReduceL2", pooled, graph.constant("hidden_axis", [-1]), keepdims=1)
         pooled = graph.op("Div", pooled, graph.op("Max", length, graph.constant("min_length", 1e-12, np.float32)))
     graph.op("Identity", pooled, name="embedding")
-    ids_type = (TensorProto.INT64, ("texts", "tokens"))
-    return graph.finish({ids: ids_type, mask: ids_type}, {"embedding": (TensorProto.FLOAT, ("texts", model.hidden))})
+    ids_type = (INT64, ("texts", "tokens"))
+    return graph.finish({ids: ids_type, mask: ids_type}, {"embedding": (FLOAT, ("texts", model.hidden))})
 
 
 def _mean(graph: GraphWriter, hidden: str, mask: str) -> str:
     """The mean over the tokens that are there, (texts, hidden), of (texts, tokens, hidden). A text has at least one."""
     tokens_axis = graph.constant("pooled_axis", [1])
-    there = graph.op("Unsqueeze", graph.cast(mask, TensorProto.FLOAT), graph.constant("mask_axis", [-1]))
+    there = graph.op("Unsqueeze", graph.cast(mask, FLOAT), graph.constant("mask_axis", [-1]))
     total = graph.op("ReduceSum", graph.op("Mul", hidden, there), tokens_axis, keepdims=0)
     return graph.op("Div", total, graph.op("ReduceSum", there, tokens_axis, keepdims=0))

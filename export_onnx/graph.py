@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from export_onnx.quantize import Precision, quantize_columns, quantize_rows
 
+if TYPE_CHECKING:
+    import onnx
+
+# ONNX's numbers of the element types: https://onnx.ai/onnx/api/classes.html#tensorproto
+FLOAT, INT64, BOOL, FLOAT16 = 1, 7, 9, 10
 # Understood by ONNX Runtime 1.20, the oldest that serves: https://onnxruntime.ai/docs/reference/compatibility.html
 OPSET, IR_VERSION = 20, 10
 # ONNX Runtime's own operators: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
@@ -43,7 +46,7 @@ class GraphWriter:
         self.data_path = path.with_name(path.name + ".data")
         self._max_inline_bytes = max_inline_bytes
         self._nodes: list[onnx.NodeProto] = []
-        self._initializers: dict[str, TensorProto] = {}
+        self._initializers: dict[str, onnx.TensorProto] = {}
         self.data_path.unlink(missing_ok=True)
         self._data_bytes = 0
         self._count = 0
@@ -51,7 +54,7 @@ class GraphWriter:
     @property
     def float_type(self) -> int:
         """The ONNX element type of activations: FLOAT16 for fp16, else FLOAT."""
-        return int(TensorProto.FLOAT16 if self.precision == "fp16" else TensorProto.FLOAT)
+        return FLOAT16 if self.precision == "fp16" else FLOAT
 
     def op(self, kind: str, *inputs: str, name: str = "", domain: str = "", **attributes: Any) -> str:
         """Add a node with one output and give the output's name, `name` if given."""
@@ -61,6 +64,8 @@ class GraphWriter:
         self, kind: str, *inputs: str, names: Sequence[str], domain: str = "", **attributes: Any
     ) -> tuple[str, ...]:
         """Add a node whose outputs have these names. An empty input name is an optional input left out."""
+        from onnx import helper
+
         self._nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
         return tuple(names)
 
@@ -127,7 +132,7 @@ class GraphWriter:
 
     def softmax_float32(self, logits: str) -> str:
         """Probabilities over the last axis, in float32 whatever the graph's precision."""
-        return self.op("Softmax", self.cast(logits, TensorProto.FLOAT), axis=-1)
+        return self.op("Softmax", self.cast(logits, FLOAT), axis=-1)
 
     def finish(
         self,
@@ -139,6 +144,8 @@ class GraphWriter:
         Returns:
             The names of the files written.
         """
+        from onnx import helper
+
         external = self._data_bytes > self._max_inline_bytes
         if not external and self._data_bytes:
             self._inline_data()
@@ -173,6 +180,8 @@ class GraphWriter:
         return f"{kind}_{self._count}"
 
     def _store(self, name: str, values: Array) -> None:
+        from onnx import TensorProto, helper, numpy_helper
+
         if values.nbytes < SMALL:
             self._initializers[name] = numpy_helper.from_array(values, name)
             return
@@ -187,6 +196,8 @@ class GraphWriter:
         self._initializers[name] = tensor
 
     def _inline_data(self) -> None:
+        from onnx import TensorProto
+
         with self.data_path.open("rb") as file:
             for tensor in self._initializers.values():
                 if tensor.data_location == TensorProto.EXTERNAL:

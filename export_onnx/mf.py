@@ -18,10 +18,9 @@ from typing import Self
 
 import numpy as np
 import onnxruntime as ort
-from onnx import TensorProto
 
 from export_onnx.checkpoint import open_checkpoint
-from export_onnx.graph import GraphWriter
+from export_onnx.graph import FLOAT, INT64, GraphWriter
 from export_onnx.mf_checkpoint import Float32, Weights, model_ids, read_weights
 from export_onnx.parity import Parity, prove
 from export_onnx.quantize import Precision, fits_float16, precision_of
@@ -131,15 +130,14 @@ def write_graph(path: Path, directions: Float32, precision: Precision) -> list[s
         raise UsageError("the checkpoint holds values beyond float16's range; export without --quantize fp16")
     graph = GraphWriter(path, precision)
     strong, weak = (
-        graph.cast(graph.embedding(row, "directions", directions), TensorProto.FLOAT)
-        for row in ("strong_id", "weak_id")
+        graph.cast(graph.embedding(row, "directions", directions), FLOAT) for row in ("strong_id", "weak_id")
     )
     direction = graph.op("Sub", strong, weak, name=DIRECTION)
     graph.op("Sigmoid", graph.op("MatMul", "embedding", direction), name=RATE)
-    dimension, scalar = directions.shape[1], (TensorProto.INT64, ())
+    dimension, scalar = directions.shape[1], (INT64, ())
     return graph.finish(
-        {"embedding": (TensorProto.FLOAT, ("prompts", dimension)), "strong_id": scalar, "weak_id": scalar},
-        {RATE: (TensorProto.FLOAT, ("prompts",)), DIRECTION: (TensorProto.FLOAT, (dimension,))},
+        {"embedding": (FLOAT, ("prompts", dimension)), "strong_id": scalar, "weak_id": scalar},
+        {RATE: (FLOAT, ("prompts",)), DIRECTION: (FLOAT, (dimension,))},
     )
 
 

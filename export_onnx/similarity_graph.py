@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto, helper
 
-from export_onnx.graph import GraphWriter
+from export_onnx.graph import FLOAT, FLOAT16, GraphWriter
 from export_onnx.quantize import Precision
 from routing_service.routers.sw_ranking.tier_ranking import QUERIES, SIMILARITIES
 
@@ -33,32 +32,34 @@ def write_graph(path: Path, rows: npt.NDArray[np.float32], precision: Precision)
     """
     battles, dimension = rows.shape
     graph = GraphWriter(path, precision, max_inline_bytes=0)
-    inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {QUERIES: (TensorProto.FLOAT, ("queries", dimension))}
+    inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {QUERIES: (FLOAT, ("queries", dimension))}
     if precision == "fp32":
         graph.constant(ROWS, rows, np.float32)
         # A graph input with a default is no constant, so ONNX Runtime maps the rows and does not repack a copy.
-        inputs[ROWS] = (TensorProto.FLOAT, (battles, dimension))
+        inputs[ROWS] = (FLOAT, (battles, dimension))
         graph.op("Gemm", QUERIES, ROWS, transB=1, name=SIMILARITIES)
     elif precision == "fp16":
         _half_precision(graph, rows)
     else:
         graph.op("Identity", graph.linear(QUERIES, ROWS, rows), name=SIMILARITIES)
-    return graph.finish(inputs, {SIMILARITIES: (TensorProto.FLOAT, ("queries", battles))})
+    return graph.finish(inputs, {SIMILARITIES: (FLOAT, ("queries", battles))})
 
 
 def _half_precision(graph: GraphWriter, rows: npt.NDArray[np.float32]) -> None:
+    from onnx import helper
+
     battles, dimension = rows.shape
     blocks = -(-battles // BLOCK)
     padded = np.zeros((blocks * BLOCK, dimension), np.float16)
     padded[:battles] = rows
     body = helper.make_graph(
         [
-            helper.make_node("Cast", ["block"], ["block_float"], to=TensorProto.FLOAT),
+            helper.make_node("Cast", ["block"], ["block_float"], to=FLOAT),
             helper.make_node("Gemm", [QUERIES, "block_float"], ["products"], transB=1),
         ],
         "block",
-        [helper.make_tensor_value_info("block", TensorProto.FLOAT16, (BLOCK, dimension))],
-        [helper.make_tensor_value_info("products", TensorProto.FLOAT, ("queries", BLOCK))],
+        [helper.make_tensor_value_info("block", FLOAT16, (BLOCK, dimension))],
+        [helper.make_tensor_value_info("products", FLOAT, ("queries", BLOCK))],
     )
     stored = graph.constant(ROWS, padded.reshape(blocks, BLOCK, dimension), np.float16)
     products = graph.op("Scan", stored, body=body, num_scan_inputs=1, scan_output_axes=[1])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from export_onnx import cli
+from export_onnx import cli, graph
 from routing_service.errors import UsageError
 
 TYPES = ("mf", "bert", "causal_llm", "sw_ranking", "encoder")
@@ -37,7 +37,6 @@ def test_help_lists_every_type_and_imports_none(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_help_of_each_type_has_an_example(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("onnx", reason="the extra `export` is not installed")
     assert exit_code(kind, "--help") == 0
     text = capsys.readouterr().out
     assert f"Example: export-onnx {kind}" in text
@@ -55,7 +54,6 @@ def test_help_of_each_type_has_an_example(kind: str, capsys: pytest.CaptureFixtu
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("onnx", reason="the extra `export` is not installed")
     assert exit_code(*arguments) == 2
     message = capsys.readouterr().err
     assert says in message
@@ -64,6 +62,7 @@ def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], says: str, capsys:
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
     module = SimpleNamespace(add_arguments=lambda parser: parser.add_argument("--more"), run=run)
+    monkeypatch.setattr(cli, "require", lambda *_: None)
     monkeypatch.setattr(cli, "import_module", lambda _: module)
 
 
@@ -87,12 +86,31 @@ def test_what_goes_wrong_exits_with_1(
     )
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def import_module(_: str) -> None:
-        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
+WITHOUT = """
+import sys
+sys.modules.update(dict.fromkeys("onnx torch transformers safetensors huggingface_hub pyarrow sentencepiece".split()))
+from export_onnx import cli, graph
+sys.exit(cli.main(sys.argv[1:]))
+"""
 
-    monkeypatch.setattr(cli, "import_module", import_module)
-    assert cli.main(["bert", "--checkpoint", "a", "--output", "b"]) == 1
-    assert (
-        "exporting needs onnx; run: pip install 'routing-service[export]' (in a checkout: " in capsys.readouterr().err
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_without_the_extra_there_is_help_and_it_is_named(kind: str) -> None:
+    command = [sys.executable, "-c", WITHOUT, kind]
+    helped = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert f"Example: export-onnx {kind}" in helped.stdout
+    source = ["--battles", "a", "--embeddings", "a"] if kind == "sw_ranking" else ["--checkpoint", "a"]
+    asked = subprocess.run([*command, *source, "--output", "b"], capture_output=True, text=True, check=False)
+    assert (asked.returncode, asked.stdout) == (1, "")
+    package = "onnx" if kind in {"mf", "sw_ranking"} else "torch"
+    assert asked.stderr == (
+        f"export-onnx: error: exporting needs {package}; run: pip install 'routing-service[export]' "
+        "(in a checkout: pip install '.[export]')\n"
     )
+
+
+def test_element_types_have_onnx_s_numbers() -> None:
+    onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
+    for name in ("FLOAT", "FLOAT16", "INT64", "BOOL"):
+        assert getattr(graph, name) == getattr(onnx.TensorProto, name)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from export_onnx.graph import GraphWriter
+from export_onnx.graph import FLOAT, INT64, GraphWriter
 from routing_lab.training.embeddings import Embeddings
 from routing_lab.training.mf.model import Float32
 from routing_lab.training.self_test import SELF_TEST_PROMPTS
@@ -104,20 +104,16 @@ def embed(artifact: Artifact, texts: Sequence[str]) -> Float32:
 
 
 def _write_graph(path: Path, vectors: Float32) -> list[str]:
-    from onnx import TensorProto
-
     graph = GraphWriter(path, "fp16")
-    rows = graph.cast(graph.embedding("input_ids", "word_vectors", vectors), TensorProto.FLOAT)
-    mask = graph.op("Unsqueeze", graph.cast("attention_mask", TensorProto.FLOAT), graph.constant("mask_axis", [-1]))
+    rows = graph.cast(graph.embedding("input_ids", "word_vectors", vectors), FLOAT)
+    mask = graph.op("Unsqueeze", graph.cast("attention_mask", FLOAT), graph.constant("mask_axis", [-1]))
     # A vector of length 1 does not tell a sum from a mean.
     total = graph.op("ReduceSum", graph.op("Mul", rows, mask), graph.constant("tokens_axis", [1]), keepdims=0)
     length = graph.op("ReduceL2", total, graph.constant("vector_axis", [-1]), keepdims=1)
     # A text without any word stays at zero.
     graph.op("Div", total, graph.op("Max", length, graph.constant("least", 1e-12, np.float32)), name="embedding")
-    ids = (TensorProto.INT64, ("texts", "tokens"))
-    return graph.finish(
-        {"input_ids": ids, "attention_mask": ids}, {"embedding": (TensorProto.FLOAT, ("texts", vectors.shape[1]))}
-    )
+    ids = (INT64, ("texts", "tokens"))
+    return graph.finish({"input_ids": ids, "attention_mask": ids}, {"embedding": (FLOAT, ("texts", vectors.shape[1]))})
 
 
 def _plain_tokenizer(tokenizer: bytes) -> bytes:
