@@ -1,1 +1,1 @@
-"""A gRPC service that decides, per prompt, whether the strong or the weak LLM should answer it."""
+"""A gRPC service that decides, for each prompt, whether the strong or the weak LLM should answer it."""

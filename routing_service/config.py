@@ -137,10 +137,10 @@ class LimitsConfig:
     max_batch_items: int = 1024
     """The most items in one BatchDecide. From 1 to 2147483647."""
     max_messages: int = 4096
-    """The most messages of conversations in one request, those of all its items together; also the most prompts in one
-    message of a Calibrate stream. From 1 to 2147483647."""
+    """The most messages in the conversations of one request, over all items; also the most prompts in one message of a
+    Calibrate stream. From 1 to 2147483647."""
     max_parts: int = 4096
-    """The most content parts in one request, those of all its messages together. From 1 to 2147483647."""
+    """The most content parts in one request, over all its messages. From 1 to 2147483647."""
     max_message_bytes: int = 4 * 1024 * 1024
     """The largest gRPC message; it must be larger than `max_prompt_bytes`. For a larger one, gRPC itself answers
     RESOURCE_EXHAUSTED. From 1 to 2147483647 bytes."""
@@ -148,10 +148,10 @@ class LimitsConfig:
     """The most calls in progress. For one more, gRPC itself answers RESOURCE_EXHAUSTED at once. Calls that the process
     has not yet accepted do not count. From 1 to 2147483647."""
     max_calibrations: int = 8
-    """The most Calibrate streams whose prompts are scored at the same time. Others wait. From 1 to 2147483647."""
+    """The most Calibrate streams that are scored at the same time. Others wait. From 1 to 2147483647."""
     max_open_calibrations: int = 64
-    """The most open Calibrate streams. Each needs about 2 MiB and a batch of prompts. For one more, the stream that has
-    been silent the longest is ended; when none is silent, the new one is refused. From 1 to 2147483647."""
+    """The most open Calibrate streams. Each needs about 2 MiB and a batch of prompts. For one more, the longest silent
+    stream is ended; if all are busy, the new one is refused. From 1 to 2147483647."""
     calibration_idle_seconds: float = 300.0
     """A Calibrate stream that sends nothing for this long is ended. Above 0, at most 86400 seconds."""
 
@@ -231,14 +231,14 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class DigestKeyConfig:
-    """The key under which decisions name the text that was scored: `asked.digest` is its HMAC-SHA256.
+    """The key for digests of prompts: a decision's `asked.digest` is the scored text's HMAC-SHA256 with this key.
 
     Example:
         observability: {digest_key: {env: ROUTING_DIGEST_KEY}}
     """
 
     env: str
-    """The environment variable that holds the key, at least 16 bytes. Replicas that share it give the same digests."""
+    """The environment variable that holds the key, at least 16 bytes. Replicas with one key give the same digests."""
 
     def __post_init__(self) -> None:
         if not self.env:
@@ -247,7 +247,7 @@ class DigestKeyConfig:
 
 @dataclass(frozen=True, slots=True)
 class ObservabilityConfig:
-    """Logs, and what decisions say about prompts. Neither ever holds one.
+    """Logs and digests. Neither ever contains a prompt.
 
     Example:
         observability: {log_level: warning, log_format: console, digest_key: {env: ROUTING_DIGEST_KEY}}
@@ -258,7 +258,7 @@ class ObservabilityConfig:
     log_format: Literal["json", "console"] = "json"
     """`json` writes a JSON object on each line, `console` coloured text for people."""
     digest_key: DigestKeyConfig | None = None
-    """The key for digests of prompts. By default decisions say the prompt's length only."""
+    """The key for digests of prompts. By default decisions have the prompt's length only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,19 +324,19 @@ EMBEDDER_KEYS = frozenset(f.name for f in fields(EmbedderKeys))
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Split `HOST:PORT`, where an IPv6 host stands in brackets.
+    """Split `HOST:PORT`. An IPv6 host is in brackets.
 
     Raises:
         ValueError: it is not of that form, or the port is not from 0 to 65535.
     """
     match = _ADDRESS.fullmatch(address)
     if match is None or int(match["port"]) > 65535:
-        raise ValueError(f"{address!r} is no address; write HOST:PORT, e.g. 127.0.0.1:50051 or [::1]:50051")
+        raise ValueError(f"{address!r} is not an address; write HOST:PORT, e.g. 127.0.0.1:50051 or [::1]:50051")
     return match["ipv6"] or match["host"], int(match["port"])
 
 
 def load_config(path: Path | None) -> Config:
-    """Read a configuration file, or give the defaults when there is none. Relative paths are taken from its folder.
+    """Read a configuration file; without one, return the defaults. Relative paths start at the file's folder.
 
     Raises:
         ConfigError: it cannot be read, or something in it is wrong.
@@ -352,7 +352,7 @@ def load_config(path: Path | None) -> Config:
 
 
 def parse_config(text: str, source: str, base: Path) -> Config:
-    """Read a configuration from YAML text. `source` names it in errors; `base` is where relative paths start.
+    """Read a configuration from YAML text. `source` is its name in errors; relative paths start at `base`.
 
     Raises:
         ConfigError: something in it is wrong.

@@ -1,4 +1,4 @@
-"""Everything this package raises on purpose, and the one table from a reason to its gRPC code.
+"""All errors of this package, and the one table from a reason to its gRPC code.
 
     RoutingServiceError
     ├── UsageError       a command's arguments or input files are wrong
@@ -7,7 +7,7 @@
     ├── ServerError      the server cannot start, e.g. its port is taken
     └── DecisionError    no decision for this request; says reason, field and what to do
 
-A `DecisionError` holds a message for the caller. What caused it is its `__cause__`, which goes to the log only.
+A `DecisionError` has a message for the caller. Its cause is `__cause__`, which goes to the log only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from google.rpc.status_pb2 import Status
 
 ERROR_DOMAIN = "llmrouting.v1"
-# How much of a name that nobody knows is looked at, in characters: it may be a megabyte, sent by anyone.
+# How much of an unknown name is compared, in characters: anyone may send a megabyte.
 _COMPARED = 80
 
 
@@ -116,27 +116,27 @@ _CODES: Mapping[Reason, str] = {
 
 
 class RoutingServiceError(Exception):
-    """The root of what this package raises on purpose.
+    """The root of this package's errors.
 
     Attributes:
-        exit_code: what a command ends with that raises this.
+        exit_code: the exit code of a command that raises it.
     """
 
     exit_code = 1
 
 
 class UsageError(RoutingServiceError):
-    """A command's arguments or input files are wrong. The message says what, where, and how to mend it."""
+    """A command's arguments or input files are wrong. The message says what, where, and how to correct it."""
 
 
 class ConfigError(RoutingServiceError):
     """A configuration is wrong.
 
     Args:
-        source: the file, or what stands for it.
-        where: the dotted key at fault, empty for the whole.
-        problem: what is wrong and how to mend it.
-        line: the line in the file, from 1, where known.
+        source: the file, or a name for it.
+        where: the wrong key, with dots; empty for the whole.
+        problem: what is wrong and how to correct it.
+        line: the line in the file, from 1, if known.
     """
 
     def __init__(self, source: str, where: str, problem: str, line: int | None = None) -> None:
@@ -149,7 +149,7 @@ class ArtifactError(RoutingServiceError):
     """A file of an artifact is missing, corrupt, edited or of the wrong kind.
 
     Args:
-        path: the file at fault.
+        path: the wrong file.
         problem: what is wrong with it, as the rest of a sentence that begins with the path.
     """
 
@@ -168,9 +168,9 @@ class DecisionError(RoutingServiceError):
     Args:
         reason: the machine-readable reason.
         message: one sentence for the caller: what is wrong and what to do. It never quotes a prompt.
-        field: the path of the request's field at fault, empty when none is.
+        field: the path of the request's wrong field, empty if there is none.
         metadata: details for `ErrorInfo`.
-        retry_seconds: when trying again may help, after how long; None when it will not.
+        retry_seconds: after how long a retry may help; None if it will not help.
     """
 
     def __init__(
@@ -214,13 +214,13 @@ class DecisionError(RoutingServiceError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like `name`, or None when none is like it. Of a long name only the start is compared."""
+    """The known name most similar to `name`, or None. Of a long name only the start is compared."""
     matches = difflib.get_close_matches(name[:_COMPARED], list(known), n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """A sentence for a name that is not known: the nearest one if there is any, and all of them.
+    """A sentence for an unknown name: the nearest name, if any, and all names.
 
     >>> unknown_name("router", "sttic", ["static", "random"])
     "no router is named 'sttic'; did you mean 'static'? Known: 'random', 'static'."

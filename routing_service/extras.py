@@ -1,4 +1,4 @@
-"""What is not installed: which `pip install` brings it, from an index and from a checkout alike."""
+"""For missing packages: the `pip install` that brings them, from an index and from a checkout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from routing_service.errors import UsageError
 
-# Our distributions, and where each lies in a checkout.
+# Our distributions, and their folders in a checkout.
 FOLDERS = {
     "routing-client": "./clients/python",
     "routing-service": ".",
@@ -26,16 +26,16 @@ def pip_install(distribution: str, extra: str = "") -> str:
 
 
 def require(what: str, distribution: str, extra: str, *packages: str) -> None:
-    """See that packages are installed, before long work and without importing them.
+    """Check that packages are installed, before long work and without importing them.
 
     Args:
         what: what needs them, for the message.
-        distribution: ours that has the extra.
-        extra: what brings them.
-        packages: as they are imported.
+        distribution: our distribution that has the extra.
+        extra: the extra that installs them.
+        packages: their import names.
 
     Raises:
-        UsageError: one is not; it says what to install.
+        UsageError: one is missing; it says what to install.
     """
     for package in packages:
         if not _is_installed(package):
@@ -45,5 +45,5 @@ def require(what: str, distribution: str, extra: str, *packages: str) -> None:
 def _is_installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except ValueError:  # it is imported already, and does not say from where
+    except ValueError:  # it is already imported, without a spec
         return True

@@ -36,7 +36,7 @@ class ModelPair:
         yield self.weak
 
     def with_options(self, strong: str | None, weak: str | None) -> ModelPair:
-        """This pair, with the models that the options --strong-model and --weak-model name in place of its own.
+        """This pair, with the models of the options --strong-model and --weak-model in place of its own.
 
         Raises:
             UsageError: both are then the same.

@@ -1,4 +1,4 @@
-"""Classes by name: those that ship, imported when they are asked for, and those of installed packages."""
+"""Classes by name: the shipped ones, imported when they are used, and those of installed packages."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Plugins(Generic[T]):
     """The classes of one kind.
 
     Args:
-        kind: what one is called in an error, e.g. "router type".
+        kind: what the class is called in an error, e.g. "router type".
         group: the entry point group in which packages add theirs.
-        base: what each must be a subclass of.
+        base: the class that each must be a subclass of.
         shipped: `module:Class` by name. A package cannot take a shipped name.
     """
 
@@ -35,7 +35,7 @@ class Plugins(Generic[T]):
         return sorted({*self.shipped, *self._added()})
 
     def find(self, name: str, section: Section) -> type[T]:
-        """The class of that name; `section` is where the name was asked for.
+        """The class of that name; `section` is the place of the name in the configuration.
 
         Raises:
             ConfigError: there is none, or its package is broken.

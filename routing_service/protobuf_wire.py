@@ -1,6 +1,6 @@
-"""Protobuf's wire format, read without making objects: https://protobuf.dev/programming-guides/encoding/.
+"""Protobuf's wire format, read without objects: https://protobuf.dev/programming-guides/encoding/.
 
-It is for looking at bytes before, or instead of, parsing them. Whatever is indexed as bytes are will do: `bytes`, a
+It looks at bytes before, or instead of, parsing them. Anything with indices like bytes will do: `bytes`, a
 `memoryview`, an `mmap`.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-# As deep as protobuf itself reads messages in messages.
+# Protobuf itself reads nested messages to this depth.
 MAX_DEPTH = 100
 VARINT, I64, LEN, I32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
 
 
 class Buffer(Protocol):
-    """What can be read."""
+    """Anything with indices like bytes."""
 
     def __len__(self) -> int:
         """How many bytes there are."""
@@ -28,11 +28,11 @@ class Buffer(Protocol):
 
 
 class MalformedError(ValueError):
-    """The bytes are no protobuf message."""
+    """The bytes are not a protobuf message."""
 
 
 class Field(NamedTuple):
-    """One field of a message: its number, its wire type, and where its value lies, without its length."""
+    """One field of a message: its number, its wire type, and the place of its value, without its length."""
 
     number: int
     wire_type: int
@@ -41,7 +41,7 @@ class Field(NamedTuple):
 
 
 def varint(raw: Buffer, place: int) -> tuple[int, int]:
-    """The number that begins at `place`, and where it ends.
+    """The number that begins at `place`, and its end.
 
     Raises:
         MalformedError: it has more than ten bytes, or the bytes end before.
@@ -59,10 +59,10 @@ def varint(raw: Buffer, place: int) -> tuple[int, int]:
 
 
 def fields(raw: Buffer, start: int = 0, end: int | None = None) -> Iterator[Field]:
-    """The fields of the message in `raw[start:end]`, in the order in which they come.
+    """The fields of the message in `raw[start:end]`, in their order.
 
     Raises:
-        MalformedError: the bytes are no message, or have a group, which nobody sends any more.
+        MalformedError: the bytes are not a message, or have a group, which is obsolete.
     """
     place, end = start, len(raw) if end is None else end
     while place < end:

@@ -1,4 +1,4 @@
-"""RouteLLM's configuration, said in ours: for an error message that shows what to write."""
+"""RouteLLM's configuration in our form, for an error message that shows what to write."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import yaml
 
-# Which keys a router has in RouteLLM's file (routellm/controller.py and config.example.yaml of 0.2.0).
+# The keys of a router in RouteLLM's file (routellm/controller.py and config.example.yaml of 0.2.0).
 _CHECKPOINT = "checkpoint_path"
 _BATTLES, _EMBEDDINGS = "arena_battle_datasets", "arena_embedding_datasets"
-# Those that need a prompt's embedding, which RouteLLM always takes from OpenAI.
+# The routers that need a prompt's embedding; RouteLLM always takes it from OpenAI.
 _EMBEDDED = ("mf", "sw_ranking")
 _NAMES = ("mf", "bert", "causal_llm", "sw_ranking", "random")
 
 
 def translation(text: str) -> str | None:
-    """The commands and the configuration that do here what RouteLLM's YAML `text` does there; None when it is none."""
+    """The commands and the configuration for RouteLLM's YAML `text`; None if it is not RouteLLM's."""
     try:
         found = yaml.safe_load(text)
     except Exception:  # beside YAMLError, odd tags raise what they like

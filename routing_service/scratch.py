@@ -1,7 +1,7 @@
-"""Where new files are made before they take the place of old ones: all of them or none, on disk before that.
+"""New files are made here before they replace old ones: all of them or none, and on disk first.
 
-What is new is made in a folder of its own, beside its place, which is deleted in the end. A process that is killed
-leaves it, and the next that makes the same deletes it: a lock tells it from the folder of a living process.
+New files are made in a folder beside their place; it is deleted at the end. A killed process
+leaves it, and the next process for the same place deletes it: a lock shows which folders are in use.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from pathlib import Path
 SUFFIX = ".unfinished"
 # The name for several files.
 SEVERAL = "files"
-# Linux's renameat2: relative to the working directory, and what it is to do.
+# Linux's renameat2: relative to the working directory, and its flag.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder: the files that are in it in the end take their names in `folder`, in place of those that are there.
+    """A new folder. At the end its files move to `folder` and replace those with the same names.
 
-    All are on disk before the first takes its name, so that a full disk leaves every old one as it was.
+    All are on disk before the first one moves: a full disk leaves every old file unchanged.
 
     Raises:
         OSError: they cannot be written.
@@ -48,7 +48,7 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
-    """An empty folder inside `parent`, deleted in the end; first those that were left for `name` by killed processes.
+    """An empty folder inside `parent`, deleted at the end. First, folders of killed processes for `name` are deleted.
 
     Raises:
         OSError: it cannot be made.
@@ -61,9 +61,9 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
                 handle = os.open(path, os.O_RDONLY)
                 stack.callback(os.close, handle)
                 stack.callback(shutil.rmtree, path, ignore_errors=True)
-                with suppress(OSError):  # some file systems have no locks; then nothing is cleared either
+                with suppress(OSError):  # some file systems have no locks; then nothing is deleted either
                     fcntl.flock(handle, fcntl.LOCK_EX)
-                if path.exists():  # or it was cleared away in the moment before it was locked
+                if path.exists():  # or another process deleted it just before it was locked
                     break
         yield path
 
@@ -79,7 +79,7 @@ def leftovers(parent: Path, name: str | None = None) -> list[Path]:
 
 
 def clear_leftovers(parent: Path, name: str | None = None) -> None:
-    """Delete what killed processes left in `parent`: for `name`, or all."""
+    """Delete the folders of killed processes in `parent`: for `name`, or all."""
     for path in leftovers(parent, name):
         with abandoned(path) as dead:
             if dead:
@@ -88,7 +88,7 @@ def clear_leftovers(parent: Path, name: str | None = None) -> None:
 
 @contextmanager
 def abandoned(path: Path) -> Iterator[bool]:
-    """Whether the process is gone that made this folder of new files; while the context lasts, no other clears it."""
+    """Whether the process that made this folder has ended. While the context lasts, no other process deletes it."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
@@ -106,9 +106,9 @@ def abandoned(path: Path) -> Iterator[bool]:
 
 
 def put_folder(fresh: Path, place: Path, aside: Path) -> None:
-    """Put a folder where another may be, at once where the system can: then the two change places.
+    """Put a folder where another may be; in one step if the system can swap the two.
 
-    Where it cannot, the old folder is moved to `aside` first, and a process that is killed just then leaves it there.
+    If it cannot, the old folder is moved to `aside` first; a process that is killed at that moment leaves it there.
 
     Raises:
         OSError: it cannot be done; the old folder is where it was.
@@ -128,10 +128,10 @@ def put_folder(fresh: Path, place: Path, aside: Path) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Have all that is in a folder on disk.
+    """Write everything in a folder to the disk.
 
     Raises:
-        OSError: it is not, e.g. because the disk is full.
+        OSError: it failed, e.g. because the disk is full.
     """
     for path in folder.rglob("*"):
         if path.is_file():
@@ -143,7 +143,7 @@ def sync(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk, where the file system can be asked for that."""
+    """Write the names in a folder to the disk, if the file system allows it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -153,7 +153,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two paths change places in one step. False where that cannot be done."""
+    """Swap two paths in one step. False if that is not possible."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
     if rename is None:
         return False

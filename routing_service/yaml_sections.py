@@ -2,8 +2,8 @@
 
 A section is a dataclass; its fields are the known keys, its annotations the types, its `__post_init__` the validation
 (a `ValueError` says what is wrong). Supported annotations: bool, int, float, str and unions of these, Path, a Literal,
-another dataclass, `dict[str, X]`, `tuple[X, ...]`, `X | None`, and `Section` for a part that is read later. A mapping
-of which nothing is said (`key:` alone) is as good as an empty one.
+another dataclass, `dict[str, X]`, `tuple[X, ...]`, `X | None`, and `Section` for a part that is read later. For a
+mapping, a key without a value (`key:` alone) is an empty one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads `1e-3` as the number that it is in YAML 1.2 and in JSON; PyYAML's YAML 1.1 takes it for text."""
+    """Reads `1e-3` as a number, as in YAML 1.2 and JSON; for PyYAML's YAML 1.1 it is text."""
 
 
 _Loader.add_implicit_resolver(
@@ -38,7 +38,7 @@ _Loader.add_implicit_resolver(
 class Section:
     """A part of a YAML file that has not been read into its dataclass yet.
 
-    `base` is the folder that relative paths are taken from; `where` is the section's dotted key.
+    Relative paths start at the folder `base`; `where` is the section's key, with dots.
     """
 
     source: str
@@ -47,7 +47,7 @@ class Section:
     node: yaml.Node | None
 
     def parse(self, kind: type[T], *, ignore: frozenset[str] = frozenset()) -> T:
-        """Read the section into the dataclass `kind`; keys in `ignore` belong to somebody else.
+        """Read the section into the dataclass `kind`; keys in `ignore` are left out.
 
         Raises:
             ConfigError: an unknown key, a wrong type, a missing key or a value that `kind` refuses.
@@ -55,17 +55,17 @@ class Section:
         return _Reader(self.source, self.base).dataclass(kind, self.node, self.where, ignore)
 
     def parse_only(self, kind: type[T]) -> T:
-        """Read the keys that the dataclass `kind` knows and leave all others to a later `parse`."""
+        """Read only the keys of the dataclass `kind`; a later `parse` reads the others."""
         known = {f.name for f in fields(kind)}  # type: ignore[arg-type] # T is a dataclass, which typing cannot say
         return self.parse(kind, ignore=frozenset(name for name, _, _ in _pairs(self.node) if name not in known))
 
     def content(self) -> dict[str, Any]:
-        """Its keys and what stands under them: mappings, lists, and single values as they are written."""
+        """Its keys and values: mappings, lists, and single values as they are written."""
         found = _written(self.node)
         return found if isinstance(found, dict) else {}
 
     def error(self, problem: str, *keys: str) -> ConfigError:
-        """An error at this section, or at what stands under one of its keys, and so on downwards."""
+        """An error at this section, or at the value under its keys, from the first downwards."""
         node, where = self.node, self.where
         for key in keys:
             node = next((value for name, _, value in _pairs(node) if name == key), node)
@@ -73,7 +73,7 @@ class Section:
         return ConfigError(self.source, where, problem, _line(node))
 
     def __eq__(self, other: object) -> bool:
-        """Sections are equal when their content is, wherever it stands."""
+        """Sections are equal when their content is equal, at any place."""
         return isinstance(other, Section) and _plain(self.node) == _plain(other.node)
 
     def __hash__(self) -> int:
@@ -81,10 +81,10 @@ class Section:
 
 
 def read_yaml(text: str, source: str, base: Path) -> Section:
-    """Parse a YAML document into a section. `source` names it in errors; an empty document is an empty section.
+    """Parse a YAML document into a section. `source` is its name in errors; an empty document is an empty section.
 
     Raises:
-        ConfigError: it is no YAML, or not a mapping.
+        ConfigError: it is not YAML, or not a mapping.
     """
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -153,7 +153,7 @@ def _pairs(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node, yaml.Node]]
 
 
 def _plain(node: yaml.Node | None) -> Hashable:
-    """A node's content, wherever it stands and in whatever order its keys are."""
+    """A node's content, without its place and the order of its keys."""
     if node is None:
         return None
     if isinstance(node, yaml.MappingNode):
@@ -260,7 +260,7 @@ class _Reader:
             raise self.fail(node, where, f"must be a single value, not {_describe(node)}")
         try:
             return _Loader("").construct_object(node)
-        except Exception as error:  # PyYAML passes on whatever it trips over when a value does not fit its tag
+        except Exception as error:  # PyYAML raises any error when a value does not fit its tag
             raise self.fail(node, where, f"cannot be read: {_describe(node)}") from error
 
     def _unique_pairs(self, node: yaml.Node | None, where: str) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:

@@ -1,1 +1,1 @@
-"""Artifacts: a router's folder, its manifest, its integrity. `default/` is the router that ships."""
+"""Artifacts: a router's folder, its manifest, its integrity. `default/` is the shipped router."""

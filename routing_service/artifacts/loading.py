@@ -19,7 +19,7 @@ DEFAULT_ARTIFACT = Path(__file__).parent / "default"
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A folder whose files all have the hashes that its manifest records."""
+    """A folder in which every file has the hash in the manifest."""
 
     folder: Path
     manifest: Manifest
@@ -29,7 +29,7 @@ class Artifact:
         """The pair that a router's artifact was made for.
 
         Raises:
-            ArtifactError: it names none, as the artifact of an encoder.
+            ArtifactError: it names none, like an encoder's artifact.
         """
         if self.manifest.models is None:
             raise ArtifactError(self.folder / MANIFEST_NAME, "names no models, which a router needs")
@@ -39,7 +39,7 @@ class Artifact:
         """The path of a file of the artifact.
 
         Raises:
-            ArtifactError: the manifest does not list it, so nothing vouches for it.
+            ArtifactError: the manifest does not list it, so it cannot be trusted.
         """
         if name not in self.manifest.files:
             raise ArtifactError(self.folder / MANIFEST_NAME, f"lists no {name!r}, which this type of router needs")
@@ -55,12 +55,12 @@ class _Scorer(Protocol):
 def open_artifact(folder: Path, expected_type: str) -> Artifact:
     """Read the manifest of `folder` and check the hash and size of every file that it lists.
 
-    A file that it does not list is refused, because a graph may read its weights from any file beside it. Only names
-    that begin with a dot are passed over: file systems, version control and Kubernetes volumes leave them everywhere.
+    A file that it does not list is refused, because a graph may read weights from any file beside it. Only names
+    that begin with a dot are ignored: file systems, version control and Kubernetes volumes make them.
 
     Raises:
         ArtifactError: the manifest is missing, invalid, edited or of another router type, or a file is missing, outside
-            the folder, not listed, or not what the manifest recorded.
+            the folder, not listed, or different from the manifest's record.
     """
     manifest = read_manifest(folder)
     if manifest.type != expected_type:
@@ -92,10 +92,10 @@ def open_artifact(folder: Path, expected_type: str) -> Artifact:
 
 
 def self_test(router: _Scorer, artifact: Artifact) -> None:
-    """Score the manifest's self-test prompts, one by one and as a batch, and compare. It warms the router up as well.
+    """Score the manifest's self-test prompts, one by one and as a batch, and compare. This also warms the router up.
 
     Raises:
-        ArtifactError: a win rate deviates by more than the manifest's tolerance, or there is none.
+        ArtifactError: a win rate deviates by more than the manifest's tolerance, or is missing.
     """
     test = artifact.manifest.self_test
     if not test.vectors:

@@ -1,7 +1,7 @@
-"""The manifest of an artifact: what a router's folder holds, where it comes from, and how to check it.
+"""The manifest of an artifact: the files in a router's folder, their origin, and how to check them.
 
-A folder is served only if every file has the recorded hash and the revision matches the manifest's own content, so an
-edit anywhere, the manifest included, is noticed. See `routing_service.artifacts.loading` for the checks.
+A folder is served only if every file has the recorded hash and the revision matches the manifest's content. So an
+edit anywhere, also in the manifest, is noticed. See `routing_service.artifacts.loading` for the checks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from routing_service.models import ModelPair
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 REVISION_LENGTH = 16
-# How a manifest says that its type knows no models, as an encoder's does.
+# In the manifest of a type that knows no models, such as an encoder's.
 _NO_MODELS = {"strong": "", "weak": ""}
 
 
@@ -43,7 +43,7 @@ class SelfTestVector:
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """What is run at every load. `tolerance` is the largest absolute difference allowed."""
+    """The test at every load. `tolerance` is the largest allowed absolute difference."""
 
     tolerance: float
     vectors: tuple[SelfTestVector, ...]
@@ -53,8 +53,8 @@ class SelfTest:
 class CalibrationTable:
     """How the router's scores are distributed over a sample of prompts.
 
-    `quantiles` are the scores at evenly spaced levels from 0 to 1, ascending, at least two; `source` says for people
-    what the sample was; `sample_size` is its number of prompts.
+    `quantiles` are the scores at evenly spaced levels from 0 to 1, ascending, at least two; `source` describes the
+    sample for people; `sample_size` is its number of prompts.
     """
 
     source: str
@@ -62,7 +62,7 @@ class CalibrationTable:
     quantiles: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        # JSON tells 0 from 0.0, and so does the revision: what is written must be what is read back.
+        # JSON distinguishes 0 and 0.0, and so does the revision: writing and reading must give the same.
         object.__setattr__(self, "quantiles", tuple(map(float, self.quantiles)))
         if len(self.quantiles) < 2 or not all(0.0 <= low <= high <= 1.0 for low, high in pairwise(self.quantiles)):
             raise ValueError("calibration.quantiles must be at least two ascending numbers from 0 to 1")
@@ -72,8 +72,8 @@ class CalibrationTable:
 class Manifest:
     """The content of `manifest.json`.
 
-    `type` is the router's type; `models` is the pair that it was made for, None for a type that knows no models, such
-    as an encoder; `max_tokens` is how many tokens of a prompt are read, 0 where the router does not tokenize; `files`
+    `type` is the router's type; `models` is the pair that it was made for, None for a type without models, such
+    as an encoder; `max_tokens` is how many tokens of a prompt are read, 0 if the router does not tokenize; `files`
     maps names inside the folder to their entries; `license` is an SPDX expression; `options` is JSON that the router's
     type reads; `provenance` and `metrics` are free-form JSON for people.
     """
@@ -96,7 +96,7 @@ class Manifest:
 
     @property
     def revision(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 of the manifest's content, which holds every file's hash."""
+        """The first 16 hexadecimal digits of the SHA-256 of the manifest's content, which has every file's hash."""
         content = self._content()
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:REVISION_LENGTH]
@@ -111,7 +111,7 @@ class Manifest:
 
 
 def file_entry(path: Path) -> FileEntry:
-    """Hash and measure a file, without reading it into memory whole."""
+    """Hash and measure a file, without reading all of it into memory."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -124,7 +124,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and validate `folder/manifest.json`.
 
     Raises:
-        ArtifactError: it is missing, no JSON, lacks or misnames a field, or was edited (the revision does not match).
+        ArtifactError: it is missing, not JSON, lacks or misnames a field, or was edited (the revision does not match).
     """
     path = folder / MANIFEST_NAME
     try:
@@ -149,7 +149,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _advice(folder: Path) -> str:
-    """How to make an artifact of what is there instead: a checkpoint, as RouteLLM and Hugging Face have them."""
+    """How to make an artifact from a folder that is a checkpoint of RouteLLM or Hugging Face."""
     weights = ("*.safetensors", "pytorch_model*.bin", "*.pt")
     if not (folder / "config.json").exists() and not any(any(folder.glob(pattern)) for pattern in weights):
         return ""
@@ -172,7 +172,7 @@ def _from_json(raw: Any) -> Manifest:
 
 
 def _typed(annotation: Any, raw: Any, where: str) -> Any:
-    """What JSON gave, as a dataclass's annotations want it. Messages quote no value: it may be a prompt."""
+    """A value from JSON, as a dataclass's annotation asks. Messages quote no value: it may be a prompt."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is Any:
         return raw

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: execution providers, threads, graph optimisation. Routers and embedders open theirs here."""
+"""ONNX Runtime sessions: execution providers, threads, graph optimization, for routers and embedders."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _available(config: SessionConfig) -> list[str]:
 
 
 def _check_in_use(session: ort.InferenceSession, config: SessionConfig) -> None:
-    """Look again: a provider that is compiled in may fail to start (no driver, say), and then is left out silently."""
+    """Check again: a provider may fail to start (e.g. without a driver), and ONNX Runtime then ignores it silently."""
     used = session.get_providers()
     if lost := [name for name in _available(config) if name not in used]:
         _missing(lost, used, config)
@@ -100,7 +100,7 @@ def _missing(names: list[str], there: list[str], config: SessionConfig) -> None:
 
 
 def session_io(session: ort.InferenceSession) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The types of a session's inputs and outputs by name, for checking that a graph is what it is taken for."""
+    """The types of a session's inputs and outputs by name, to check that it is the right kind of graph."""
     return (
         {node.name: node.type for node in session.get_inputs()},
         {node.name: node.type for node in session.get_outputs()},

@@ -1,4 +1,4 @@
-"""Text to token ids, as a Hugging Face tokenizer with truncation gives them, without reading a megabyte whole."""
+"""Text to token ids, like a Hugging Face tokenizer with truncation, but without reading all of a long text."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from routing_service.errors import ArtifactError
 
 Side = Literal["left", "right"]
 SIDES: tuple[Side, ...] = ("left", "right")
-# How much of a long text is tokenized at first. When that does not give this many tokens more than are kept, as text of
-# very long tokens may not, twice as much is tried: the tokens near the cut, which it may change, are never kept. Beyond
-# the larger number it is no language, but something that gives no tokens (a megabyte of zeros, say) and is not read.
+# How much of a long text is tokenized at first. If that does not give this many tokens more than are kept (because
+# tokens are very long), twice as much is tried. The tokens near the cut, which it may change, are never kept. Beyond
+# the larger number it is not language but gives no tokens (e.g. a megabyte of zeros), and is not read.
 CHARACTERS_PER_TOKEN = 8
 MAX_CHARACTERS_PER_TOKEN = 64
 SPARE_TOKENS = 64
-# A batch is run in parts whose rows are of like length: none is padded to more than this multiple of its own length
-# (or by more than a few tokens), and a part has at most so many tokens.
+# A batch is run in parts of rows with similar lengths: none is padded to more than this multiple of its length
+# (or by more than a few tokens), and a part has at most this many tokens.
 MAX_PADDING_RATIO = 1.25
 FREE_PADDING = 8
 MAX_BUCKET_TOKENS = 8192
 
 
 class Tokens(NamedTuple):
-    """One text's token ids, special tokens included, and whether some of the text was cut."""
+    """One text's token ids, with special tokens, and whether the text was cut."""
 
     ids: list[int]
     truncated: bool
 
 
 class TruncatingTokenizer:
-    """A `tokenizer.json` that keeps at most `max_tokens` tokens, special ones included, as `truncation=True` does.
+    """A `tokenizer.json` that keeps at most `max_tokens` tokens, with special ones, like `truncation=True`.
 
     Args:
         path: the file.
@@ -43,7 +43,7 @@ class TruncatingTokenizer:
         side: which end of a long text is cut off.
 
     Raises:
-        ArtifactError: the file is no tokenizer, or adds more special tokens than `max_tokens` allows.
+        ArtifactError: the file is not a tokenizer, or adds more special tokens than `max_tokens` allows.
     """
 
     def __init__(self, path: Path, max_tokens: int, side: Side) -> None:
@@ -75,7 +75,7 @@ class TruncatingTokenizer:
         return Tokens(self._tokenizer.post_process(encoding).ids, truncated)
 
     def _part(self, text: str, characters: int) -> str:
-        """So many characters of a text, from the end that is kept."""
+        """The first or last characters of a text, from the end that is kept."""
         if len(text) <= characters:
             return text
         return text[:characters] if self.side == "right" else text[-characters:]
@@ -99,7 +99,7 @@ def length_buckets(lengths: Sequence[int]) -> Iterator[list[int]]:
 def padded(
     rows: Sequence[Sequence[int]], pad_id: int, side: Side
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows as one array padded on `side`, and its mask, 1 for a token and 0 for padding; both (rows, longest)."""
+    """Rows as one array, padded on `side`, and its mask: 1 for a token, 0 for padding. Both are (rows, longest)."""
     longest = max(len(row) for row in rows)
     ids, mask = np.full((len(rows), longest), pad_id, np.int64), np.zeros((len(rows), longest), np.int64)
     for row, (values, kept) in zip(rows, zip(ids, mask, strict=True), strict=True):

@@ -11,10 +11,10 @@ from routing_service.errors import ArtifactError
 
 
 def read_vectors(path: Path, rows: int, dimension: int) -> npt.NDArray[np.float32]:
-    """Read float32 of shape (rows, dimension) from a NumPy array file, in which nothing is pickled.
+    """Read float32 of shape (rows, dimension) from a NumPy array file. Nothing is unpickled.
 
     Raises:
-        ArtifactError: it is no such file.
+        ArtifactError: it is not such a file.
     """
     try:
         vectors: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)

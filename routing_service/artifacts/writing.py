@@ -1,4 +1,4 @@
-"""Writing an artifact: into a new folder that takes the old one's place only when it is whole and passes its checks."""
+"""Writing an artifact: into a new folder that replaces the old one only when it is complete and passes its checks."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _NEW, _OLD = "new", "old"
 
 @dataclass(slots=True)
 class Draft:
-    """An artifact that is being made: its files go into `folder`, and `write_manifest` is called last."""
+    """An artifact in the making. Its files go into `folder`; `write_manifest` is called last."""
 
     folder: Path
     manifest: Manifest | None = None
 
     def write_manifest(self, manifest: Manifest) -> Manifest:
-        """Write what describes the files of the folder, and give it back."""
+        """Add the files' hashes to the manifest, write it, and return it."""
         (self.folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
         self.manifest = manifest
         return manifest
 
 
 def check_output(output: Path) -> None:
-    """See before long work whether an artifact may be put into `output`: a new or empty folder, or an artifact's.
+    """Check before long work that an artifact may be written to `output`: a new or empty folder, or an artifact's.
 
     Raises:
-        UsageError: `output` holds something else.
+        UsageError: `output` has something else in it.
     """
     if output.exists() and not (output / MANIFEST_NAME).is_file() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} exists and is no artifact; name an empty or new folder")
@@ -41,22 +41,22 @@ def check_output(output: Path) -> None:
 
 @contextmanager
 def new_artifact(output: Path, check: Callable[[Artifact], object] | None = None) -> Iterator[Draft]:
-    """Make an artifact in `output`; in the end it replaces the one that is there.
+    """Make an artifact in `output`. At the end it replaces an existing one.
 
         with new_artifact(output, StaticRouter) as draft:
             (draft.folder / "model.onnx").write_bytes(graph)
             draft.write_manifest(Manifest(…))
 
-    An exception, in the context or of the checks, keeps the old artifact and leaves nothing of the new one.
+    After an exception, in the context or from the checks, the old artifact stays and nothing of the new one is left.
 
     Args:
-        output: the artifact's folder. It may exist if it is empty or holds an artifact; of a link the target is
+        output: the artifact's folder. It may exist if it is empty or an artifact. If it is a link, its target is
             replaced.
-        check: given the finished artifact before it takes its place, e.g. to load it as the server would.
+        check: called with the finished artifact before it replaces the old one, e.g. to load it as the server would.
 
     Raises:
-        UsageError: `output` holds something else, or cannot be written.
-        ArtifactError: the new artifact is not what its manifest says.
+        UsageError: `output` has something else in it, or cannot be written.
+        ArtifactError: the new artifact does not match its manifest.
     """
     place = output.resolve()
     try:
@@ -81,7 +81,7 @@ def new_artifact(output: Path, check: Callable[[Artifact], object] | None = None
 
 
 def _recover(place: Path) -> None:
-    """Put back the artifact that a process left aside which was killed as it replaced it."""
+    """Put back the old artifact that a killed process had moved aside to replace it."""
     for scratch in leftovers(place.parent, place.name):
         with abandoned(scratch) as dead:
             if dead and (scratch / _OLD).is_dir() and not place.exists():

@@ -8,30 +8,30 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
-# So many scores are told apart, about 1 MiB with their counts: one more than there are multiples of 2**-16 below 1.
+# The most different scores, about 1 MiB with their counts: one more than there are multiples of 2**-16 below 1.
 MAX_DISTINCT = 2**16 + 1
-# The finest grid that is tried when there are more. A coarser one is half as fine, and so on down to 0 and 1 alone.
+# The finest grid for more scores. The next is half as fine, and so on down to 0 and 1 alone.
 _FINEST_GRID = 40
-# Merging costs as much as there are distinct scores, so it waits for so many new ones.
+# Merging costs time in proportion to the distinct scores, so it waits for this many new ones.
 _PENDING = 2**14
 
 
 class ScoreDistribution:
-    """How often each score came. What it holds depends on which scores were added, never on their order.
+    """How often each score occurred. The result never depends on the order of the scores.
 
-    Up to `max_distinct` different scores are counted exactly. From then on a score counts as the multiple of
+    Up to `max_distinct` different scores are counted exactly. After that a score counts as the multiple of
     `resolution` at or below it, where `resolution` is the smallest power of two that keeps the bound. The share of
-    scores at or above a threshold that is such a multiple stays exact: the rounding moves no score across it.
+    scores at or above such a multiple stays exact: rounding moves no score across it.
 
     Args:
-        max_distinct: the most scores that are told apart, at least 2.
+        max_distinct: the most different scores, at least 2.
     """
 
     def __init__(self, max_distinct: int = MAX_DISTINCT) -> None:
         if max_distinct < 2:
             raise ValueError("max_distinct must be at least 2")
         self._max_distinct = max_distinct
-        self._grid: int | None = None  # scores are multiples of 2**-grid; None: as they came
+        self._grid: int | None = None  # scores are multiples of 2**-grid; None: not rounded
         self._values: Float64 = np.empty(0)
         self._counts: Int64 = np.empty(0, np.int64)
         self._pending: Float64 = np.empty(_PENDING)
@@ -41,7 +41,7 @@ class ScoreDistribution:
         """Count more scores, one-dimensional.
 
         Raises:
-            ValueError: one of them is not a number from 0 to 1. None of them is counted then.
+            ValueError: one of them is not a number from 0 to 1. Then none of them is counted.
         """
         new = np.atleast_1d(np.asarray(scores, np.float64))
         if not ((new >= 0.0) & (new <= 1.0)).all():  # NaN fails every comparison
@@ -55,7 +55,7 @@ class ScoreDistribution:
         self._pending_size += new.size
 
     def merge(self, other: ScoreDistribution) -> None:
-        """Count what another distribution has counted."""
+        """Add the counts of another distribution."""
         values, counts = other.counts()
         if other._grid is not None:
             self._flush()
@@ -69,22 +69,22 @@ class ScoreDistribution:
 
     @property
     def resolution(self) -> float:
-        """0 where scores are exact, else the power of two of which they are multiples."""
+        """0 if scores are exact; else they are multiples of this power of two."""
         self._flush()
         return 0.0 if self._grid is None else 2.0**-self._grid
 
     def counts(self) -> tuple[Float64, Int64]:
-        """The distinct scores, ascending, and how often each came, of one shape. Not to be changed."""
+        """The distinct scores, ascending, and how often each occurred. Do not change the arrays."""
         self._flush()
         return self._values, self._counts
 
     def share_at(self, threshold: float) -> float:
-        """The share of scores at or above a threshold, in 0..1; exact where that is a multiple of `resolution`."""
+        """The share of scores at or above a threshold, in 0..1; exact if that is a multiple of `resolution`."""
         values, counts = self.counts()
         return float(counts[np.searchsorted(values, threshold) :].sum() / counts.sum())
 
     def quantiles(self, count: int) -> list[float]:
-        """The scores at `count` evenly spaced levels from 0 to 1, interpolated as `numpy.quantile` does.
+        """The scores at `count` evenly spaced levels from 0 to 1, interpolated like `numpy.quantile`.
 
         Raises:
             ValueError: there are no scores, or `count` is below 2.
@@ -120,7 +120,7 @@ class ScoreDistribution:
 
 
 def _floor(values: Float64, grid: int | None) -> Float64:
-    """The multiples of 2**-grid at or below; exact, because scaling by a power of two is."""
+    """The multiples of 2**-grid at or below the values; exact, because scaling by a power of two is exact."""
     return values if grid is None else np.floor(values * 2.0**grid) * 2.0**-grid
 
 

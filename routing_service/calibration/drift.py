@@ -1,4 +1,4 @@
-"""Whether recent scores still look like those that a calibration table was made of."""
+"""Whether recent scores still look like those of a calibration table."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from routing_service.calibration.intervals import Z_95, Interval, chi_square_95,
 from routing_service.calibration.thresholds import just_above, share_for_threshold, threshold_for_share
 
 BINS = 10
-# A score that so large a share of the table has is a bin of its own.
+# A score that has this share of the table is a bin of its own.
 _OWN_BIN = 0.05
 # How a population stability index is usually read (N. Siddiqi, Credit Risk Scorecards, 2006).
 MODERATE_PSI = 0.1
 MAJOR_PSI = 0.25
-# A table that was reasoned out and not counted has no error of its own.
+# A table that was computed and not counted has no sampling error.
 _EXACT_SIZE = 10**9
 
 
 class Reading(StrEnum):
-    """What a population stability index says."""
+    """The reading of a population stability index."""
 
     STABLE = "stable"
-    """Below 0.1: the table still holds."""
+    """Below 0.1: the table is still right."""
     MODERATE = "moderate"
-    """From 0.1: look at the shares, and calibrate anew when they matter."""
+    """From 0.1: look at the shares, and calibrate again if they matter."""
     MAJOR = "major"
-    """From 0.25: calibrate anew."""
+    """From 0.25: calibrate again."""
     INCONCLUSIVE = "inconclusive"
-    """At least 0.1, but chance alone brings samples so small there: compare more prompts."""
+    """At least 0.1, but chance alone gives as much with so small samples: compare more prompts."""
 
 
 class DriftBin(NamedTuple):
-    """Scores from `low` up to but not including `high` (the last: including), and the share of each side there."""
+    """Scores from `low` to below `high` (in the last bin, to `high`), and the share of each side in it."""
 
     low: float
     high: float
@@ -46,10 +46,10 @@ class DriftBin(NamedTuple):
 
 
 class DriftPoint(NamedTuple):
-    """What the table's threshold for a share gives on recent scores.
+    """The share that the table's threshold gives on recent scores.
 
-    `changed` says that it differs from the expected share by more than two samples of these sizes do 95 times in 100
-    when nothing has changed: a test of two proportions, at 5 %.
+    `changed` says that it differs from the expected share by more than chance explains 95 times in 100
+    for samples of these sizes: a test of two proportions, at 5 %.
     """
 
     strong_share: float
@@ -61,7 +61,7 @@ class DriftPoint(NamedTuple):
 
 
 class Drift(NamedTuple):
-    """A drift report. `psi_by_chance` is what 95 of 100 samples of these sizes stay below when nothing has changed."""
+    """A drift report. Without any drift, 95 of 100 samples of these sizes have a PSI below `psi_by_chance`."""
 
     sample_size: int
     psi: float
@@ -74,14 +74,14 @@ class Drift(NamedTuple):
 def compare(table: CalibrationTable, recent: ScoreDistribution, strong_shares: Sequence[float]) -> Drift:
     """Compare recent scores with a table.
 
-    PSI is the sum over bins of (recent - table) · ln(recent / table). The bins are the table's tenths; a score that
-    at least 5 % of the table have is a bin of its own. Half a prompt is added to every bin on both sides, so
-    that an empty one is finite.
+    PSI is the sum over bins of (recent - table) · ln(recent / table). The bins are tenths of the table; a score that
+    at least 5 % of the table share is a bin of its own. Half a prompt is added to every bin on both sides:
+    an empty bin then gives a finite number.
 
     Args:
-        table: the table in force.
+        table: the table in use.
         recent: recent scores, at least one.
-        strong_shares: for which shares, in 0..1, to say what the table's thresholds give now.
+        strong_shares: the shares, in 0..1, to check the table's thresholds for.
 
     Raises:
         ValueError: there are no recent scores.
@@ -107,7 +107,7 @@ def compare(table: CalibrationTable, recent: ScoreDistribution, strong_shares: S
 
 
 def _edges(quantiles: Sequence[float]) -> list[float]:
-    """Scores that cut the table into tenths, and both ends of one that many prompts have."""
+    """Scores that cut the table into tenths, and both ends of a score that many prompts have."""
     edges, last = set(), len(quantiles) - 1
     for tenth in range(1, BINS):
         position = tenth / BINS * last

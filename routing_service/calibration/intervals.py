@@ -1,4 +1,4 @@
-"""How far a share that was counted on a sample may lie from the share of the traffic that the sample stands for."""
+"""How much a share that was counted on a sample may differ from the share in the traffic."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class Interval(NamedTuple):
 
 
 def wilson(share: float, size: int) -> Interval:
-    """Wilson's score interval for a proportion (E. B. Wilson, 1927), which stays within 0..1 at any share and size.
+    """Wilson's score interval for a proportion (E. B. Wilson, 1927). It stays within 0..1 for every share and size.
 
     Args:
-        share: the proportion that was counted, in 0..1.
-        size: of how many independent observations, at least 1.
+        share: the counted proportion, in 0..1.
+        size: the number of independent observations, at least 1.
     """
     if size < 1:
         raise ValueError("an interval needs at least one observation")
     weight = Z_95**2 / size
     centre = (share + weight / 2) / (1 + weight)
     half = Z_95 / (1 + weight) * sqrt(share * (1 - share) / size + weight / (4 * size))
-    # At 0 and 1 the interval ends there, and rounding must not say otherwise.
+    # At 0 and 1 the interval ends there; rounding must not change that.
     return Interval(min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
 
 

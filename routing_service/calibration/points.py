@@ -1,4 +1,4 @@
-"""Points of a calibration: the threshold for a wanted share, what it gives, and how sure that is."""
+"""Points of a calibration: the threshold for a wanted share, the share that it gives, and their intervals."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from routing_service.calibration.thresholds import (
     threshold_for_share,
 )
 
-# Two shares that differ by less are one: it is below one prompt in a hundred million, and above what sums round.
+# Two shares that differ by less count as equal: it is less than a prompt in a hundred million, and more than rounding.
 _SAME = 1e-9
 
 
 class CalibrationPoint(NamedTuple):
     """The threshold for a wanted share. All numbers are in 0..1.
 
-    `realized_share` is what the threshold gives on the sample. `share_interval` is where the share that it gives on
-    traffic like the sample lies; `threshold_interval` is where the threshold that gives the wanted share there lies;
-    both at 95 %, for prompts that come independently, None where the sample's size is not known. `tied_share` is the
-    share of the sample with the one score that a threshold would have to divide to give exactly the wanted share, 0
-    where that is realized, None where it is not known.
+    `realized_share` is the share that the threshold gives on the sample. `share_interval` is the interval of the share
+    that it gives on traffic like the sample; `threshold_interval` that of the threshold that gives the wanted share
+    there. Both are at 95 %, for independent prompts, and None if the sample's size is not known. `tied_share` is the
+    share of the sample with the score that a threshold would have to divide to give exactly the wanted share; 0
+    if it is given exactly, None if not known.
     """
 
     strong_share: float
@@ -41,8 +41,8 @@ class CalibrationPoint(NamedTuple):
 def point_from_scores(scores: ScoreDistribution, strong_share: float) -> CalibrationPoint:
     """The point whose realized share is as close to `strong_share` (0..1) as equal scores allow.
 
-    The threshold lies half-way between two scores where it can, so that it survives rounding. Of two equally close
-    shares the smaller, cheaper one is taken.
+    The threshold is half-way between two scores if possible, to survive rounding. Of two equally close
+    shares, the smaller, cheaper one is taken.
 
     Raises:
         ValueError: there are no scores.
@@ -79,7 +79,7 @@ def threshold_below(scores: ScoreDistribution, index: int) -> float:
         return EVERYTHING_STRONG
     if index == values.size:
         return NOTHING_STRONG
-    # A score that counts as a multiple of the resolution may be anything up to the next multiple.
+    # A score that counts as a multiple of the resolution may lie anywhere up to the next multiple.
     below, above = float(values[index - 1]) + scores.resolution, float(values[index])
     middle = (below + above) / 2
     return middle if middle > below and not scores.resolution else above
@@ -89,7 +89,7 @@ def point_from_table(table: CalibrationTable, strong_share: float) -> Calibratio
     """The point that a table gives for `strong_share` (0..1)."""
     threshold = threshold_for_share(table.quantiles, strong_share)
     realized = share_for_threshold(table.quantiles, threshold)
-    if table.sample_size < 1:  # a table that was reasoned out, not counted
+    if table.sample_size < 1:  # a table that was computed, not counted
         return CalibrationPoint(strong_share, threshold, realized, None, None, None)
     few, many = wilson(strong_share, table.sample_size)
     low, high = threshold_for_share(table.quantiles, many), threshold_for_share(table.quantiles, few)

@@ -1,4 +1,4 @@
-"""Calibration tables of one's own: what `calibrate --output` writes and a router's `calibration:` names."""
+"""Files of calibration tables: `calibrate --output` writes them, and a router's `calibration:` names one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from routing_service.files import writing
 from routing_service.models import ModelPair
 
 SCHEMA_VERSION = 1
-# As many levels as the tables of artifacts have: a share is read off to within 0.1 %.
+# As many levels as in artifacts: a share is exact to 0.1 %.
 TABLE_LEVELS = 1001
 _MAX_LEVELS = 100_001
 _FIELDS = ("schema_version", "router_type", "router_revision", "models", "source", "sample_size", "quantiles")
@@ -22,9 +22,9 @@ _FIELDS = ("schema_version", "router_type", "router_revision", "models", "source
 
 @dataclass(frozen=True, slots=True)
 class SavedTable:
-    """A table, and the type and revision of the router whose scores it is of. It means nothing for any other.
+    """A table, and the type and revision of its router. It means nothing for other routers.
 
-    `models` is the pair that was scored, which matters to routers that score several.
+    `models` is the scored pair; it matters for routers that score several pairs.
     """
 
     router_type: str
@@ -34,7 +34,7 @@ class SavedTable:
 
 
 def write_table(path: Path, table: SavedTable) -> None:
-    """Write a table as JSON; a failure leaves what was there.
+    """Write a table as JSON. After a failure the old file is unchanged.
 
     Raises:
         UsageError: it cannot be written.
@@ -57,7 +57,7 @@ def read_table(path: Path) -> SavedTable:
     """Read a table.
 
     Raises:
-        ArtifactError: it is missing, or not what `calibrate --output` writes.
+        ArtifactError: it is missing, or was not written by `calibrate --output`.
     """
     try:
         return _checked(json.loads(path.read_text(encoding="utf-8")))
@@ -74,14 +74,14 @@ def read_table(path: Path) -> SavedTable:
 def table_for(
     path: Path, name: str, router_type: str, revision: str, scores_pair: Callable[[ModelPair], bool]
 ) -> CalibrationTable:
-    """The table in a file, if it is of the scores of that router, which the configuration calls `name`.
+    """The table in a file, if it was made from the scores of this router.
 
     Args:
         path: the file.
-        name: for the error's advice.
+        name: the router's name in the configuration, for the error's advice.
         router_type: the router's type.
         revision: the router's revision.
-        scores_pair: whether the router's scores are those of a pair.
+        scores_pair: tells whether the router gives the same scores for a pair.
 
     Raises:
         ArtifactError: it cannot be read, or is of another router's, revision's or pair's scores.

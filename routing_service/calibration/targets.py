@@ -20,12 +20,12 @@ Float64 = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 
 RESAMPLES = 1000
-# Sums of many scores round; a target that is met but for that is met.
+# Sums of many scores are rounded; a target that is missed by less counts as met.
 _ROUNDING = 1e-9
 
 
 class Estimate(NamedTuple):
-    """A figure on the sample, and where bootstrap resamples of its prompts put it 95 times in 100."""
+    """A figure on the sample, with its 95 % bootstrap interval."""
 
     value: float
     interval: Interval
@@ -33,12 +33,12 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TargetPoint:
-    """A threshold that meets a target on the sample, and what to expect of it.
+    """A threshold that meets a target on the sample, and its expected results.
 
-    `quality` is the mean score of the answers and `quality_ratio` its part of the strong model's mean; both are None
-    without labels, and a part of nothing is None. `cost` is the mean US dollars a request, `strong_cost` and
-    `weak_cost` what either model alone takes, and `cost_saving` the part of the strong model's cost that is saved; None
-    without prices. `call_saving` is the part of calls that the strong model is spared. `met` is the part of resamples
+    `quality` is the mean score of the answers and `quality_ratio` its ratio to the strong model's mean; both are None
+    without labels, and the ratio is None if that mean is 0. `cost` is the mean US dollars for a request, `strong_cost`
+    and `weak_cost` those of each model alone, and `cost_saving` the saved part of the strong model's cost; None
+    without prices. `call_saving` is the part of calls that the weak model answers. `met` is the part of resamples
     on which the threshold meets the target.
     """
 
@@ -57,7 +57,7 @@ class TargetPoint:
 
 
 class Tradeoff:
-    """Every trade of share for quality and cost that a router's scores allow on labelled prompts.
+    """Every possible choice between share, quality and cost for a router's scores on labelled prompts.
 
     Args:
         scores: the router's win rate of each prompt, in 0..1, at least one.
@@ -84,11 +84,11 @@ class Tradeoff:
     def for_quality(self, target: float, confidence: float | None = None) -> TargetPoint:
         """The smallest strong share whose mean score is at least `target` (0.9: nine tenths) of the strong model's.
 
-        By the sample's own mean, which the traffic's misses about half of the time; or, with `confidence` (0..1), on at
+        By the sample's mean; new traffic misses it about half of the time. Or, with `confidence` (0..1), on at
         least that part of its bootstrap resamples.
 
         Raises:
-            UsageError: no threshold reaches it, names the best; or the strong model's mean is not positive.
+            UsageError: no threshold reaches it (it names the best), or the strong model's mean is not positive.
         """
         strong = float(self._strong.mean())
         if strong <= 0:
@@ -114,10 +114,10 @@ class Tradeoff:
         return self._point(int(reaching[0]), lambda means: meets(means.quality, means.strong_quality))
 
     def for_budget(self, budget: float, confidence: float | None = None) -> TargetPoint:
-        """The largest strong share whose mean cost is at most `budget` US dollars a request; `confidence` as above.
+        """The largest strong share with a mean cost of at most `budget` US dollars a request; `confidence` as above.
 
         Raises:
-            UsageError: no threshold is that cheap, names the cheapest.
+            UsageError: no threshold is so cheap; it names the cheapest.
         """
         costs = self._means(self._strong_cost, self._weak_cost)
         if not (affordable := np.flatnonzero(costs <= budget * (1 + _ROUNDING))).size:
@@ -144,7 +144,7 @@ class Tradeoff:
         return f"so surely; the best does on {met[best]:.1%} of resamples, with {self._share(best):.1%} strong calls"
 
     def _met(self, strong: Float64, weak: Float64, whole: Float64, meets: Callable[..., Booleans]) -> Float64:
-        """On which part of the resamples each candidate meets a target of means, `whole` being a column's own mean."""
+        """The part of resamples on which each candidate meets a target of means; `whole` is a column's own mean."""
         met = np.zeros(self._chosen.size)
         gain, size = (strong - weak)[self._order], self._scores.size
         for weights in _resamples(size, self._seed):
@@ -187,7 +187,7 @@ class Tradeoff:
         )
 
     def _columns(self, threshold: float) -> Float64:
-        """What is averaged, a row a prompt: see `_Means`."""
+        """The columns to average, a row for each prompt: see `_Means`."""
         chosen = self._scores >= threshold
         columns = np.zeros((self._scores.size, 7))
         columns[:, 0] = chosen
@@ -234,7 +234,7 @@ class _Means:
 
 
 def _ratio(part: Float64, whole: Float64) -> Float64:
-    """NaN where the whole is 0, as in a resample of few rows it may be."""
+    """NaN if the whole is 0, which is possible in a resample of few rows."""
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole != 0)
 
 
@@ -244,7 +244,7 @@ def _resampled_means(columns: Float64, seed: int) -> Float64:
 
 
 def _resamples(size: int, seed: int) -> Iterator[Float64]:
-    """How often each of `size` rows is in each of `RESAMPLES` samples of as many rows, drawn with replacement."""
+    """How often each of `size` rows is in each of `RESAMPLES` samples of `size` rows, drawn with replacement."""
     rng = np.random.default_rng(seed)
     for _ in range(RESAMPLES):
         yield np.bincount(rng.integers(0, size, size), minlength=size).astype(np.float64)

@@ -1,7 +1,7 @@
-"""Between thresholds and shares of strong decisions, by a table (RouteLLM, arXiv 2406.18665, section 4).
+"""From shares of strong decisions to thresholds and back, by a table (RouteLLM, arXiv 2406.18665, section 4).
 
 A table is a sequence of quantiles: scores at evenly spaced levels from 0 to 1, ascending, at least two. Between them
-scores are taken to be evenly spread; a run of equal quantiles is a score that many prompts have.
+scores are assumed to be evenly spread; equal quantiles are a score that many prompts have.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-# A threshold of 1 is the highest there is: it leaves only a win rate of exactly 1 to the strong model.
+# A threshold of 1 is the highest: it sends only a win rate of exactly 1 to the strong model.
 NOTHING_STRONG = 1.0
 EVERYTHING_STRONG = 0.0
-# How far above a score that many prompts have a threshold is put to leave them out: it survives rounding to 5 decimals.
+# To leave out a score that many prompts have, the threshold is this much above it: it survives rounding to 5 decimals.
 _JUST_ABOVE = 1e-5
 
 
 def threshold_for_share(quantiles: Sequence[float], strong_share: float) -> float:
     """The threshold that sends about `strong_share` (0..1) of traffic like the calibration sample to the strong model.
 
-    Prompts that share one score cannot be divided. The threshold then takes all of them or none, whichever comes nearer
-    to the wanted share; of two equally near the smaller, cheaper share.
+    Prompts with the same score cannot be divided. The threshold takes all of them or none, whichever is nearer
+    to the wanted share. Of two equally near shares it takes the smaller, cheaper one.
     """
     if strong_share <= 0.0:
         return NOTHING_STRONG
@@ -42,12 +42,12 @@ def threshold_for_share(quantiles: Sequence[float], strong_share: float) -> floa
 
 
 def just_above(score: float, following: float) -> float:
-    """A threshold that leaves out prompts of that score, and as few as can be of those up to the next quantile."""
+    """A threshold that leaves out prompts of that score, and as few as possible of those up to the next quantile."""
     return max(math.nextafter(score, 2.0), score + min(_JUST_ABOVE, (following - score) / 2))
 
 
 def share_for_threshold(quantiles: Sequence[float], threshold: float) -> float:
-    """The share of the calibration sample, in 0..1, at or above a threshold, as far as the table tells."""
+    """The share of the calibration sample at or above a threshold, in 0..1, by the table."""
     if threshold <= quantiles[0]:
         return 1.0
     if threshold > quantiles[-1]:

@@ -14,17 +14,17 @@ from routing_service.observability.logging import configure_logging
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line. Returns the exit code: 0, 1 when something is wrong, 2 for wrong usage."""
     show_any_text()
-    # Until `serve` has read what its configuration says: a command tells what it has to tell itself.
+    # Until `serve` has read its configuration. Other commands print their own messages.
     configure_logging(ObservabilityConfig(log_level="warning", log_format="console"))
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         options.run(options)
     except BrokenPipeError:
-        return 1  # the reader of a pipe has gone; there is nobody to tell
+        return 1  # the reader of the pipe has gone; nobody can read a message
     except KeyboardInterrupt:
         return _complain("interrupted", 1)
     except Exception as error:
-        # Commands come from other packages too, so that a failure is told by its shape.
+        # Commands come from other packages too, so a failure is recognized by its shape.
         code = getattr(error, "exit_code", None)
         if not isinstance(code, int):
             raise

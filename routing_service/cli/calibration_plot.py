@@ -1,4 +1,4 @@
-"""A picture of a calibration: where scores lie, and which threshold sends which share to the strong model."""
+"""A picture of a calibration: how scores are distributed, and the share of strong calls for each threshold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FORMATS = (".svg", ".png", ".pdf")
-# Two colours of Okabe and Ito's palette, which the colour-blind tell apart; they differ in lightness as well.
+# Two colours of Okabe and Ito's palette for colour-blind readers; they also differ in lightness.
 STRONG_COLOUR, WEAK_COLOUR = "#0072B2", "#E69F00"
 _TEXT = "#222222"
 _BARS = 60
@@ -29,21 +29,21 @@ _STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "svg.hashsalt": "routing-service",  # or the names inside differ from one run to the next
+    "svg.hashsalt": "routing-service",  # otherwise the names in the file differ from run to run
 }
 
 
 def plot_calibration(path: Path, router: str, table: CalibrationTable, points: Sequence[CalibrationPoint]) -> None:
     """Draw a table and some of its points, as SVG, PNG or PDF by the file's suffix.
 
-    Above, how many prompts get which score, coloured by the side that the middle point's threshold sends them to;
-    below, the share that each threshold sends to the strong model, with its 95 % band.
+    Above: how many prompts get which score, coloured by the model that the middle point's threshold sends them to.
+    Below: the share that each threshold sends to the strong model, with its 95 % band.
 
     Args:
-        path: the picture's file; a failure leaves what was there.
+        path: the picture's file. After a failure the old file is unchanged.
         router: its name, for the title.
         table: the scores' distribution.
-        points: at least one, to be marked.
+        points: the points to mark, at least one.
 
     Raises:
         UsageError: matplotlib is missing, the suffix is not known, or the file cannot be written.
@@ -72,7 +72,7 @@ def plot_calibration(path: Path, router: str, table: CalibrationTable, points: S
 
 
 def _range(table: CalibrationTable, points: Sequence[CalibrationPoint]) -> tuple[float, float]:
-    """The scores that are worth showing: all but the outermost few, and the marked thresholds."""
+    """The range of scores to show: all but the outermost few, and the marked thresholds."""
     last = len(table.quantiles) - 1
     ends = [table.quantiles[round(0.002 * last)], table.quantiles[round(0.998 * last)]]
     ends += [point.threshold for point in points if 0.0 < point.threshold < 1.0]
@@ -81,7 +81,7 @@ def _range(table: CalibrationTable, points: Sequence[CalibrationPoint]) -> tuple
 
 
 def _draw_scores(axes: Axes, table: CalibrationTable, middle: CalibrationPoint, shown: tuple[float, float]) -> None:
-    # A bar must not lie on both sides of the threshold.
+    # A bar must not extend over both sides of the threshold.
     step = (shown[1] - shown[0]) / _BARS
     first = np.ceil((shown[0] - middle.threshold) / step)
     edges = middle.threshold + step * (first + np.arange(_BARS + 1))
@@ -133,7 +133,7 @@ def _draw_shares(
             linestyle=(0, (4, 3)),
         )
         axes.plot(point.threshold, point.realized_share, "o", color=_TEXT, markersize=5)
-        # Above the falling curve there is room to the right, but at its end only under it.
+        # Above the falling curve there is space on the right; at its end only below it.
         room = point.threshold < shown[0] + 0.65 * (shown[1] - shown[0])
         axes.annotate(
             f"{point.strong_share:.0%} strong: threshold {point.threshold:.4f}",

@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Load a configuration and every artifact that it names, and list what there is."""
+    """Load a configuration and every artifact that it names, and list routers and policies."""
     from routing_service.engine.build import build_engine
 
     config = load_config(options.file)

@@ -1,14 +1,14 @@
-"""The commands of `routing-service`: its own, a file each here, and those that other packages bring by entry point.
+"""The commands of `routing-service`: its own, each in a file here, and those that other packages add by entry point.
 
-A command is anything with these four attributes, a module or an object alike; nothing has to be imported to make one:
+A command is a module or an object with these four attributes. Nothing has to be imported to make one:
 
-    name       what is typed
+    name       the command's name
     summary    one line for `--help`
     arguments  takes a plain `argparse.ArgumentParser` and adds the command's arguments to it
-    run        takes the parsed options; what goes wrong is an exception with a message and an `exit_code`
+    run        takes the parsed options; a failure is an exception with a message and an `exit_code`
 
-and, if it likes, `example`: a command line that ends its help. An entry point of the group `routing_service.commands`
-names one, under the same name. Its module is imported only for `--help` and when it is asked for.
+and optionally `example`: a command line at the end of its help. An entry point of the group `routing_service.commands`
+has the same name and points to it. Its module is imported only for `--help` and when the command is used.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ ELSEWHERE = {"train": "routing-lab", "evaluate": "routing-lab", "chat": "routing
 
 
 class Command(Protocol):
-    """What a command has."""
+    """The attributes of a command."""
 
     @property
     def name(self) -> str:
-        """What is typed."""
+        """The command's name."""
         ...
 
     @property
@@ -51,11 +51,11 @@ class Command(Protocol):
         """Add the command's arguments."""
 
     def run(self, options: argparse.Namespace, /) -> None:
-        """Do it."""
+        """Run the command."""
 
 
 def installed() -> dict[str, EntryPoint | str]:
-    """Every command by name, not yet imported: our own, then those of other packages, which cannot take our names."""
+    """Every command by name, not yet imported: our own, then those of other packages, which cannot replace ours."""
     added = {point.name: point for point in sorted(entry_points(group=GROUP)) if point.name not in SHIPPED}
     return {**SHIPPED, **added}
 

@@ -24,8 +24,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_address_option(parser)
     add_router_option(parser, "the service's")
     policy = parser.add_mutually_exclusive_group()
-    policy.add_argument("--threshold", type=share, metavar="T", help="strong from this win rate on, in 0..1")
-    policy.add_argument("--strong-share", type=share, metavar="S", help="wanted share of strong decisions, in 0..1")
+    policy.add_argument(
+        "--threshold", type=share, metavar="T", help="strong when the win rate is at least this, 0 to 1"
+    )
+    policy.add_argument("--strong-share", type=share, metavar="S", help="wanted share of strong decisions, 0 to 1")
     parser.add_argument("--json", action="store_true", help="print the whole decision as JSON")
 
 
@@ -43,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     except UnavailableError as error:
         from routing_service.server.probe import probe
 
-        probe(options.address, timeout=2.0)  # says what is the matter, in the words of `health`
+        probe(options.address, timeout=2.0)  # says why, like `health`
         raise UsageError(f"{error} (service at {options.address})") from error
     except RoutingError as error:
         raise UsageError(f"{error} (service at {options.address})") from error
@@ -56,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _warn_of_extreme(threshold: float, name: str, served: RouterList) -> None:
-    """Say on stderr when a threshold makes the same choice for nearly every prompt: scores often lie close together."""
+    """Warn on stderr if a threshold makes the same choice for nearly every prompt: scores are often close together."""
     table = next((router.calibration for router in served if router.name == name), None)
     if table is None or threshold in (0.0, 1.0):
         return

@@ -1,4 +1,4 @@
-"""The command line: which command is meant, and its options."""
+"""The command line: the command and its options."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from routing_service.errors import UsageError, nearest, unknown_name
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong first and names the help, instead of printing the whole usage."""
+    """Says what is wrong and names the help page, instead of printing the whole usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}; see `{self.prog} --help`\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse what is left over. argparse asks the command's parser first, so its own help page is named."""
+        """Refuse unknown arguments. argparse asks the command's parser first, so the message names its help page."""
         options, extra = super().parse_known_args(args, namespace)
         if extra:
             self.error(f"unrecognized arguments: {' '.join(extra)}{self._meant(extra)}")
@@ -31,9 +31,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse a command line into options, of which `run` is the command's own function.
+    """Parse a command line into options; `run` is the command's function.
 
-    Only the command that is asked for is imported, so that `serve` starts as fast and as light as it can; all are for
+    Only the named command is imported, so `serve` starts fast and with little memory. All are imported for
     the list in `--help`.
 
     Raises:
@@ -42,7 +42,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     parser = Parser(
         prog="routing-service",
-        description="Decides, per prompt, whether the strong or the weak LLM should answer it.",
+        description="Decides for each prompt whether the strong or the weak LLM should answer it.",
         epilog="Example: routing-service serve --address 127.0.0.1:50051",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('routing-service')}")
@@ -72,7 +72,7 @@ def _add(commands: Any, command: Command, name: str) -> None:
 
 
 def _add_for_help(commands: Any, name: str) -> None:
-    """A command whose package is broken is listed with the reason, and harms no other."""
+    """A command with a broken package is listed with the reason. The others still work."""
     try:
         shown = load_command(name).summary
     except UsageError as error:
@@ -81,5 +81,5 @@ def _add_for_help(commands: Any, name: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """A help text in which argparse finds nothing to fill in."""
+    """A help text with `%` escaped for argparse."""
     return text.replace("%", "%%")

@@ -59,5 +59,5 @@ def _with_options(config: Config, options: argparse.Namespace) -> Config:
 
 def _workers(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 256:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes from 1 to 256")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of processes from 1 to 256")
     return int(text)

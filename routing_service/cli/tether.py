@@ -1,7 +1,7 @@
-"""`python -m routing_service.cli.tether COMMAND …`: a command that ends when whoever started it ends, however that was.
+"""`python -m routing_service.cli.tether COMMAND …`: runs a command that ends when the process that started it ends.
 
-The starter holds the other end of this process's standard input. The system closes it with the starter's last breath,
-even after SIGKILL, and there is no moment in which that can be missed.
+The starter has the other end of this process's standard input. The system closes it when the starter ends,
+even after SIGKILL, and this cannot be missed.
 """
 
 from __future__ import annotations

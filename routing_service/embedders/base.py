@@ -54,15 +54,15 @@ class Embedder(ABC):
     """Turns texts into vectors.
 
     A new embedder is a subclass with `type`, `build` and `embed`, and an entry point in `routing_service.embedders`.
-    `embed` must bear `concurrency` threads.
+    `embed` may be called in `concurrency` threads at once.
 
-    `dimension` is the length of a vector, None when it is only known after the first call; `max_tokens` is how many
-    tokens of a text are read, None when that is not known; `concurrency` is more than 1 for one that waits for
-    something remote; `model` is the name of the model that makes the vectors, None when that is not known.
+    `dimension` is the length of a vector, None if it is known only after the first call; `max_tokens` is how many
+    tokens of a text are read, None if not known; `concurrency` is more than 1 for an embedder that waits for
+    something remote; `model` is the name of the embedding model, None if not known.
 
-    An evaluation asks more: `revision` changes whenever its vectors may, None when it does not say; `irrelevant_keys`
-    are the options that its vectors do not depend on, or that its revision stands for, such as an artifact's folder.
-    `options` is the dataclass of its options, for the reference of the configuration.
+    For evaluations: `revision` changes whenever the vectors may change, None if not known; `irrelevant_keys`
+    are the options that the vectors do not depend on, or that the revision covers, such as an artifact's folder.
+    `options` is the dataclass of its options, for docs/configuration.md.
     """
 
     type: ClassVar[str]
@@ -97,4 +97,4 @@ class Embedder(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - most embedders hold nothing to give up
-        """Give up connections. The embedder is not used afterwards."""
+        """Close connections. The embedder is not used afterwards."""

@@ -1,4 +1,4 @@
-"""Failing fast: after enough failures in a row a remote is left alone, but for one attempt now and then."""
+"""Failing fast: after several failures in a row a remote gets only a single attempt now and then."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from time import monotonic
 
 
 class CircuitBreaker:
-    """Counts failures in a row and says whether to try at all. Safe for threads.
+    """Counts failures in a row and decides whether to try. Safe for threads.
 
-    While it is closed, as at first, every attempt is let through. `failures` in a row open it. While it is open, one
-    attempt is let through every `open_seconds`; an attempt that succeeds, whenever it began, closes it.
+    At first it is closed: every attempt is allowed. `failures` in a row open it. While it is open, one
+    attempt is allowed every `open_seconds`. An attempt that succeeds, whenever it began, closes it.
 
     Args:
         failures: how many failures in a row open it, at least 1.
-        open_seconds: how long an open one waits before it lets the next attempt through, more than 0.
-        clock: seconds that never go back; for tests.
+        open_seconds: the seconds between two attempts while it is open, more than 0.
+        clock: a monotonic clock in seconds; for tests.
     """
 
     def __init__(self, failures: int, open_seconds: float, clock: Callable[[], float] = monotonic) -> None:
@@ -24,15 +24,15 @@ class CircuitBreaker:
         self._lock = Lock()
         self._failures = 0
         self._next_attempt: float | None = None  # None while it is closed
-        self._on_trial = False  # an attempt was let through although it is open
+        self._on_trial = False  # an attempt was allowed although it is open
 
     @property
     def is_open(self) -> bool:
-        """Whether attempts are held back."""
+        """Whether attempts are refused."""
         return self._next_attempt is not None
 
     def wait_seconds(self) -> float:
-        """Ask to try: 0 lets the attempt through, anything else is the seconds after which asking again may."""
+        """Ask for an attempt: 0 allows it; else the seconds to wait before asking again."""
         with self._lock:
             if self._next_attempt is None:
                 return 0.0
@@ -43,17 +43,17 @@ class CircuitBreaker:
             return 0.0
 
     def succeeded(self) -> bool:
-        """The remote answered. Says whether that closed the breaker."""
+        """The remote answered. Returns whether that closed the breaker."""
         with self._lock:
             was_open = self._next_attempt is not None
             self._failures, self._next_attempt, self._on_trial = 0, None, False
             return was_open
 
     def failed(self, hold_seconds: float = 0.0) -> bool:
-        """The remote did not answer, or said that it cannot. Says whether that opened the breaker.
+        """The remote did not answer, or said that it cannot. Returns whether that opened the breaker.
 
         Args:
-            hold_seconds: how long the remote asked to be left alone; more than 0 opens the breaker for that long,
+            hold_seconds: how long the remote asked for no requests; more than 0 opens the breaker for that long,
                 whatever the count.
         """
         with self._lock:
@@ -66,7 +66,7 @@ class CircuitBreaker:
             return was_closed and self._next_attempt is not None
 
     def inconclusive(self) -> None:
-        """An attempt ended without telling whether the remote is well: while it is open, another may try at once."""
+        """An attempt ended without showing whether the remote works. If the breaker is open, another may try now."""
         with self._lock:
             if self._on_trial:
                 self._next_attempt, self._on_trial = self._clock(), False

@@ -38,10 +38,10 @@ class OnnxOptions(SessionConfig):
 
 @dataclass(frozen=True, slots=True)
 class EncoderSettings:
-    """What an encoder artifact's manifest says in `options`.
+    """The `options` in an encoder artifact's manifest.
 
-    `model` is the encoder's name, `dimension` the length of its vectors; `pad_token_id` fills up the shorter texts of a
-    batch; `truncation_side` is the end that a long text loses; row i of `self_test_embeddings.npy` is the vector of
+    `model` is the encoder's name, `dimension` the length of its vectors; `pad_token_id` pads the shorter texts of a
+    batch; `truncation_side` is the end where long texts are cut; row i of `self_test_embeddings.npy` is the vector of
     `self_test_texts[i]`.
     """
 
@@ -64,12 +64,12 @@ class SentenceEncoder:
     Args:
         graph: reads int64 `input_ids` and `attention_mask`, gives float32 `embedding`.
         tokenizer: a `tokenizer.json`.
-        max_tokens: how many tokens of a text are read, special ones included.
+        max_tokens: how many tokens of a text are read, with special ones.
         settings: see there.
         session: how the graph is run.
 
     Raises:
-        ArtifactError: a file is not what it should be.
+        ArtifactError: a file is wrong.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class SentenceEncoder:
             raise ArtifactError(graph, problem)
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Embed texts in parts of like length, so that a long one does not slow the others."""
+        """Embed texts in parts of similar length: a long one does not slow the others."""
         encoded = [self.tokenizer.encode(text) for text in texts]
         lengths = [len(tokens.ids) for tokens in encoded]
         vectors = np.empty((len(texts), self._dimension), np.float32)
@@ -102,7 +102,7 @@ class OnnxEmbedder(Embedder):
         session: how the graph is run.
 
     Raises:
-        ArtifactError: the artifact is of another kind, or does not return its own self-test's vectors.
+        ArtifactError: the artifact is of another kind, or does not return its self-test's vectors.
     """
 
     type: ClassVar[str] = "onnx"

@@ -1,8 +1,8 @@
 """`openai`: vectors from any endpoint that answers `/v1/embeddings` as OpenAI does.
 
-Nothing hangs and nothing storms: a call has a time limit in all, an attempt has its own, attempts are few and spaced
-with jitter, and an endpoint that keeps failing is left alone for a while, during which calls fail at once. See
-`openai_call` for what becomes of a text that the endpoint refuses.
+Calls do not hang, and a failing endpoint is not flooded: a call and each attempt have time limits, attempts are few and
+have pauses with jitter, and after repeated failures calls fail at once for a while, without a request. See
+`openai_call` for texts that the endpoint refuses.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class OpenAIEmbedder(Embedder):
 
     Args:
         name: its name in the configuration, for logs and errors.
-        options: what to ask, and how patiently.
+        options: what to ask for, and the time limits.
         key: the bearer token, None to send none.
-        transport: for tests: what carries requests instead of the network.
+        transport: for tests, in place of the network.
     """
 
     type: ClassVar[str] = "openai"
     options = OpenAIOptions
-    # How it asks, and not what.
+    # How it asks, not what it asks for.
     irrelevant_keys: ClassVar[frozenset[str]] = frozenset(
         (
             "api_key_env",
@@ -89,16 +89,16 @@ class OpenAIEmbedder(Embedder):
         """Read the options and the key. The endpoint is not called."""
         options = context.options(OpenAIOptions)
         try:
-            import httpx  # noqa: F401 - looked for here so that a missing one is found at the start
+            import httpx  # noqa: F401 - imported here to notice at the start that it is missing
         except ImportError as error:
             problem = f"needs the package httpx; run: {pip_install('routing-service', 'openai')}"
             raise context.section.error(problem, "type") from error
         return cls(context.name, options, read_key(context, options.api_key_env))
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Ask for the vectors of texts, several requests at a time where there are many.
+        """Ask for the vectors of texts, with several requests at a time if there are many.
 
-        A text that the endpoint refuses has its error in `errors` and harms no other.
+        A text that the endpoint refuses has its error in `errors`; the others are not affected.
 
         Raises:
             DecisionError: there is no vector at all: EMBEDDER_UNAVAILABLE, at the latest after `timeout_seconds`, or
@@ -110,7 +110,7 @@ class OpenAIEmbedder(Embedder):
         vectors, errors = call.embedded(), self._errors(call, texts)
         if not vectors and (len(texts) == 1 or all(e.reason is Reason.EMBEDDER_UNAVAILABLE for e in errors.values())):
             raise errors[0]
-        # Where every text is too large, the endpoint has answered something else before.
+        # If every text is too large, the endpoint has given another answer before.
         lengths = {len(each.vector) for each in vectors.values()} or {self._remote.dimension or 0}
         if len(lengths) > 1:
             raise self._unavailable(AttemptError("invalid_answer", Blame.ENDPOINT))
@@ -158,7 +158,7 @@ class OpenAIEmbedder(Embedder):
             return self._loop
 
     def _errors(self, call: Call, texts: Sequence[str]) -> dict[int, DecisionError]:
-        """The errors by the texts' places; a cause is logged once a call."""
+        """The errors by the texts' places; a cause is logged once for each call."""
         errors: dict[int, DecisionError] = {}
         outages: dict[AttemptError, DecisionError] = {}
         for place, failed in sorted(call.failed().items()):
@@ -171,7 +171,7 @@ class OpenAIEmbedder(Embedder):
         return errors
 
     def _unavailable(self, failed: AttemptError) -> DecisionError:
-        if failed.cause != "left_alone":  # said once, when it began
+        if failed.cause != "left_alone":  # logged once, when it started
             log.warning("embedder_failed", embedder=self._name, cause=failed.cause)
         error = DecisionError(
             Reason.EMBEDDER_UNAVAILABLE,

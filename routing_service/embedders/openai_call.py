@@ -1,8 +1,8 @@
-"""What one call of the `openai` embedder sends, so that a text that the endpoint cannot take fails nobody else.
+"""One call of the `openai` embedder. A text that the endpoint cannot take does not fail the others.
 
-A request that fails for reasons that may lie in its texts is taken apart: its texts are sent in ever smaller groups,
-and one that is refused alone is sent once more, cut. Whether a failure that could be either's is an outage is told by
-the shortest text, sent alone; only such a text, and what cannot be a text's fault, counts against the endpoint.
+If a request fails and its texts may be the reason, it is split: its texts are sent in smaller and smaller groups,
+and a text that is refused alone is sent once more, cut. If a failure may be the text's or the endpoint's, the
+shortest text, sent alone, shows which. Only that text's failures, and those that no text can cause, count as outages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 FIRST_PAUSE_SECONDS = 0.1
 # No embedding model reads less than this: a text of no more bytes is never refused for its length.
 SHORT_BYTES = 256
-# How much of a text asks whether the endpoint is well when there is no shorter text to ask with.
+# If there is no shorter text, this much of a text is sent to see whether the endpoint works.
 PROBE_BYTES = 64
 
 
@@ -38,7 +38,7 @@ class Embedded(NamedTuple):
 
 
 class TooLargeError(Exception):
-    """The endpoint, which is well, refuses the text even when it is cut. `cause` is as an `AttemptError`'s."""
+    """The endpoint works, but refuses the text even when it is cut. `cause` is as in an `AttemptError`."""
 
     def __init__(self, cause: str) -> None:
         self.cause = cause
@@ -46,27 +46,27 @@ class TooLargeError(Exception):
 
 
 class Remote:
-    """What all calls of one embedder share: the endpoint, how many may use it, and how it is."""
+    """Shared by all calls of one embedder: the endpoint, the limit on requests, and its state."""
 
     def __init__(self, name: str, options: OpenAIOptions, endpoint: EmbeddingsEndpoint) -> None:
         self.name, self.options, self.endpoint = name, options, endpoint
         self.breaker = CircuitBreaker(options.breaker_failures, options.breaker_seconds)
         self.slots = asyncio.Semaphore(options.max_parallel_requests)
         self.dimension: int | None = None
-        """The length of the vectors that it gave last; None before the first."""
+        """The length of its last vectors; None before the first."""
 
 
 class Call:
-    """One call: some requests, each with some texts, and a time limit in all.
+    """One call: several requests, each with several texts, and one time limit.
 
-    Afterwards each text is among the `embedded` or the `failed` ones; `tokens` is how many tokens were read in all,
-    None when that is not known.
+    Afterwards each text is in `embedded` or `failed`; `tokens` is how many tokens were read in total,
+    None if not known.
     """
 
     def __init__(self, remote: Remote) -> None:
         self._remote, self._options = remote, remote.options
         self._deadline = asyncio.get_running_loop().time() + self._options.timeout_seconds
-        # Whether the endpoint has answered in this call, or refused a text for what it is; it has no outage then.
+        # Whether the endpoint has answered in this call, or refused a text as such; then there is no outage.
         self._is_well = False
         self._attempts = self._options.max_attempts
         self._results: dict[int, Embedded | AttemptError | TooLargeError] = {}
@@ -77,7 +77,7 @@ class Call:
         try:
             async with asyncio.timeout_at(self._deadline):
                 requests = sorted(requests, key=lambda texts: max(len(text.raw) for text in texts))
-                if self._remote.breaker.is_open:  # one attempt is let through: let it be the one that tells most
+                if self._remote.breaker.is_open:  # one attempt is allowed: use the most informative one
                     await self._ask(requests[0])
                     requests = requests[1:]
                 await asyncio.gather(*map(self._ask, requests))
@@ -91,11 +91,11 @@ class Call:
         return {place: result for place, result in self._results.items() if isinstance(result, Embedded)}
 
     def failed(self) -> dict[int, AttemptError | TooLargeError]:
-        """Why the other texts have none, by their places."""
+        """Why the other texts have no vector, by their places."""
         return {place: result for place, result in self._results.items() if not isinstance(result, Embedded)}
 
     async def _ask(self, texts: list[Text]) -> None:
-        """Send texts, and whatever follows from that."""
+        """Send texts, and split or repeat the request if needed."""
         try:
             self._done(texts, await self._send(texts))
         except AttemptError as failed:
@@ -116,11 +116,11 @@ class Call:
                 self._fail(texts, told)
                 return
         middle = len(texts) // 2
-        # Neighbours in length share a request, so that those that are too long are soon by themselves.
+        # Texts of similar length share a request: those that are too long are soon alone.
         await asyncio.gather(*(self._ask(half) for half in (texts[:middle], texts[middle:]) if half))
 
     async def _shorten(self, text: Text, failed: AttemptError) -> None:
-        """A text failed alone: find out whether it is the text, and if so send it cut."""
+        """A text failed alone: find out whether the text is the reason; if so, send it cut."""
         size = self._size_to_cut_to(text)
         if size is None:
             self._fail([text], failed)
@@ -132,7 +132,7 @@ class Call:
                 self._fail([text], outage)
                 return
             if len(text.raw) <= self._options.longest_together and failed.cause != "timeout":
-                # It need not have been the length: what failed by chance is not cut.
+                # The length need not be the reason: a text that failed by chance is not cut.
                 try:
                     self._done([text], await self._send([text], tries=1))
                 except AttemptError as again:
@@ -151,7 +151,7 @@ class Call:
                 if failed.blame is Blame.ENDPOINT or failed.cause == "timeout":
                     raise
                 if self._remote.dimension is None:
-                    await self._probe(text)  # it may refuse everything, as it does a model that it does not have
+                    await self._probe(text)  # it may refuse everything, e.g. because it does not have the model
             except AttemptError as outage:
                 self._fail([text], outage)
                 return
@@ -159,25 +159,25 @@ class Call:
             self._results[text.place] = TooLargeError(failed.cause)
 
     async def _probe(self, text: Text) -> None:
-        """Ask with a text's start whether the endpoint is well.
+        """Send the start of a text to see whether the endpoint works.
 
         Raises:
-            AttemptError: it is not.
+            AttemptError: it does not.
         """
         self._learn(await self._send([text.cut(PROBE_BYTES)]))
 
     def _size_to_cut_to(self, text: Text) -> int | None:
-        """How many bytes to send of a text that may be too long; None when it can't be."""
+        """How many bytes to send of a text that may be too long; None if it cannot be too long."""
         size, known = len(text.raw), self._options.known_max_tokens
         if known is not None and size > known:
-            return known  # a token has at least one byte, so this fits whatever the language
+            return known  # a token has at least one byte, so this fits in every language
         return size // 2 if size > SHORT_BYTES else None
 
     async def _send(self, texts: list[Text], tries: int | None = None) -> EmbeddingsResponse:
-        """One request, repeated while that may help."""
+        """One request, repeated while a retry may help."""
         remote, loop = self._remote, asyncio.get_running_loop()
         tries = self._attempts if tries is None else tries
-        # A failure of such a request cannot be its text's.
+        # Such a request cannot fail because of its text.
         telling = len(texts) == 1 and self._size_to_cut_to(texts[0]) is None
         async with remote.slots:
             for attempt in range(1, tries + 1):
@@ -190,7 +190,7 @@ class Call:
                     # Full jitter would allow no pause at all; half of it spreads callers enough.
                     pause = FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
                     pause += failed.hold_seconds
-                    # What may be a text's fault is not tried again with the same texts, but for a lost connection.
+                    # A failure that a text may cause is not retried with the same texts, except for a lost connection.
                     again = failed.again and (telling or failed.blame is Blame.ENDPOINT or failed.cause == "connection")
                     if not again or attempt == tries or loop.time() + pause >= self._deadline:
                         raise
@@ -207,7 +207,7 @@ class Call:
             self._is_well = True
             breaker.inconclusive()
         elif not failed.fair or (failed.blame is Blame.UNCLEAR and not telling):
-            # The next request asks the same question, so that it is an attempt less.
+            # The next request tests the same, so it has one attempt less.
             self._attempts = max(1, self._options.max_attempts - 1)
             breaker.inconclusive()
         elif breaker.failed(failed.hold_seconds):

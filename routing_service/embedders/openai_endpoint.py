@@ -1,4 +1,4 @@
-"""One HTTP request to an OpenAI-compatible `/v1/embeddings`, and whose fault it is when it fails."""
+"""One HTTP request to an OpenAI-compatible `/v1/embeddings`, and the cause of its failure."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from routing_service.embedders.openai_wire import (
 if TYPE_CHECKING:
     import httpx
 
-# However long an endpoint asks to be left alone, it is tried again after this.
+# Even if an endpoint asks for a longer pause, it is tried again after this.
 MAX_HOLD_SECONDS = 60.0
-# A float32 as JSON is at most some 25 bytes, so this allows vectors of 10,000 numbers, and stops an endless answer.
+# A float32 as JSON is at most about 25 bytes, so this allows vectors of 10,000 numbers and stops an endless answer.
 MAX_ANSWER_BYTES_PER_TEXT = 262_144
-# What an endpoint answers when it dislikes the input rather than being unwell.
+# An endpoint's answers to a wrong input, while it works.
 INPUT_REFUSED = frozenset((400, 413, 422))
 
 
 class Blame(Enum):
-    """Whose fault a failed attempt is."""
+    """What caused a failed attempt."""
 
     INPUT = auto()
     ENDPOINT = auto()
-    # Either's: llama.cpp answers 500 to a text that is too long, others drop the connection or run out of time.
+    # Text or endpoint: llama.cpp answers 500 to a text that is too long, others drop the connection or are too slow.
     UNCLEAR = auto()
 
 
@@ -42,10 +42,10 @@ class AttemptError(Exception):
 
     Args:
         cause: a word for logs and metadata.
-        blame: whose fault it is.
-        again: whether the same request may fare better in a moment.
-        fair: whether the endpoint had its chance; a failure that is not fair says nothing about it.
-        hold_seconds: how long the endpoint asked to be left alone.
+        blame: what caused it.
+        again: whether a retry of the same request may help.
+        fair: whether the endpoint had enough time; if not, the failure says nothing about it.
+        hold_seconds: how long the endpoint asked for no requests.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class EmbeddingsEndpoint:
     Args:
         options: what to ask for.
         key: the bearer token, None to send none.
-        transport: what carries requests.
+        transport: sends the requests.
     """
 
     def __init__(self, options: OpenAIOptions, key: str | None, transport: httpx.AsyncBaseTransport) -> None:
@@ -74,7 +74,7 @@ class EmbeddingsEndpoint:
             headers["Authorization"] = f"Bearer {key}"
         self._client = httpx.AsyncClient(
             headers=headers,
-            timeout=None,  # noqa: S113 - its timeouts bound single steps; `attempt` bounds the whole
+            timeout=None,  # noqa: S113 - its timeouts limit single steps; `attempt` limits the whole
             transport=transport,
         )
 
@@ -125,7 +125,7 @@ class EmbeddingsEndpoint:
 
 
 def _check(response: Any) -> None:
-    """Raise what a status other than 200 means."""
+    """Raise the error for a status other than 200."""
     status, cause = response.status_code, f"http_{response.status_code}"
     if status == 200:
         return

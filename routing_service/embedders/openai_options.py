@@ -11,11 +11,11 @@ from routing_service.embedders.base import EmbedderContext
 from routing_service.errors import ConfigError
 
 OPENAI_URL = "https://api.openai.com/v1"
-# How many tokens OpenAI's own models read.
+# How many tokens OpenAI's models read.
 KNOWN_MAX_TOKENS = {"text-embedding-3-small": 8191, "text-embedding-3-large": 8191, "text-embedding-ada-002": 8191}
-# Where it is not known how many tokens a model reads, a text of more bytes is not sent together with others.
+# If it is not known how many tokens a model reads, a text of more bytes is sent alone.
 MAX_BATCHED_TEXT_BYTES = 2048
-# Longer than 16 bytes a token is no language, and no embedding model reads more than 32,768 tokens: what goes beyond is
+# No language has more than 16 bytes for each token, and no embedding model reads more than 32,768 tokens: the rest is
 # cut without asking.
 BYTES_PER_TOKEN = 16
 MAX_TOKENS_UNKNOWN = 32_768
@@ -62,17 +62,17 @@ class OpenAIOptions:
 
     @property
     def known_max_tokens(self) -> int | None:
-        """How many tokens of a text the model reads, None when that is not known."""
+        """How many tokens of a text the model reads, None if not known."""
         return KNOWN_MAX_TOKENS.get(self.model) if self.max_tokens is None else self.max_tokens
 
     @property
     def longest_together(self) -> int:
-        """How many bytes a text may have that is sent together with others; a longer one might be refused."""
+        """The most bytes of a text that is sent together with others; a longer one may be refused."""
         return self.known_max_tokens or MAX_BATCHED_TEXT_BYTES
 
     @property
     def max_bytes(self) -> int:
-        """How many bytes of a text are sent at most."""
+        """The most bytes of a text to send."""
         return BYTES_PER_TOKEN * (self.known_max_tokens or MAX_TOKENS_UNKNOWN)
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class OpenAIOptions:
 
 
 def read_key(context: EmbedderContext, variable: str | None) -> str | None:
-    """The key from the environment. It is checked here because an HTTP library's complaint would quote it."""
+    """The key from the environment. It is checked here because an HTTP library's error message would quote it."""
     if variable is None:
         return None
     key = os.environ.get(variable, "").strip()

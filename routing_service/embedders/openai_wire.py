@@ -13,24 +13,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-# OpenAI refuses requests of more than 300,000 tokens in all; a token has at least one byte.
+# OpenAI refuses requests of more than 300,000 tokens; a token has at least one byte.
 MAX_REQUEST_BYTES = 262_144
 
 
 class InvalidResponseError(Exception):
-    """The answer is not what the format says. The message never quotes it."""
+    """The answer does not have the format. The message never quotes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingsResponse:
-    """The vectors of one request, float32 of shape (texts, dimension), and the tokens it read, None if not said."""
+    """The vectors of one request, float32 of shape (texts, dimension), and the tokens read, None if not known."""
 
     vectors: npt.NDArray[np.float32]
     tokens: int | None
 
 
 class Text(NamedTuple):
-    """A text as it is sent: its place in the batch, its UTF-8, and whether it was cut."""
+    """A text to send: its place in the batch, its UTF-8, and whether it was cut."""
 
     place: int
     raw: bytes
@@ -44,8 +44,8 @@ class Text(NamedTuple):
 def plan_requests(texts: Sequence[str], longest_together: int, max_inputs: int, max_bytes: int) -> Iterator[list[Text]]:
     """Group texts into requests of at most `max_inputs` texts and `MAX_REQUEST_BYTES` bytes.
 
-    A text of more than `longest_together` bytes, which might be refused for its length, is sent by itself, so that no
-    other is refused with it; one of more than `max_bytes` is cut to that without asking.
+    A text of more than `longest_together` bytes, which may be refused for its length, is sent alone: no
+    other is refused with it. A text of more than `max_bytes` is cut first.
     """
     group: list[Text] = []
     size = 0
@@ -73,15 +73,15 @@ def encode_request(texts: Sequence[Text], model: str, encoding_format: str, dime
 
 
 def decode_answer(raw: bytes, texts: int, dimensions: int | None) -> EmbeddingsResponse:
-    """Read an answer for `texts` texts, in whichever encoding it came.
+    """Read an answer for `texts` texts, in either encoding.
 
     Args:
         raw: the body.
         texts: how many texts were sent.
-        dimensions: the length that each vector must have; None for any, if only all have the same.
+        dimensions: the length that each vector must have; None for any, the same for all.
 
     Raises:
-        InvalidResponseError: it is no answer, has another number of vectors, or a vector has a wrong length, is not
+        InvalidResponseError: it is not an answer, has another number of vectors, or a vector has a wrong length, is not
             finite or is all zero.
     """
     try:
@@ -124,7 +124,7 @@ def _whole_characters(raw: bytes) -> bytes:
 
 
 def _places(items: list[Any], texts: int) -> list[int]:
-    """Where each item belongs: its `index`; its position when none has one."""
+    """The place of each item: its `index`, or its position if none has one."""
     if not isinstance(items, list) or len(items) != texts:
         raise ValueError("another number of vectors than of texts")
     indices = [item.get("index") for item in items]
@@ -139,10 +139,10 @@ def _vector(embedding: object) -> npt.NDArray[Any]:
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
     values = np.asarray(embedding)
-    # Strings, nulls and nested lists must not be taken for numbers, as a cast would.
+    # Strings, nulls and nested lists must not be read as numbers, as a cast would do.
     if values.ndim != 1 or values.dtype.kind not in "fi" or not len(values):
         raise ValueError("a vector is not a list of numbers")
-    with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused as such
+    with np.errstate(over="ignore"):  # an overflow becomes infinite and is refused
         return values.astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Embedder types by name, and the embedders that a configuration names, each built when a router first asks for it."""
+"""Embedder types by name, and a configuration's embedders. Each is built when a router first asks for it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Embedders:
         return MappingProxyType(self._built)
 
     def for_section(self, section: Section) -> Callable[[str], Embedder]:
-        """A function from an embedder's name to the embedder, whose errors point at `section`."""
+        """A function from an embedder's name to the embedder. Its errors point at `section`."""
 
         def get(name: str) -> Embedder:
             if name not in self._types:
@@ -49,7 +49,7 @@ class Embedders:
         return get
 
     def build_all(self) -> None:
-        """Build those that no router asked for, so that what is wrong with them is said too.
+        """Build the embedders that no router asked for, to report their errors too.
 
         Raises:
             ConfigError: a section is wrong.

@@ -1,4 +1,4 @@
-"""Which text was scored, without showing it: its length, and a digest under a key.
+"""Identifies the scored text without showing it: its length, and a digest with a key.
 
 Prompts are short and often repeated, so anyone could find the text of a plain digest by trying. Without the key, nobody
 can try; with it, the same text has the same digest in every decision, log and process.

@@ -1,8 +1,8 @@
-"""Scoring off the event loop, for routers that take milliseconds: what waits is batched, bounded, dropped when stale.
+"""Scoring outside the event loop, for routers that take milliseconds. Waiting prompts are batched and limited.
 
-There is no artificial delay: a batch starts as soon as a worker is free, with whatever waits by then (as in
+There is no artificial delay: a batch starts as soon as a worker is free, with all prompts that wait by then (as in
 huggingface/text-embeddings-inference, `core/src/queue.rs`). A caller that has gone, or whose deadline has passed, has
-cancelled its future, and its prompt is dropped before it costs anything.
+cancelled its future, and its prompt is dropped before it is scored.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from routing_service.routers.base import Router
 
 log = structlog.get_logger(__name__)
 
-# One batch holds at most so many prompts, and so many characters unless a single prompt has more: about 16,000 tokens.
+# A batch has at most this many prompts and characters (one long prompt may have more): about 16,000 tokens.
 BATCH_PROMPTS = 64
 BATCH_CHARACTERS = 65_536
-# Waiting is bounded by count; a batch's time is the router's own, so this is what a caller may queue behind.
+# The most prompts that a caller may queue behind.
 DEFAULT_MAX_WAITING = 4096
 RETRY_SECONDS = 0.1
 
@@ -47,8 +47,8 @@ class Batcher:
     """Scores prompts of one router in worker threads.
 
     Args:
-        router: what scores; `router.concurrency` batches run at a time.
-        max_waiting: how many prompts may wait; one more is refused at once.
+        router: scores; `router.concurrency` batches run at a time.
+        max_waiting: how many prompts may wait. One more is refused at once.
     """
 
     def __init__(self, router: Router, max_waiting: int = DEFAULT_MAX_WAITING) -> None:
@@ -58,7 +58,7 @@ class Batcher:
         self._threads = ThreadPoolExecutor(router.concurrency, thread_name_prefix=f"score-{router.type}")
 
     async def score(self, text: str, models: ModelPair) -> Scored | DecisionError:
-        """Score one prompt with whatever else waits. Cancelling this drops the prompt from the queue.
+        """Score one prompt, together with others that wait. Cancelling this drops the prompt from the queue.
 
         An error is returned, not raised: OVERLOADED when too many wait, or whatever kept the prompt from a score.
         """
@@ -100,7 +100,7 @@ class Batcher:
             loop = asyncio.get_running_loop()
             results = await loop.run_in_executor(self._threads, score, self._router, texts, models)
         except Exception as error:
-            # `score` returns errors; should it raise all the same, nobody may be left waiting.
+            # `score` returns errors; if it raises, no caller may be left waiting.
             log.error("batch_failed", router=self._router.type, raised=exception_summary(error))
             failed = DecisionError(Reason.INTERNAL, "The server failed on this request; its log has the cause.")
             results = [failed] * len(batch)

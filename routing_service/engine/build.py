@@ -1,4 +1,4 @@
-"""An engine from a configuration: the one place where routers are loaded and handed in."""
+"""An engine from a configuration: the one place that loads routers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from routing_service.models import ModelPair
 from routing_service.routers.base import Router
 from routing_service.routers.registry import build_routers
 
-# A shorter key can be found by trying.
+# A shorter key can be guessed.
 MIN_DIGEST_KEY_BYTES = 16
 
 
 def build_engine(config: Config) -> Engine:
-    """Load every router of a configuration, which runs their self-tests, and wire them into an engine.
+    """Load every router of a configuration, run their self-tests, and make an engine of them.
 
     Raises:
         ConfigError: a router, its calibration table or a policy is configured wrongly, or the digest key is missing.

@@ -1,4 +1,4 @@
-"""Which text of a conversation is routed on: the newest user turn that has any."""
+"""The text of a conversation that is routed: the newest user turn with text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from routing_service.errors import DecisionError, Reason
 
 
 class Turn(NamedTuple):
-    """One message: whether a user wrote it, the texts of its text parts, and how many parts hold no text."""
+    """One message: whether a user wrote it, the texts of its text parts, and how many parts have no text."""
 
     is_user: bool
     texts: Sequence[str]
@@ -17,7 +17,7 @@ class Turn(NamedTuple):
 
 
 class RoutedText(NamedTuple):
-    """What is scored, and where it stood.
+    """The text to score, and its place.
 
     `skipped_parts` counts the parts without text of its turn and of newer user turns; `newer_turns` counts newer turns
     of all roles.
@@ -29,10 +29,10 @@ class RoutedText(NamedTuple):
 
 
 def routed_text(newest_first: Iterable[Turn], field: str = "conversation") -> RoutedText:
-    """The text of the newest user turn that has any besides white space; its parts are joined by a newline.
+    """The text of the newest user turn that is more than white space; its parts are joined by a newline.
 
-    A user turn without text (tool results as Anthropic's format has them, or an image alone) is passed over, and its
-    parts counted. `field` is where the conversation stands in the request.
+    A user turn without text (tool results in Anthropic's format, or an image alone) is skipped, and its
+    parts are counted. `field` is the conversation's place in the request.
 
     Raises:
         DecisionError: no user turn has text.

@@ -24,15 +24,15 @@ from routing_service.errors import DecisionError, Reason
 from routing_service.models import ModelPair
 from routing_service.routers.base import Router
 
-# Prompts scored in one run: large enough to amortise the run, small enough that padding and pauses stay short.
+# Prompts scored in one run: enough to share the cost of the run, few enough for short padding and pauses.
 SCORING_BATCH = 64
 # How many characters an inline router reads in one turn of the event loop: about a millisecond's work.
 INLINE_CHARACTERS = 8192
 
-# What the configured fallback answers for. A request that is wrong, or one too many, is an error all the same.
+# The errors that the configured fallback answers. A wrong request, or one too many, stays an error.
 FALLBACK_REASONS = frozenset((Reason.ROUTER_FAILED, Reason.SCORE_INVALID, Reason.EMBEDDER_UNAVAILABLE))
 
-# Decision ids must be unique, not secret; a system call for each would cost more than the decision's own arithmetic.
+# Decision ids must be unique, not secret; a system call for each would cost more than the decision's arithmetic.
 _id_source = random.Random()  # noqa: S311 - see above
 
 # Members of enums, which cost several times as much to read through their class.
@@ -43,7 +43,7 @@ Result = Decision | DecisionError
 
 
 class Planned(NamedTuple):
-    """An item of a batch that can be scored: where it stands, what is asked, what is applied."""
+    """An item of a batch that can be scored: its place, the request, the plan."""
 
     place: int
     request: RouteRequest
@@ -51,19 +51,19 @@ class Planned(NamedTuple):
 
 
 class Engine:
-    """Decides. All it keeps of earlier requests are scores in a cache, so it may be swapped for a new one at any time.
+    """Decides. It keeps only cached scores of earlier requests, so a new engine can replace it at any time.
 
-    `decide` and `decide_batch` score in the caller's own thread, whatever the router. Their `_async` twins do so for
-    inline routers only and hand prompts for slower ones to the router's batcher, so that the event loop never waits.
+    `decide` and `decide_batch` score in the caller's thread, for every router. Their `_async` twins do so for
+    inline routers only and give prompts for slower ones to the router's batcher: the event loop never waits.
 
     Args:
         routers: by name, at least one.
         planner: turns a request's router, policy and models into a `Plan`.
         fallback: what to do when a router fails.
-        cached_scores: how many scores the `_async` methods keep for prompts that come again, 0 for none.
-        generation: counts the configurations that this process has loaded, from 1; decisions say it.
-        digest_key: the key of the digests that decisions say of what was scored; empty for none.
-        on_close: what else is to be given up when the engine is, such as the routers' embedders.
+        cached_scores: how many scores the `_async` methods keep for repeated prompts, 0 for none.
+        generation: counts the configurations that this process has loaded, from 1; decisions have it.
+        digest_key: the key for the digests of scored texts; empty for none.
+        on_close: closes what belongs to the engine, such as the routers' embedders.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Engine:
         return self._answer_or_raise(request, plan, score(plan.router, (request.text,), plan.models)[0], start)
 
     async def decide_async(self, request: RouteRequest) -> Decision:
-        """`decide`, without making the event loop wait.
+        """`decide` without blocking the event loop.
 
         Raises:
             DecisionError: as for `decide`, and OVERLOADED when too many prompts wait for the router.
@@ -113,9 +113,9 @@ class Engine:
         return self._answer_or_raise(request, plan, scored, start)
 
     def decide_batch(self, requests: Sequence[RouteRequest | DecisionError]) -> list[Result]:
-        """Decide for many; the answer to each is what `decide` would give, with an error in place of a raise.
+        """Decide for many. Each answer is that of `decide`, or the error that it would raise.
 
-        An item that is an error already stays one. Prompts for the same router and models are scored together.
+        An item that is already an error stays one. Prompts for the same router and models are scored together.
         """
         start = perf_counter_ns()
         results: list[Result] = [_UNDECIDED] * len(requests)
@@ -129,7 +129,7 @@ class Engine:
     async def decide_batch_async(
         self, requests: Sequence[RouteRequest | DecisionError], pace: Pace | None = None
     ) -> list[Result]:
-        """`decide_batch`, without making the event loop wait: others have their turns, as `pace` says."""
+        """`decide_batch` without blocking the event loop: other calls have their turns, by `pace`."""
         start = perf_counter_ns()
         pace = pace or Pace()
         results: list[Result] = [_UNDECIDED] * len(requests)
@@ -162,9 +162,9 @@ class Engine:
         return results
 
     async def score_async(self, plan: Plan, texts: Sequence[str]) -> list[Scored | DecisionError]:
-        """Score prompts for a plan without making the event loop wait, with an error in place of a score.
+        """Score prompts for a plan without blocking the event loop; an error takes the place of a score.
 
-        The cache is neither read nor filled: a sample of traffic would push out what traffic itself asks for. An inline
+        The cache is neither read nor filled: a sample would push out the scores of real traffic. An inline
         router scores all of them in one turn of the loop, so give at most `SCORING_BATCH`.
         """
         if plan.router.inline:
@@ -172,7 +172,7 @@ class Engine:
         return await asyncio.gather(*(self._batchers[plan.name].score(text, plan.models) for text in texts))
 
     def close(self) -> None:
-        """Give up threads and whatever the routers hold."""
+        """Stop threads and close the routers."""
         for batcher in self._batchers.values():
             batcher.close()
         for router in self.routers.values():
@@ -181,7 +181,7 @@ class Engine:
             self._on_close()
 
     def _plan_item(self, place: int, request: RouteRequest | DecisionError, results: list[Result]) -> Planned | None:
-        """The plan for an item of a batch; None when it is an error, which then has its place in `results`."""
+        """The plan for an item of a batch; None when it is an error, which is then in `results`."""
         if not isinstance(request, DecisionError):
             try:
                 return Planned(place, request, self.planner.plan(request))
@@ -257,12 +257,12 @@ class Engine:
 
 
 def _pieces(planned: Sequence[Planned], max_characters: float = math.inf) -> Iterator[list[Planned]]:
-    """Items to score in one run: of the same router and models, and of so many characters, or a single one."""
+    """Items to score in one run: for the same router and models, up to a number of characters, or a single item."""
     groups: dict[tuple[str, ModelPair], list[Planned]] = {}
     for item in planned:
         groups.setdefault((item.plan.name, item.plan.models), []).append(item)
     for members in groups.values():
-        # Neighbours of like length waste little padding; a prompt's score does not depend on its batch.
+        # Items of similar length waste little padding; a prompt's score does not depend on its batch.
         members.sort(key=lambda member: len(member.request.text))
         piece: list[Planned] = []
         characters = 0
@@ -281,7 +281,7 @@ def _score_piece(piece: Sequence[Planned]) -> Iterator[tuple[Planned, Scored | D
     return zip(piece, score(plan.router, [item.request.text for item in piece], plan.models), strict=True)
 
 
-# Holds the place of an item until its answer is there.
+# In the place of an item until its answer is there.
 _UNDECIDED = DecisionError(Reason.INTERNAL, "This item was not decided.")
 
 

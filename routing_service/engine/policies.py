@@ -1,4 +1,4 @@
-"""From what a request names (router, threshold, share, policy, models) to what is applied to it."""
+"""From a request's names and numbers (router, threshold, share, policy, models) to the plan for it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ log = structlog.get_logger(__name__)
 # A threshold beyond these shares of strong decisions makes the same choice for nearly every prompt.
 _MIN_SHARE, _MAX_SHARE = 0.01, 0.99
 
-# What applies when neither the request nor the configuration says anything: half of the calibration sample goes strong.
+# The default if neither the request nor the configuration says more: half of the calibration sample goes strong.
 DEFAULT_STRONG_SHARE = 0.5
 
 
 class Plan(NamedTuple):
-    """What is applied to one request: a router under its name, a threshold in 0..1, and a pair of models.
+    """The plan for one request: a router and its name, a threshold in 0..1, and a pair of models.
 
     `policy` names the policy that gave the threshold, empty when none did.
     """
@@ -48,9 +48,9 @@ class NamedPolicy(NamedTuple):
 
 
 class Extremes:
-    """Warns, once a router and side, of thresholds that send nearly everything to one model.
+    """Warns, once for each router and side, of thresholds that send nearly everything to one model.
 
-    Scores often lie close together, and then a round number such as 0.5 is no even split. 0 and 1 are no accident.
+    Scores are often close together, and then a round number such as 0.5 is not an even split. 0 and 1 are intended.
     """
 
     def __init__(self, routers: Mapping[str, Router]) -> None:
@@ -82,11 +82,11 @@ class Extremes:
 
 
 class Planner:
-    """Makes plans for one configuration. Everything that can be computed ahead is.
+    """Makes plans for one configuration. Everything possible is computed at the start.
 
     Args:
         routers: the loaded routers by name.
-        config: where the defaults and the policies come from.
+        config: has the defaults and the policies.
 
     Raises:
         ConfigError: a policy needs a calibration table that its router does not have.

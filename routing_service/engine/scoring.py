@@ -1,4 +1,4 @@
-"""Running a router and making sure that what comes back is one probability a prompt, whatever the router does."""
+"""Running a router, and checking that it gives one probability for each prompt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_PROMPTS_FAULT = frozenset(
 
 @dataclass(slots=True)
 class Scored:
-    """One prompt's score. The times are microseconds; in a batch, the batch's share for one prompt.
+    """One prompt's score. The times are microseconds; in a batch, the batch's time divided by its prompts.
 
     `cached` says that it was computed for an earlier request.
     """
@@ -36,10 +36,10 @@ class Scored:
 
 
 def score(router: Router, texts: Sequence[str], models: ModelPair) -> list[Scored | DecisionError]:
-    """Score prompts together, with an error in place of a score where there is none.
+    """Score prompts together. A prompt without a score has an error instead.
 
-    When the router fails on the whole batch, each prompt is scored alone, so that one cannot fail the others; but for
-    what is no prompt's fault, which asking again for each would only make worse.
+    If the router fails on the whole batch, each prompt is scored alone, so that one cannot fail the others. Not so for
+    failures that no prompt causes: repeating them for each prompt would only make things worse.
     """
     try:
         return _unpacked(router.score(texts, models), len(texts))
@@ -67,7 +67,7 @@ class _NoProbabilityError(Exception):
 
 
 def _unpacked(scores: Scores, count: int) -> list[Scored | DecisionError]:
-    """One `Scored` a prompt. Whatever is wrong with `scores`, which a plug-in may have made, raises."""
+    """One `Scored` for each prompt. Raises if `scores`, which a plug-in may have made, is wrong in any way."""
     rates, truncated = scores.strong_win_rates, scores.truncated
     tokens = scores.prompt_tokens if scores.prompt_tokens is not None else (None,) * count
     tokenize_us, inference_us = scores.tokenize_us / count, scores.inference_us / count

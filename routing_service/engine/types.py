@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out, free of any wire format."""
+"""The engine's requests and answers, without any wire format."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ScoreSource(IntEnum):
 
 
 class Span(NamedTuple):
-    """A stretch of text that was read: the message and its part, from 0, and bytes of UTF-8 from `begin` to `end`."""
+    """A part of the text that was read: the message and its part, from 0, and bytes of UTF-8 from `begin` to `end`."""
 
     message: int
     part: int
@@ -41,7 +41,7 @@ class Span(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """Which text was scored: its length in bytes of UTF-8, and its keyed digest, empty without a key."""
+    """Identifies the scored text: its length in bytes of UTF-8, and its keyed digest, empty without a key."""
 
     length_bytes: int
     digest: str
@@ -49,9 +49,9 @@ class Asked(NamedTuple):
 
 @dataclass(slots=True)
 class RouteRequest:
-    """One decision that is asked for.
+    """A request for one decision.
 
-    `text` is what is scored; `skipped_parts` counts parts without text that were passed over. Of `threshold`,
+    `text` is scored; `skipped_parts` counts the skipped parts without text. Of `threshold`,
     `strong_share` and `policy` (empty: none) at most one is set. Empty names mean the default. `spans` say where `text`
     stood in the request, None when nobody asks.
     """

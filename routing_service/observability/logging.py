@@ -29,15 +29,15 @@ def configure_logging(config: ObservabilityConfig) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[config.log_level.upper()]),
-        # One write a line, so that the lines of several workers do not run into each other.
+        # One write for each line: the lines of several workers do not mix.
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
 
 
 def exception_without_message(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace `exc_info` by the exception's class and the frames it passed through.
+    """Replace `exc_info` by the exception's class and its frames.
 
-    The message is left out: that of a parser, a tokenizer or a codec may quote the prompt.
+    The message is left out: a parser's, a tokenizer's or a codec's message may quote the prompt.
     """
     error = event.pop("exc_info", None)
     if error is True:
@@ -50,9 +50,9 @@ def exception_without_message(_logger: Any, _method: str, event: MutableMapping[
 
 
 def exception_summary(error: BaseException) -> list[dict[str, Any]]:
-    """An exception and its causes as classes and frames, without messages and values: what a log may hold of it.
+    """An exception and its causes as classes and frames, without messages and values, for the log.
 
-    Code that handles prompts logs this itself, because a logger that nobody configured prints every local variable.
+    Code that handles prompts logs this itself, because a logger without configuration prints every local variable.
     """
     return [_summary(e) for e in _chain(error)]
 

@@ -1,6 +1,6 @@
 """Prometheus metrics: how many decisions, of which kind, how long calls took, and what went wrong.
 
-Counting happens for every call, reading once in a while, so counts are plain numbers here and become Prometheus's
+Counting happens for every call, reading only sometimes. So counts are plain numbers here and become Prometheus's
 metrics when they are read. All counting is done by one thread, the event loop's.
 """
 
@@ -20,19 +20,19 @@ BUCKETS = (25e-6, 50e-6, 1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3, 6.4e-3, 12.8e-3
 
 
 class Metrics(Collector):
-    """The service's counters and histograms, in a registry of their own."""
+    """The service's counters and histograms, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._decisions: Counter[tuple[str, Enum, Enum]] = Counter()
         self._errors: Counter[tuple[str, str]] = Counter()
-        # By method: how many calls fell into each bucket, the last one without a bound, and the sum of their seconds.
+        # By method: the number of calls in each bucket (the last has no bound), and the sum of their seconds.
         self._buckets: dict[str, list[int]] = {}
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self.registry.register(self)
 
     def decision(self, router: str, tier: Enum, reason: Enum) -> None:
-        """Count a decision; a tier and a reason go by their names in lower case."""
+        """Count a decision; tier and reason are names in lower case."""
         self._decisions[router, tier, reason] += 1
 
     def error(self, method: str, reason: str) -> None:
@@ -48,7 +48,7 @@ class Metrics(Collector):
         self._seconds[method] += value
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics as they are now, for Prometheus's library."""
+        """The current metrics, for Prometheus's library."""
         decisions = CounterMetricFamily("routing_decisions", "Decisions made.", labels=("router", "tier", "reason"))
         for (router, tier, reason), count in sorted(dict(self._decisions).items()):
             decisions.add_metric((router, tier.name.lower(), reason.name.lower()), count)

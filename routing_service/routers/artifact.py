@@ -1,4 +1,4 @@
-"""What `static`, `bert` and `causal_llm` share: an artifact, its names and self-test; and scoring by length."""
+"""Shared by `static`, `bert` and `causal_llm`: an artifact, its names and self-test; and scoring by length."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from routing_service.routers.base import Router, RouterContext, Scores
 
 
 class ArtifactRouter(Router):
-    """Serves an artifact that reads text and gives win rates for one pair of models.
+    """Serves an artifact that gives win rates of texts for one pair of models.
 
     It answers for the configured names and for the artifact's own. A subclass has `type`, `options` (a `SessionConfig`
     with the key `artifact`), `load` and `score`.
@@ -29,7 +29,7 @@ class ArtifactRouter(Router):
         session: how the graph is run.
 
     Raises:
-        ArtifactError: the artifact is of another kind, or does not return its own self-test's win rates.
+        ArtifactError: the artifact is of another kind, or does not return its self-test's win rates.
     """
 
     irrelevant_keys: ClassVar[frozenset[str]] = frozenset(("artifact",))
@@ -62,7 +62,7 @@ class ArtifactRouter(Router):
         """Read the artifact's files, before the self-test.
 
         Raises:
-            ArtifactError: a file or an option is not what it should be.
+            ArtifactError: a file or an option is wrong.
         """
 
     @property
@@ -81,7 +81,7 @@ def score_by_length(
     encode: Callable[[str], Tokens],
     run: Callable[[Sequence[list[int]]], npt.NDArray[np.float32]],
 ) -> Scores:
-    """Score prompts, those of like length in one run, so that a long one does not slow the others.
+    """Score prompts, those of similar length in one run: a long one does not slow the others.
 
     Args:
         texts: the prompts, at least one.

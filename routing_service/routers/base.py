@@ -16,7 +16,7 @@ from routing_service.yaml_sections import Section
 
 T = TypeVar("T")
 
-# The revision of a router that does not say when its scores change.
+# The revision of a router that does not know when its scores change.
 UNVERSIONED = "unversioned"
 
 
@@ -24,9 +24,9 @@ UNVERSIONED = "unversioned"
 class Scores:
     """A router's answer for a batch.
 
-    `strong_win_rates` are probabilities in 0..1, one a prompt; `prompt_tokens` how many tokens of each prompt were
+    `strong_win_rates` are probabilities in 0..1, one for each prompt; `prompt_tokens` how many tokens of each were
     read, None for a router that does not tokenize; `truncated` whether each prompt was cut; the times are microseconds
-    of wall clock for the whole batch. `errors` says why a prompt, by its place, has no score; its number then means
+    of wall clock for the whole batch. `errors` says why a prompt, by its place, has no score; its win rate then means
     nothing.
     """
 
@@ -40,15 +40,15 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class NoOptions:
-    """The options of a router that has none."""
+    """The options of a router without options."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouterContext:
-    """What a router is built from.
+    """The material for building a router.
 
-    `name` is its name in the configuration, `section` its part of it, `models` the configured pair, None when none is
-    configured; `embedder` gives the embedder of that name and raises `ConfigError` when there is none.
+    `name` is its name in the configuration, `section` its part of it, `models` the configured pair, None if none is
+    configured; `embedder` returns the embedder of a name and raises `ConfigError` if there is none.
     """
 
     name: str
@@ -70,19 +70,19 @@ class Router(ABC):
 
     A new router is a subclass with `type` and `score`, and an entry point in `routing_service.routers`.
 
-    `inline` says that a score takes microseconds, so that it runs where the call came in; every other router runs in
-    worker threads, at most `concurrency` batches at a time, which is more than 1 for a router that mostly waits for
-    something remote. `score` must bear that many threads. `deterministic` says that a prompt always gets the same
-    score, so that it may be cached.
+    `inline` says that a score takes microseconds, so it runs in the event loop. Every other router runs in
+    worker threads, at most `concurrency` batches at a time; more than 1 is for a router that mostly waits for
+    something remote. `score` may be called in that many threads at once. `deterministic` says that a prompt always gets
+    the same score, so it may be cached.
 
-    `revision` changes whenever its scores may; `models` is the pair it chooses between when a request names none;
-    `max_tokens` is how many tokens of a prompt it reads, None when it does not tokenize; `calibration` is how its
-    scores are distributed, None when that is not known; `manifest` is its artifact's, None when it has none.
+    `revision` changes whenever its scores may change; `models` is the pair that it chooses between by default;
+    `max_tokens` is how many tokens of a prompt it reads, None if it does not tokenize; `calibration` is how its
+    scores are distributed, None if not known; `manifest` is its artifact's, None if it has none.
 
-    An evaluation asks more: `options` is the dataclass of its options; when all of them have defaults, it can be
+    For evaluations: `options` is the dataclass of its options; if all of them have defaults, it can be
     evaluated without a configuration. `irrelevant_keys` are the options that its scores do not depend on, or that its
-    revision stands for, such as an artifact's folder. `learns` is False for a router without training, such as a rule
-    or chance. `antithetic` says that it draws its scores, and that 1 - score is as likely as score.
+    revision covers, such as an artifact's folder. `learns` is False for a router without training, such as a rule
+    or chance. `antithetic` says that it draws its scores at random, and that 1 - score is as likely as score.
     """
 
     type: ClassVar[str]
@@ -128,14 +128,14 @@ class Router(ABC):
         """
 
     def scores_alike(self, one: ModelPair, other: ModelPair) -> bool:  # noqa: ARG002 - a router of one pair has one answer
-        """Whether prompts get the same scores for both pairs, so that a calibration table of one holds for the other.
+        """Whether prompts get the same scores for both pairs: a calibration table of one is then right for the other.
 
-        A name that the router does not know makes it no. Override it in a router that scores several pairs.
+        With a name that the router does not know, it is False. Override it in a router that scores several pairs.
         """
         return True
 
     def close(self) -> None:  # noqa: B027 - most routers hold nothing to give up
-        """Give up what the router holds. It is not used afterwards."""
+        """Release the router's resources. It is not used afterwards."""
 
     @property
     def strong_names(self) -> frozenset[str]:

@@ -42,10 +42,10 @@ class BertOptions(SessionConfig):
 
 @dataclass(frozen=True, slots=True)
 class BertSettings:
-    """What a `bert` artifact's manifest says in `options`.
+    """The `options` in a `bert` artifact's manifest.
 
-    `pad_token_id` fills up the shorter prompts of a batch; `truncation_side` is the end that a long prompt loses;
-    `labels` is how many the classifier has, and `strong_label` the one whose probability is the win rate, None for
+    `pad_token_id` pads the shorter prompts of a batch; `truncation_side` is the end where long prompts are cut;
+    `labels` is how many labels the classifier has; the win rate is the probability of `strong_label`, None for
     RouteLLM's rule: one minus the probability of the last two.
     """
 
@@ -65,12 +65,12 @@ class SequenceClassifier:
     Args:
         graph: reads int64 `input_ids` and `attention_mask`, gives float32 `strong_win_rate`.
         tokenizer: a `tokenizer.json`.
-        max_tokens: how many tokens of a prompt are read, special ones included.
+        max_tokens: how many tokens of a prompt are read, with special ones.
         settings: see there.
         session: how the graph is run.
 
     Raises:
-        ArtifactError: a file is not what it should be.
+        ArtifactError: a file is wrong.
     """
 
     def __init__(

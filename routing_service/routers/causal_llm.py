@@ -1,8 +1,8 @@
 """`causal_llm`: a Llama that rates, from 1 to 5, how well the weak model would do.
 
 `export-onnx causal_llm` makes its artifact. The rule is RouteLLM's: the rating is read at the first of at most six
-greedy tokens that is a rating, and a prompt that gets none goes to the strong model. One run over the prompt gives the
-first token; a further token costs a run over one token, with the keys and values of the earlier ones kept where the
+greedy tokens that is a rating; a prompt without a rating goes to the strong model. One run over the prompt gives the
+first token. Each further token costs a run over one token; the keys and values of the earlier ones stay where the
 graph runs.
 """
 
@@ -30,7 +30,7 @@ from routing_service.routers.causal_llm_prompt import PromptTemplate
 GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
 SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE = "system_ft_v5.txt", "classifier_ft_v5.txt"
 NO_RATING = 1.0
-# The prompt is run in pieces of so many tokens, so that the memory for attention does not grow with its square.
+# The prompt runs in pieces of this many tokens: the memory for attention does not grow with the square of its length.
 PIECE_TOKENS = 1024
 _CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 _NUMPY_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -53,11 +53,11 @@ class CausalLLMOptions(SessionConfig):
 
 @dataclass(frozen=True, slots=True)
 class CausalLLMSettings:
-    """What a `causal_llm` artifact's manifest says in `options`.
+    """The `options` in a `causal_llm` artifact's manifest.
 
-    `rating_token_ids` are the tokens of the ratings 1, 2, …; those from `score_threshold` on speak for the weak model,
+    `rating_token_ids` are the tokens of the ratings 1, 2, …; ratings from `score_threshold` on are for the weak model,
     which the graph has built in; `stop_token_ids` end the answer; `max_new_tokens` is how many tokens may be
-    tried; `truncation_side` is the end that a long text loses.
+    tried; `truncation_side` is the end where long texts are cut.
     """
 
     rating_token_ids: tuple[int, ...]
@@ -77,13 +77,13 @@ class RatingLLM:
     """A graph, its tokenizer and its prompt template.
 
     Args:
-        folder: holds the graph, the tokenizer and the two template files.
-        max_tokens: how many tokens of the whole text, template and all, are read.
+        folder: has the graph, the tokenizer and the two template files.
+        max_tokens: how many tokens of the whole text, with the template, are read.
         settings: see there.
         session: how the graph is run.
 
     Raises:
-        ArtifactError: a file is not what it should be.
+        ArtifactError: a file is wrong.
     """
 
     def __init__(self, folder: Path, max_tokens: int, settings: CausalLLMSettings, session: SessionConfig) -> None:
@@ -109,10 +109,10 @@ class RatingLLM:
         return score_by_length(texts, lambda text: self.tokenizer.encode(self.template.render(text)), self._rate)
 
     def _rate(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-        """Win rates of prompts of like length: greedy tokens until each has a rating or has ended."""
+        """Win rates of prompts of similar length: greedy tokens until each has a rating or has ended."""
         rates = np.full(len(rows), NO_RATING, np.float32)
         open_rows = np.ones(len(rows), bool)
-        # Padding is masked, so that any token will do for it.
+        # Padding is masked, so any token will do.
         ids, mask = padded(rows, 0, "left")
         cache: list[Any] = self._empty_cache(len(rows))
         for step in range(self._settings.max_new_tokens):
@@ -122,13 +122,13 @@ class RatingLLM:
             open_rows &= ~rated & ~np.isin(tokens, self._settings.stop_token_ids)
             if not open_rows.any() or step + 1 == self._settings.max_new_tokens:
                 break
-            # Rows that are done go on with the others: a step over one token costs the same for all of them.
+            # Finished rows run on with the others: a step over one token costs the same for all of them.
             ids = tokens[:, np.newaxis]
             mask = np.pad(mask, ((0, 0), (0, 1)), constant_values=1)
         return rates
 
     def _run(self, ids: Ints, mask: Ints, cache: list[Any]) -> tuple[Ints, npt.NDArray[np.float32], list[Any]]:
-        """Feed tokens, the newest columns of `mask`: the next token and win rate after them, and the longer cache."""
+        """Run tokens, the newest columns of `mask`. Returns the next token, its win rate, and the longer cache."""
         before = mask.shape[1] - ids.shape[1]
         for start in range(0, ids.shape[1], PIECE_TOKENS):
             piece = ids[:, start : start + PIECE_TOKENS]

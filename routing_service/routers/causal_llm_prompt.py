@@ -17,7 +17,7 @@ FIELD = "question"
 
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
-    """`system` is the system turn's text, empty for none; `pieces` are what stands around each place of the prompt."""
+    """`system` is the system turn's text, empty for none; `pieces` are the texts around each place of the prompt."""
 
     system: str
     pieces: tuple[str, ...]
@@ -27,7 +27,7 @@ class PromptTemplate:
         """Read the two files of a checkpoint or artifact.
 
         Raises:
-            ArtifactError: one cannot be read, or the classifier's template is no format string with `{question}` alone.
+            ArtifactError: one cannot be read, or the classifier's template has not `{question}` as its only field.
         """
         system_text, classifier_text = _read(system), _read(classifier)
         pieces = [""]

@@ -1,4 +1,4 @@
-"""What `mf` and `sw_ranking` share: an embedder, names for any two of the artifact's models, and stored vectors."""
+"""Shared by `mf` and `sw_ranking`: an embedder, names for any two of the artifact's models, and stored vectors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WinRates = npt.NDArray[np.float64]
 class EmbeddingRouter(Router):
     """Scores prompts by their vectors, for any two of an artifact's models.
 
-    A configured name that is none of them stands for the artifact's own strong or weak model. A subclass has `type`,
+    Another configured name means the artifact's own strong or weak model. A subclass has `type`,
     `options`, `build` and `win_rates`.
 
     Args:
@@ -38,7 +38,7 @@ class EmbeddingRouter(Router):
         models: the names to answer with; None for the artifact's own.
         known: the artifact's models, its own pair among them.
         dimension: the length of a vector.
-        embedding_model: the model that made the vectors that the artifact was made from.
+        embedding_model: the model of the vectors that the artifact was made from.
         revision: None for the artifact's.
     """
 
@@ -64,7 +64,7 @@ class EmbeddingRouter(Router):
             models=models,
             revision=revision or manifest.revision,
             max_tokens=embedder.max_tokens,
-            # The table is of the artifact's own pair; another pair's scores are distributed differently.
+            # The table is for the artifact's own pair; another pair's scores are distributed differently.
             calibration=manifest.calibration if self.scored_as(models) == (own.strong, own.weak) else None,
             manifest=manifest,
         )
@@ -85,7 +85,7 @@ class EmbeddingRouter(Router):
         return self._weak_names
 
     def scored_as(self, models: ModelPair) -> tuple[str, str]:
-        """The artifact's models that a request's pair stands for; both may be the same, as a name may be an alias.
+        """The artifact's models for a request's pair; both may be the same, because a name may be an alias.
 
         Raises:
             KeyError: a name is not known.
@@ -98,17 +98,17 @@ class EmbeddingRouter(Router):
         return known and self.scored_as(one) == self.scored_as(other)
 
     def check_embedder(self, context: RouterContext, name: str) -> None:
-        """Refuse the embedder, which the configuration calls `name`, if its vectors are of another length.
+        """Refuse the embedder, named `name` in the configuration, if its vectors have another length.
 
         Raises:
-            ConfigError: they are.
+            ConfigError: they have.
         """
         if self._embedder.dimension not in (None, self.dimension):
             problem = f"its vectors have length {self._embedder.dimension}, but the artifact needs {self.dimension}"
             raise context.section.error(f"{name!r} does not fit: {problem}", "embedder")
 
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:
-        """Embed prompts and score them. `inference_us` holds both."""
+        """Embed prompts and score them. `inference_us` includes both."""
         start = perf_counter_ns()
         embeddings = self._embedder.embed(texts)
         vectors = embeddings.vectors
@@ -141,14 +141,14 @@ class EmbeddingRouter(Router):
 
 
 class _StoredVectors:
-    """Scores the names of stored vectors."""
+    """Scores stored vectors by name."""
 
     models = None
 
     def __init__(self, rows: dict[str, Vectors], win_rates: Callable[[Vectors], npt.NDArray[Any]]) -> None:
         self._rows, self._win_rates = rows, win_rates
 
-    def score(self, texts: Sequence[str], models: None) -> Scores:  # noqa: ARG002 - the win rates are of one pair
+    def score(self, texts: Sequence[str], models: None) -> Scores:  # noqa: ARG002 - the win rates are for one pair
         vectors = np.stack([self._rows[name] for name in texts])
         return Scores(self._win_rates(vectors).tolist(), None, [False] * len(texts))
 
@@ -156,16 +156,16 @@ class _StoredVectors:
 def self_test_vectors(
     artifact: Artifact, file: str, dimension: int, win_rates: Callable[[Vectors], npt.NDArray[Any]]
 ) -> None:
-    """The artifact's self-test where its prompts are the names of the rows of a file of vectors.
+    """The self-test of an artifact with stored vectors: its prompts name the rows of the file.
 
     Args:
         artifact: the verified folder.
         file: its file of vectors, float32 of shape (self-test prompts, dimension).
         dimension: the length of a vector.
-        win_rates: of vectors, for the artifact's own pair.
+        win_rates: from vectors to win rates, for the artifact's own pair.
 
     Raises:
-        ArtifactError: the file is no such array, or a recorded win rate is not reproduced.
+        ArtifactError: the file is not such an array, or a recorded win rate is not reproduced.
     """
     test = artifact.manifest.self_test
     vectors = read_vectors(artifact.file(file), len(test.vectors), dimension)
@@ -182,7 +182,7 @@ def _unavailable(message: str, cause: str) -> DecisionError:
 
 
 def _with_alias(known: Collection[str], configured: str, own: str) -> dict[str, str]:
-    """The artifact's model that each name stands for."""
+    """The artifact's model for each name."""
     names = {name: name for name in known}
     if configured not in names:
         log.info("model_name_stands_for", name=configured, model_id=own, nearest_id=nearest(configured, known))

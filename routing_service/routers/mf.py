@@ -1,9 +1,9 @@
 """`mf`: RouteLLM's matrix factorization router (arXiv 2406.18665, section 4.2).
 
-A prompt's vector e is projected, multiplied by a model's normalised vector and classified into one logit; the win rate
-is sigmoid(logit_strong - logit_weak). All of it before the sigmoid is linear in e, so the difference is one dot product
-of e with a direction that depends on the pair alone. The graph gives that direction once a pair; a prompt then costs a
-few microseconds beyond its embedding.
+A prompt's vector e is projected, multiplied by a model's normalized vector and classified into one logit; the win rate
+is sigmoid(logit_strong - logit_weak). Everything before the sigmoid is linear in e, so the difference is a dot product
+of e with a direction that depends on the pair alone. The graph gives that direction once for a pair; a prompt then
+costs a few microseconds more than its embedding.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from routing_service.routers.base import RouterContext
 from routing_service.routers.embedding import EmbeddingRouter, Vectors, WinRates, self_test_vectors
 
 GRAPH, SELF_TEST = "model.onnx", "self_test_embeddings.npy"
-# Where an artifact that `train mf` made has an encoder's artifact, in a folder of its own.
+# The folder of the encoder's artifact in an artifact from `train mf`.
 ENCODER = "encoder"
 INPUTS = {"embedding": "tensor(float)", "strong_id": "tensor(int64)", "weak_id": "tensor(int64)"}
 RATE, DIRECTION = "strong_win_rate", "direction"
-# Directions kept ready, one vector each. Beyond so many pairs in use, the graph is asked again.
+# The most cached directions, one vector each. For more pairs the graph is asked again.
 PAIRS_READY = 256
 
 
@@ -58,10 +58,10 @@ class MatrixFactorizationOptions:
 
 @dataclass(frozen=True, slots=True)
 class MatrixFactorizationSettings:
-    """What an `mf` artifact's manifest says in `options`.
+    """The `options` in an `mf` artifact's manifest.
 
     `model_ids` are the models in the order of the graph's rows, `dimension` the length of a prompt's vector, and
-    `embedding_model` the model that made the vectors that it was trained on.
+    `embedding_model` the model of the vectors that it was trained on.
     """
 
     model_ids: tuple[str, ...]
@@ -84,7 +84,7 @@ class MatrixFactorizationRouter(EmbeddingRouter):
         models: the names to answer with; None for the artifact's own.
 
     Raises:
-        ArtifactError: the artifact is of another kind, or does not return its own self-test's win rates.
+        ArtifactError: the artifact is of another kind, or does not return its self-test's win rates.
     """
 
     type: ClassVar[str] = "mf"
@@ -115,7 +115,7 @@ class MatrixFactorizationRouter(EmbeddingRouter):
 
     @classmethod
     def build(cls, context: RouterContext) -> Self:
-        """Open the configured artifact, and find the embedder that is configured or else in the artifact."""
+        """Open the configured artifact, and find the configured embedder, or else the one in the artifact."""
         options = context.options(MatrixFactorizationOptions)
         if options.embedder is None:
             artifact = open_artifact(options.artifact, cls.type)
@@ -130,7 +130,7 @@ class MatrixFactorizationRouter(EmbeddingRouter):
 
     def win_rates(self, vectors: Vectors, models: ModelPair) -> WinRates:
         """The strong win rates, in 0..1, of vectors of shape (prompts, dimension)."""
-        # Row by row, unlike a matrix product, whose order of sums depends on the number of rows.
+        # Row by row: in a matrix product the order of sums depends on the number of rows.
         differences = np.vecdot(vectors, self._direction(*self._row_pair(models)))
         # sigmoid(x) = (1 + tanh(x / 2)) / 2, which cannot overflow.
         rates: WinRates = 0.5 * (1.0 + np.tanh(0.5 * differences.astype(np.float64)))
@@ -146,7 +146,7 @@ class MatrixFactorizationRouter(EmbeddingRouter):
         return direction
 
     def _self_test(self, artifact: Artifact) -> None:
-        """The recorded win rates, by the graph and by the direction that it gives; and a row for every model."""
+        """Check the recorded win rates, by the graph and by its direction; and that there is a row for every model."""
         own, last = artifact.models, len(self._rows) - 1
         rows = self._row_pair(own)
         self_test_vectors(
@@ -160,15 +160,15 @@ class MatrixFactorizationRouter(EmbeddingRouter):
 
 
 def has_encoder(artifact: Artifact) -> bool:
-    """Whether an `mf` artifact has the encoder in it that makes its vectors."""
+    """Whether an `mf` artifact contains the encoder for its vectors."""
     return f"{ENCODER}/{MANIFEST_NAME}" in artifact.manifest.files
 
 
 def bundled_embedder(artifact: Artifact) -> Embedder:
-    """The encoder that is in an `mf` artifact. Its own manifest and self-test are checked as any encoder's.
+    """The encoder in an `mf` artifact. Its manifest and self-test are checked like those of any encoder.
 
     Raises:
-        ArtifactError: it cannot be trusted, or gives vectors of another length than the artifact reads.
+        ArtifactError: it cannot be trusted, or its vectors have another length than the artifact needs.
     """
     embedder = OnnxEmbedder(open_artifact(artifact.folder / ENCODER, ENCODER_TYPE))
     settings = read_settings(artifact, MatrixFactorizationSettings)

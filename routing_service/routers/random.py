@@ -31,7 +31,7 @@ class RandomOptions:
 
 
 class RandomRouter(Router):
-    """Draws win rates from 0..1, 1 excluded. It reads nothing of a prompt unless `by_prompt` is set."""
+    """Draws win rates from 0..1, without 1. It reads prompts only if `by_prompt` is set."""
 
     type: ClassVar[str] = "random"
     options = RandomOptions
@@ -56,7 +56,7 @@ class RandomRouter(Router):
         """Take the seed from the configuration."""
         return cls(context.models or ROUTELLM_PAIR, context.options(RandomOptions))
 
-    def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - chance knows no models
+    def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - chance does not depend on models
         """Draw a win rate for each prompt."""
         rates = [self._of_prompt(text) if self._by_prompt else self._draw() for text in texts]
         return Scores(rates, None, [False] * len(texts))

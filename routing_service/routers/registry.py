@@ -1,4 +1,4 @@
-"""Router types by name: those that ship, and those that installed packages add by an entry point."""
+"""Router types by name: the shipped ones, and those that installed packages add by entry point."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`static`: static word-piece embeddings and prompt features under small trees, as one ONNX graph.
 
-Microseconds a prompt on a CPU, so it runs inline. `routing_lab.training.static.train` makes its artifact.
+A prompt takes microseconds on a CPU, so it runs inline. `routing_lab.training.static.train` makes its artifact.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class StaticRouter(ArtifactRouter):
 
     @classmethod
     def build(cls, context: RouterContext) -> Self:
-        """Open the configured artifact, by default the one that ships."""
+        """Open the configured artifact, by default the shipped one."""
         options = context.options(StaticOptions)
         return cls(open_artifact(options.artifact or DEFAULT_ARTIFACT, cls.type), context.models, options)
 
@@ -64,7 +64,7 @@ class StaticRouter(ArtifactRouter):
             )
 
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - one pair, whatever its names
-        """Score prompts in one run of the graph. Sums are over integers, so a batch gives what single runs give."""
+        """Score prompts in one run of the graph. Sums are over integers, so a batch gives the same as single runs."""
         start = perf_counter_ns()
         encoded = [self._encoder.encode(text) for text in texts]
         if len(encoded) == 1:

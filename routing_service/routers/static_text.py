@@ -1,9 +1,9 @@
 """Text to the numbers that a `static` artifact's graph reads: token ids and byte counts, in a few microseconds.
 
 The same code runs in training and in serving. Its ids are exactly those of the artifact's `tokenizer.json` (a BERT
-word-piece tokenizer: https://huggingface.co/docs/tokenizers/pipeline); a property test holds it to that. It is faster
-because word-piece tokenization is a function of each white-space- or punctuation-delimited word alone, so the ids of a
-word seen before come out of a table.
+word-piece tokenizer: https://huggingface.co/docs/tokenizers/pipeline); a property test checks this. It is faster
+because word-piece tokenization depends only on each word (between white space or punctuation), so the ids of a
+known word come from a table.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tokenizers import Tokenizer
 
 from routing_service.errors import ArtifactError
 
-# A prompt is cut to this many characters for each token that is read before anything else looks at it, so that a
-# megabyte costs what a page does. English has about 4.5 characters a token, so the cut seldom decides what is read.
+# A prompt is first cut to this many characters for each token that is read: a megabyte costs no more than a page.
+# English has about 4.5 characters for each token, so this cut seldom matters.
 CHARACTERS_PER_TOKEN = 8
-# The table of words is emptied when it is full: bounded memory, whatever the traffic.
+# The table of words is emptied when it is full: its memory is limited.
 WORD_TABLE_SIZE = 32_768
 MAX_TABLED_WORD_LENGTH = 48
-# How many new words of a prompt are tokenized one by one, some 15 µs each. A prompt with more is tokenized whole, a
-# millisecond or two whatever it holds: this runs on the event loop.
+# How many new words of a prompt are tokenized one by one, about 15 µs each. A prompt with more is tokenized as a whole,
+# in a millisecond or two: this runs on the event loop.
 MAX_NEW_WORDS = 64
 
 # Pieces that BERT's normalizer and pre-tokenizer treat independently of their neighbours: one Chinese character, a run
@@ -41,10 +41,10 @@ _PIECES = re.compile(
 
 
 class EncodedText(NamedTuple):
-    """One prompt as the graph reads it.
+    """One prompt as the graph's input.
 
     `ids` are token ids, at most `max_tokens`; `byte_counts` is int64 of shape (256,), how often each byte occurs in the
-    (cut) prompt's UTF-8; `truncated` says whether some of the prompt was not read.
+    (cut) prompt's UTF-8; `truncated` says whether a part of the prompt was not read.
     """
 
     ids: list[int]
@@ -53,11 +53,11 @@ class EncodedText(NamedTuple):
 
 
 class _TooManyNewWordsError(Exception):
-    """A prompt has so many new words that it is better tokenized whole."""
+    """A prompt has so many new words that it is faster to tokenize as a whole."""
 
 
 class _WordTable(dict[str, tuple[int, ...]]):
-    """Word to token ids, filled as words are met; `allowed` is how many new ones the prompt may still have."""
+    """Word to token ids, filled with each new word; `allowed` is how many new words the prompt may still have."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class StaticTextEncoder:
         max_tokens: how many tokens of a prompt are read, from its start.
 
     Raises:
-        ArtifactError: the file is no tokenizer, or one of another kind.
+        ArtifactError: the file is not a tokenizer, or one of another kind.
     """
 
     def __init__(self, tokenizer: Path, max_tokens: int) -> None:
@@ -103,7 +103,7 @@ class StaticTextEncoder:
         except UnicodeEncodeError:
             raw = text.encode("utf-8", "replace")
             text = raw.decode()
-        # Lower-casing up front only saves table entries; beyond ASCII it is left to the tokenizer, whose rules differ.
+        # Lower-casing here only saves table entries. Beyond ASCII the tokenizer does it, with its own rules.
         pieces = _PIECES(text.lower() if text.isascii() else text)
         self._words.allowed = MAX_NEW_WORDS
         try:
@@ -117,9 +117,9 @@ class StaticTextEncoder:
         return EncodedText(ids, np.bincount(np.frombuffer(raw, np.uint8), minlength=256), truncated)
 
     def _whole(self, text: str) -> list[int]:
-        """The ids of a text by the tokenizer itself; at first of its start only, which may have more than are read."""
+        """The ids of a text by the tokenizer itself; first of its start only, which may already have enough."""
         start: list[int] = self._tokenizer.encode(text[: len(text) // 4], add_special_tokens=False).ids
-        # The cut can change the tokens of one word, and a longer word has a single one.
+        # The cut can change the tokens of one word only, and a longer word is a single token.
         if len(start) > self.max_tokens + self._tokenizer.model.max_input_chars_per_word:
             return start[: self.max_tokens + 1]
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -147,8 +147,8 @@ def _load_wordpiece(path: Path) -> Tokenizer:
     if kinds != ["BertNormalizer", "BertPreTokenizer", "WordPiece"]:
         raise ArtifactError(path, f"is a {'/'.join(kinds)} tokenizer; a static router needs a BERT word-piece one")
     if not tokenizer.normalizer.lowercase:
-        raise ArtifactError(path, "tells upper from lower case; a static router needs a lower-casing tokenizer")
-    # They are found anywhere, across the borders of words.
+        raise ArtifactError(path, "distinguishes upper and lower case; a static router needs a lower-casing tokenizer")
+    # They are found anywhere, also across words.
     if added := [token.content for token in tokenizer.get_added_tokens_decoder().values() if not token.special]:
         raise ArtifactError(path, f"has the added token {added[0]!r}; a static router needs a tokenizer without any")
     tokenizer.no_truncation()

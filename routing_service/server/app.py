@@ -65,7 +65,7 @@ async def serve(
         _serve_metrics(config, metrics)
         engine = await asyncio.to_thread(build_engine, config)
         service.use(engine)
-        # What is loaded stays: keep the collector from walking it again and again.
+        # What is loaded stays: the garbage collector need not check it again and again.
         gc.collect()
         gc.freeze()
         await _set_health(status, _SERVING)
@@ -87,7 +87,7 @@ async def serve(
 
 
 async def _stop_when_orphaned(stop: asyncio.Event) -> None:
-    """A worker whose supervisor was killed would keep the port for ever."""
+    """After its supervisor was killed, a worker would keep the port forever."""
     supervisor = os.getppid()
     while os.getppid() == supervisor:  # noqa: ASYNC110 - the system has no event for this
         await asyncio.sleep(0.5)
@@ -101,7 +101,7 @@ def _grpc_server(config: Config, service: RoutingService, *, reuse_port: bool) -
             ("grpc.so_reuseport", int(reuse_port)),
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", -1),
-            # gRPC cancels calls that wait beyond these, and says neither why nor that trying again would help.
+            # gRPC cancels more waiting calls than this, without a reason and without saying that a retry would help.
             ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
             ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
         ],
@@ -135,7 +135,7 @@ def _bind(server: grpc.aio.Server, address: str, *, reuse_port: bool) -> str:
 
 
 def check_free(address: str) -> None:
-    """Check that an address can be bound, because gRPC does not say why it cannot.
+    """Check that an address can be bound, because gRPC does not say why not.
 
     Raises:
         ServerError: the port is taken, the host is not this machine's, or its name does not resolve.
@@ -169,7 +169,7 @@ def _serve_metrics(config: Config, metrics: Metrics) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a ready file, whole or not at all.
+    """Write a ready file, completely or not at all.
 
     Raises:
         ServerError: it cannot be written.

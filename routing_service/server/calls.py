@@ -1,7 +1,7 @@
-"""The one wrapper around every call: it parses nothing and decides nothing, but counts, times and answers errors.
+"""The one wrapper around every call: it counts, times and answers errors. It parses and decides nothing.
 
 Handlers take and give bytes. gRPC's own deserializer would turn a request that is not valid UTF-8 into an INTERNAL
-error without a reason; here it is the handler that parses, and the error is an answer like any other.
+error without a reason. Here the handler parses, and the error has a reason like any other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def abort(context: Any, error: DecisionError) -> NoReturn:
 
 
 class Calls:
-    """Makes gRPC method handlers out of functions from bytes to bytes.
+    """Makes gRPC method handlers from functions from bytes to bytes.
 
     Args:
         metrics: where calls and errors are counted.
@@ -52,12 +52,12 @@ class Calls:
     def stream_unary(self, method: str, function: AsyncStreamUnary) -> Handler:
         """A handler for a method with a stream of requests and one response.
 
-        `function` need not read the stream to its end; a caller that goes cancels it.
+        `function` need not read the stream to its end. It is cancelled when the caller goes.
         """
         return grpc.stream_unary_rpc_method_handler(self._answered(method, function))
 
     def not_implemented(self, method: str, *, request_streams: bool = False, response_streams: bool = False) -> Handler:
-        """A handler for a method that the protos declare and this release does not offer."""
+        """A handler for a method in the protos that this release does not offer."""
         error = DecisionError(
             Reason.METHOD_NOT_IMPLEMENTED, f"{method} is not offered by this release.", metadata={"method": method}
         )
@@ -92,7 +92,7 @@ class Calls:
 
     async def _fail(self, method: str, error: Exception, context: Any) -> NoReturn:
         if not isinstance(error, DecisionError):
-            # The caller learns nothing of the inside, and the log nothing of the prompt.
+            # No internals for the caller, and no prompt for the log.
             log.error("internal_error", method=method, raised=exception_summary(error))
             error = DecisionError(Reason.INTERNAL, "The server failed on this request; its log has the cause.")
         self._metrics.error(method, error.reason)

@@ -1,4 +1,4 @@
-"""What must hold of the installation before serving, and what the process asks of the system."""
+"""Checks of the installation before serving, and the process's scheduling."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def _installed(name: str) -> bool:
 
 
 def favour_throughput(config: ServerConfig) -> None:
-    """Ask for batch scheduling, where it is wanted and there is such a thing. Threads started later inherit it.
+    """Ask for batch scheduling, if it is wanted and exists. Threads started later inherit it.
 
-    Otherwise gRPC's threads, which wake each other several times a call, push each other off the core each time.
+    Otherwise gRPC's threads, which wake each other several times for each call, interrupt each other each time.
     `chrt --batch 0 python -m benchmarks.echo_server --ready-file F` shows what it does to a bare server.
     """
     if not config.batch_scheduling or not hasattr(os, "SCHED_BATCH"):

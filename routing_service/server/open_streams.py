@@ -1,4 +1,4 @@
-"""The `Calibrate` streams that are open: how many, how long one may be silent, and which gives its place to another."""
+"""The open `Calibrate` streams: how many, how long one may be silent, and which one is ended for a new one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from routing_service.config import LimitsConfig
 from routing_service.errors import DecisionError, Reason
 
-# When to try again after as many streams as there may be.
+# When to retry if there are too many streams.
 RETRY_SECONDS = 5.0
-# A stream that has sent nothing for so long gives its place to a new one.
+# A stream that has sent nothing for this long may be ended for a new one.
 SILENT_SECONDS = 1.0
 
 
@@ -22,7 +22,7 @@ class OpenStream:
         self._clock, self._idle_seconds = clock, idle_seconds
         self._is_whole = self._is_ended = False
         self.silent_since: float | None = None
-        """Since when it has waited for its caller, by the event loop's clock; None while it does not."""
+        """Since when it waits for its caller, by the event loop's clock; None while it does not wait."""
         self.why_ended = DecisionError(
             Reason.STREAM_IDLE,
             f"The stream sent nothing for {idle_seconds:g} seconds; end it when there are no more prompts.",
@@ -30,7 +30,7 @@ class OpenStream:
         )
 
     def wait(self) -> None:
-        """Give the caller time for the next message.
+        """Start waiting for the caller's next message.
 
         Raises:
             DecisionError: the stream was ended meanwhile.
@@ -41,21 +41,21 @@ class OpenStream:
         self._clock.reschedule(self.silent_since + self._idle_seconds)
 
     def work(self) -> None:
-        """Stop the clock: it is not the caller's time that passes now."""
+        """Stop the clock: now the server works, not the caller."""
         self.silent_since = None
         self._clock.reschedule(None)
 
     def has_all(self) -> None:
-        """All prompts have come: from now on the stream ends by itself."""
+        """All prompts have arrived: the stream will end by itself."""
         self.work()
         self._is_whole = True
 
     def end(self, why: DecisionError) -> None:
-        """End it with an error, unless it ends by itself."""
+        """End it with an error, unless it will end by itself."""
         if self._is_whole:
             return
         self.why_ended, self._is_ended = why, True
-        with suppress(RuntimeError):  # it has just run out by itself
+        with suppress(RuntimeError):  # its time has just run out
             self._clock.reschedule(asyncio.get_running_loop().time())
 
 
@@ -71,14 +71,14 @@ class OpenStreams:
         return len(self._streams)
 
     def drain(self) -> None:
-        """End every stream that could go on for ever, and take no more."""
+        """End every stream that could continue forever, and accept no more."""
         self._draining = True
         for stream in self._streams:
             stream.end(_draining())
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[OpenStream]:
-        """A place for a stream, as long as the context lasts.
+        """A place for a stream while the context lasts.
 
         Raises:
             DecisionError: there is none, the stream has been silent for too long, or the server drains.
@@ -102,7 +102,7 @@ class OpenStreams:
                 self._streams.discard(stream)
 
     def _make_room(self) -> None:
-        """End the stream that has been silent for longest."""
+        """End the stream that has been silent for the longest time."""
         now = asyncio.get_running_loop().time()
         silent = [(stream.silent_since, stream) for stream in self._streams if stream.silent_since is not None]
         since, stream = min(silent, key=lambda pair: pair[0], default=(now, None))

@@ -1,4 +1,4 @@
-"""Asking a service for its health, as a container's health check does."""
+"""Asks a service for its health, e.g. for a container's health check."""
 
 from __future__ import annotations
 

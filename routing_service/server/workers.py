@@ -20,7 +20,7 @@ from routing_service.server.app import check_free, write_atomically
 log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.05
-# A worker that dies is replaced; when they die again and again, a restart won't mend what is wrong.
+# A worker that dies is replaced. If workers die again and again, a restart does not help.
 _MAX_RESTARTS = 10
 _RESTART_WINDOW_SECONDS = 60.0
 
@@ -31,7 +31,7 @@ def serve_with_workers(config: Config, config_file: Path | None, ready_file: Pat
     `ready_file` gets the bound address once every worker is SERVING. A worker that dies later is replaced.
 
     Raises:
-        ServerError: the port is taken, a worker does not come up, or workers keep dying.
+        ServerError: the port is taken, a worker does not start, or workers keep dying.
     """
     host, port = split_address(config.server.address)
     if port:
@@ -85,7 +85,7 @@ class _Supervisor:
         while not self.stopping and not all(self._ready_file(index).exists() for index in self._workers):
             for worker in self._workers.values():
                 if worker.poll() is not None:
-                    raise ServerError("a worker did not come up; its message is above")
+                    raise ServerError("a worker did not start; its message is above")
             time.sleep(_POLL_SECONDS)
 
     def watch(self) -> None:
@@ -125,7 +125,7 @@ class _Supervisor:
         if self._config.server.metrics_address is not None:
             host, port = self._config.server.metrics_address.rsplit(":", 1)
             command += ["--metrics-address", f"{host}:{int(port) + index if int(port) else 0}"]
-        # A group of its own: Ctrl-C reaches the supervisor only, which then drains the workers in order.
+        # Its own process group: Ctrl-C reaches only the supervisor, which then drains the workers in order.
         self._workers[index] = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - ours
 
     def _ready_file(self, index: int) -> Path:

@@ -1,16 +1,16 @@
 """Bradley-Terry ratings of a few players from a matrix of wins.
 
 A player rated `a` beats one rated `b` with probability `1 / (1 + 10 ** (b - a))`; 400 times a rating is an Elo rating.
-The likelihood of any number of weighted battles depends on them only through the player-by-player matrix of wins, so
-a query's ratings cost what ten players cost, not what 55,000 battles do.
+The likelihood of weighted battles depends only on the player-by-player matrix of wins, so
+a query's ratings cost as much as ten players, not as 55,000 battles.
 
 The last player of a matrix is the *fixed player*, whose rating is always 0. RouteLLM's design matrix has +1 for the
 first model and then -1 for the second; in a battle of a tier with itself the -1 replaces the +1, so that such a
-battle counts as the first model, rated 0, against the tier. It moves win rates by more than a percent, so it is part
-of the definition: whoever fills the matrix puts those battles in the fixed player's row and column.
+battle counts as the first model, rated 0, against the tier. It changes win rates by more than a percent, so it is part
+of the definition: those battles belong in the fixed player's row and column of the matrix.
 
-Ratings are always finite. A player without battles is rated 0; among players that no battle connects only differences
-within each group come from the battles; where one side never loses, and the maximum is at infinity, the rating is where
+Ratings are always finite. A player without battles is rated 0. If no battle connects two groups, only differences
+within each group come from the battles. If one side never loses, the maximum is at infinity, and the rating is where
 the solver stops.
 """
 
@@ -26,12 +26,12 @@ from routing_service.routers.sw_ranking import lbfgs
 Matrix = npt.NDArray[np.float64]
 
 LN10 = math.log(10.0)
-# scikit-learn's defaults for LogisticRegression, which RouteLLM leaves as they are.
+# scikit-learn's defaults for LogisticRegression, which RouteLLM uses.
 GRADIENT_TOLERANCE = 1e-4
 MAX_ITERATIONS = 100
 
-# Newton's method maximises the mean log-likelihood of a win less half this much of the squared ratings, in logits. It
-# keeps what the battles leave open, or send to infinity, finite, and is nothing beside what they determine.
+# Newton's method maximizes the mean log-likelihood of a win minus half this much of the squared ratings, in logits.
+# This keeps ratings finite that the battles do not determine, and hardly changes the others.
 RIDGE = 1e-8
 NEWTON_ITERATIONS = 60
 NEWTON_TOLERANCE = 1e-9
@@ -39,7 +39,7 @@ MAX_NEWTON_STEP = 2.0
 
 
 def routellm_ratings(wins: Matrix) -> Matrix:
-    """The ratings that RouteLLM returns: scikit-learn's logistic regression without penalty, stopped as it stops.
+    """RouteLLM's ratings: scikit-learn's logistic regression without penalty, stopped at the same point.
 
     Args:
         wins: float64 of shape (players + 1, players + 1); `wins[i, j]` is how often, in weight, i beat j. Not negative.
@@ -73,8 +73,8 @@ def newton_ratings(wins: Matrix) -> Matrix:
         wins: float64 of shape (queries, players + 1, players + 1), as for `routellm_ratings`.
 
     Returns:
-        float64 of shape (queries, players). Where the maximum is not unique it is the one nearest to all zeros; where
-        it is at infinity, the rating is finite but far out.
+        float64 of shape (queries, players). If the maximum is not unique, the one nearest to all zeros; if
+        it is at infinity, the rating is finite but large.
     """
     queries, size = wins.shape[:2]
     total = wins.sum(axis=(1, 2))[:, np.newaxis, np.newaxis]

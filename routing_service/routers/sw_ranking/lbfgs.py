@@ -1,8 +1,8 @@
 """L-BFGS with the Moré-Thuente line search, for functions of few variables: stops where SciPy's L-BFGS-B stops.
 
-RouteLLM takes its ratings from scikit-learn, whose optimiser is SciPy's L-BFGS-B with a loose tolerance. Where it
-stops was measured up to 0.0005 of win rate away from the maximum-likelihood solution, which is more than the
-difference that is allowed here. So its path is followed: the same start, steps, conditions and constants, for the case
+RouteLLM takes its ratings from scikit-learn, which uses SciPy's L-BFGS-B with a loose tolerance. Where it
+stops is up to 0.0005 of win rate away from the maximum-likelihood solution (measured), which is more than the
+allowed difference here. So this follows its path: the same start, steps, conditions and constants, for the case
 without bounds. Serving does not depend on SciPy.
 
 Sources: Nocedal and Wright, Numerical Optimization, 2nd ed., algorithm 7.4 (the direction); Byrd, Lu, Nocedal and
@@ -22,7 +22,7 @@ import numpy.typing as npt
 Vector = npt.NDArray[np.float64]
 Objective = Callable[[Vector], tuple[float, Vector]]
 
-MEMORY = 10  # pairs of steps and gradient changes that are kept: SciPy's default
+MEMORY = 10  # stored pairs of steps and gradient changes: SciPy's default
 MAX_EVALUATIONS = 50  # in one line search: scikit-learn's `maxls`
 EPSILON = float(np.finfo(np.float64).eps)
 VALUE_TOLERANCE = 64 * EPSILON  # scikit-learn's `ftol`
@@ -36,7 +36,7 @@ EXTRAPOLATION = (1.1, 4.0)
 
 
 def minimize(objective: Objective, start: Vector, *, gradient_tolerance: float, max_iterations: int) -> Vector:
-    """Minimise a smooth function without bounds.
+    """Minimize a smooth function without bounds.
 
     Args:
         objective: gives the value and the gradient, float64 of shape (variables,), at a point.
@@ -118,7 +118,7 @@ class _Trial:
 def _search(
     objective: Objective, origin: Vector, value: float, gradient: Vector, direction: Vector, first: float
 ) -> _Accepted | None:
-    """Find a step that satisfies the strong Wolfe conditions, or None when there is none in reach."""
+    """Find a step that satisfies the strong Wolfe conditions; None if there is none within the limits."""
     start = _Trial(0.0, value, float(gradient @ direction))
     if start.slope >= 0:
         return None
@@ -140,7 +140,7 @@ def _search(
         unbounded = step == MAX_STEP and decreased and trial.slope <= required
         if exhausted or unbounded or (decreased and abs(trial.slope) <= -CURVATURE * start.slope):
             return _Accepted(step, point, value, gradient)
-        # Until a step decreases the function enough, an interval for the tilted function has a minimiser that does.
+        # Until a step decreases the function enough, an interval for the tilted function has a minimizer that does.
         tilt = required if first_stage and not decreased and value <= best.value else 0.0
         step, best, other, bracketed = _next_step(best, other, trial, bracketed, low, high, tilt)
         if bracketed:
@@ -159,7 +159,7 @@ def _search(
 def _next_step(
     best: _Trial, other: _Trial, trial: _Trial, bracketed: bool, low: float, high: float, tilt: float
 ) -> tuple[float, _Trial, _Trial, bool]:
-    """The next step to try, the new interval, and whether it holds a minimiser (Moré and Thuente, section 4)."""
+    """The next step to try, the new interval, and whether it contains a minimizer (Moré and Thuente, section 4)."""
     a, b, c = best.tilted(tilt), other.tilted(tilt), trial.tilted(tilt)
     opposite = c.slope * math.copysign(1.0, a.slope) < 0
     if c.value > a.value:
@@ -189,7 +189,7 @@ def _next_step(
 
 
 def _cubic(a: _Trial, b: _Trial) -> float:
-    """The minimiser of the cubic through both values and slopes, written from `a`."""
+    """The minimizer of the cubic through both values and slopes, written from `a`."""
     theta, gamma = _cubic_terms(a, b)
     if b.step < a.step:
         gamma = -gamma
@@ -198,7 +198,7 @@ def _cubic(a: _Trial, b: _Trial) -> float:
 
 
 def _cubic_beyond(a: _Trial, c: _Trial, low: float, high: float) -> float:
-    """As `_cubic` from `c`, or the end of the interval when the cubic has no minimiser on the far side of `c`."""
+    """As `_cubic` from `c`, or the end of the interval if the cubic has no minimizer on the far side of `c`."""
     theta, gamma = _cubic_terms(a, c)
     if c.step > a.step:
         gamma = -gamma
@@ -216,11 +216,11 @@ def _cubic_terms(a: _Trial, b: _Trial) -> tuple[float, float]:
 
 
 def _quadratic(a: _Trial, b: _Trial) -> float:
-    """The minimiser of the parabola through both values and the slope at `a`."""
+    """The minimizer of the parabola through both values and the slope at `a`."""
     ratio = a.slope / ((a.value - b.value) / (b.step - a.step) + a.slope) / 2
     return a.step + ratio * (b.step - a.step)
 
 
 def _secant(a: _Trial, b: _Trial) -> float:
-    """The minimiser of the parabola through both slopes, written from `a`."""
+    """The minimizer of the parabola through both slopes, written from `a`."""
     return a.step + a.slope / (a.slope - b.slope) * (b.step - a.step)

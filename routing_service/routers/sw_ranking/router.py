@@ -1,7 +1,7 @@
 """`sw_ranking`: RouteLLM's similarity-weighted ranking (arXiv 2406.18665, section 4.2).
 
-The win rate is a Bradley-Terry one, from battles between models weighted by how like their prompts are to this one.
-Models share ratings by tier. See `tier_ranking` for how, and `export_onnx.sw_ranking` for making an artifact.
+The win rate is a Bradley-Terry one, from battles between models, weighted by their prompts' similarity to this one.
+The models of a tier share a rating. See `tier_ranking`, and `export_onnx.sw_ranking` for making an artifact.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class SimilarityWeightedOptions(SessionConfig):
 class SimilarityWeightedRouter(EmbeddingRouter):
     """Serves an `sw_ranking` artifact. Any two models of its battles can be the pair of a request.
 
-    What else is in a batch changes a score only in the last digits of its float32 sums.
+    The other prompts of a batch change a score only in the last digits of its float32 sums.
 
     Args:
         artifact: the verified folder.
         embedder: makes the vectors, of the artifact's dimension.
         models: the names to answer with; None for the artifact's own.
         session: how the graph is run.
-        solver: how ratings are found; see `TierRanker`.
+        solver: how ratings are computed; see `TierRanker`.
 
     Raises:
         ArtifactError: the artifact is of another kind, or does not return its own self-test's win rates.

@@ -1,8 +1,8 @@
 """Win rates of model tiers for a query vector, from an artifact of battles: the numbers behind `sw_ranking`.
 
 A query's battles are weighted by `10 ** (similarity / largest similarity)`, cosine similarity to the battle's prompt.
-The similarities are one matrix product by the artifact's graph. Rows lie grouped by outcome, "tier 3 beat tier 5"
-say, so that the weights become a tier-by-tier matrix of wins by one sum a group; `bradley_terry` turns that into
+The similarities are one matrix product by the artifact's graph. Rows are grouped by outcome, e.g. "tier 3 beat tier 5":
+one sum for each group makes a tier-by-tier matrix of wins from the weights, and `bradley_terry` turns that into
 ratings.
 
 Why a graph for one product: ONNX Runtime multiplies int8 rows several times faster than NumPy multiplies float32
@@ -10,9 +10,9 @@ ones, is as fast as NumPy in float32 and faster for a batch, converts float16 in
 takes threads and execution providers from the configuration. float32 and float16 rows are memory-mapped and shared by
 worker processes; int8 rows are repacked for the CPU when the graph is loaded.
 
-Where RouteLLM's formula has no answer, this has: when the largest similarity is 0 (RouteLLM divides by it) no battle is
-more like the query than another, and all weigh the same. When it is negative RouteLLM's formula is kept, which then
-prefers the least similar battles, without its overflow.
+There is an answer also where RouteLLM's formula has none: if the largest similarity is 0 (RouteLLM divides by it), no
+battle is more similar to the query than another, and all weigh the same. If it is negative, RouteLLM's formula is
+used. It then prefers the least similar battles; here without overflow.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GRAPH, OUTCOMES, SELF_TEST = "similarity.onnx", "outcomes.npy", "self_test_embed
 QUERIES, SIMILARITIES = "queries", "similarities"
 # Similarities of at most this size are rounding errors of a float32 product of unit vectors, not similarities.
 NO_SIMILARITY = 1e-6
-# A product of more queries than this is split, which bounds memory: each needs a few numbers a battle.
+# A product of more queries than this is split, to limit memory: each needs a few numbers for each battle.
 MAX_QUERIES = 32
 
 Solver = Literal["routellm", "newton"]
@@ -76,8 +76,8 @@ class TierRanker:
         outcomes: the groups of rows, int64 of shape (outcomes, 4): first tier, second tier, 1 for a tie and 0 where the
             first won, number of rows. Tier `num_tiers` is the fixed player of `bradley_terry`.
         session: the open graph.
-        solver: `routellm` gives RouteLLM's own ratings, whose optimiser stops early; `newton` the likelihood's maximum,
-            mostly within 0.001 of win rate of it, and faster for batches.
+        solver: `routellm` gives RouteLLM's ratings; its optimizer stops early. `newton` gives the likelihood's maximum,
+            mostly within 0.001 of win rate of RouteLLM's, and faster for batches.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class TierRanker:
         """Serve a verified folder, after its self-test.
 
         Raises:
-            ArtifactError: a file or an option is not what it should be, or the recorded win rates are not reproduced.
+            ArtifactError: a file or an option is wrong, or the recorded win rates are not reproduced.
         """
         settings = read_settings(artifact, TierSettings)
         if unknown := [name for name in artifact.models if name not in settings.model2tier]:
@@ -109,7 +109,7 @@ class TierRanker:
         opened = open_session(graph, session)
         if session_io(opened) != ({QUERIES: "tensor(float)"}, {SIMILARITIES: "tensor(float)"}):
             raise ArtifactError(graph, f"is no graph from {QUERIES!r} to {SIMILARITIES!r}; export the artifact again")
-        # What was recorded is RouteLLM's; another solver shares everything that could differ here but itself.
+        # The recorded rates are RouteLLM's. Another solver shares everything else that could be wrong here.
         ranker = cls(settings, outcomes, opened)
         self_test_vectors(
             artifact, SELF_TEST, settings.dimension, lambda vectors: ranker.win_rates(vectors, *artifact.models)
@@ -120,7 +120,7 @@ class TierRanker:
         """The win rates, in 0..1, of one model over another, both keys of `settings.model2tier`.
 
         Args:
-            vectors: finite, of shape (queries, dimension) and of any length; a vector of zeros is like no battle.
+            vectors: finite, of shape (queries, dimension) and of any length; a vector of zeros is similar to no battle.
             strong: the model whose win rates they are.
             weak: the other.
         """
@@ -154,13 +154,13 @@ def unit_vectors(vectors: npt.NDArray[Any]) -> Vectors:
 
 
 def battle_weights(similarities: npt.NDArray[Real]) -> npt.NDArray[Real]:
-    """RouteLLM's weights of battles but for a factor, which the ratings do not depend on: the largest is 1.
+    """RouteLLM's weights of battles, scaled to a largest weight of 1; the ratings do not depend on the scale.
 
     Args:
         similarities: of shape (queries, battles).
 
     Returns:
-        Weights in 0..1 of the same shape. Finite whatever the similarities, if those are.
+        Weights in 0..1 of the same shape. Finite for finite similarities.
     """
     largest = similarities.max(axis=1, keepdims=True)
     alike = np.abs(largest) <= NO_SIMILARITY
@@ -172,9 +172,9 @@ def battle_weights(similarities: npt.NDArray[Real]) -> npt.NDArray[Real]:
 
 
 def _wins_of_outcome(outcomes: npt.NDArray[np.int64], players: int) -> npt.NDArray[np.float64]:
-    """What weight 1 of each outcome adds to the matrix of wins: (outcomes, players * players).
+    """The addition of each outcome with weight 1 to the matrix of wins: (outcomes, players * players).
 
-    RouteLLM counts every battle twice; of a tie's two, one is a win for either side.
+    RouteLLM counts every battle twice; a tie is one win for each side.
     """
     wins = np.zeros((len(outcomes), players, players))
     first, second, tie, _ = outcomes.T
