@@ -1,1 +1,1 @@
-"""How fast a decision is, measured side by side with peers. Not part of any distribution."""
+"""How fast decisions are, beside peers. Not part of any distribution."""

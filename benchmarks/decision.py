@@ -1,8 +1,8 @@
 """Decision latency and throughput of `routing-service serve` against a bare `grpc.aio` echo server: `make bench`.
 
-Both servers run at once, each one process on the same core, and take turns (A B A B); the load runs on another core.
-Each pair of turns gives a ratio, and the ratio reported is the median over the pairs, so that a slow spell of the
-machine hits both sides. Writes `benchmarks/out/decision-TIME.json`.
+Both servers run all the time, each as one process on the same core, and take turns (A B A B). The load has another
+core. Each pair of turns gives a ratio. The reported ratio is the median over the pairs: a slow moment of the
+machine affects both sides. Writes `benchmarks/out/decision-TIME.json`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ UNCACHED = Path(__file__).parent / "uncached.yaml"
 
 @dataclass
 class Result:
-    """One measured figure: ours, and the echo server's where there is a peer, a value a turn."""
+    """One figure: ours, and the echo server's if there is a peer; a value for each turn."""
 
     name: str
     unit: str
@@ -50,7 +50,7 @@ class Result:
         return statistics.median(pairs) if pairs else None
 
     def require(self, *, at_least: float | None = None, at_most: float | None = None) -> Result:
-        """Hold the ratio, or without a peer the median, against a bound."""
+        """Compare the ratio, or without a peer the median, with a bound."""
         value = statistics.median(self.ours) if self.ratio is None else self.ratio
         kind = "" if self.ratio is None else " of echo's"
         if at_least is not None:
@@ -62,7 +62,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Bench:
-    """What every measurement needs."""
+    """Used by every measurement."""
 
     sides: dict[str, Server]
     load_core: int
@@ -74,7 +74,7 @@ class Bench:
     def calls(
         self, method: str, requests: dict[str, pb.DecideRequest | pb.BatchDecideRequest]
     ) -> dict[str, list[Call]]:
-        """Each request, tried and written down, for each side."""
+        """Each request, tried and recorded, for each side."""
         return {
             side: [
                 prepare(server.address, method, request, self.folder / f"{side}-{method}-{name}.bin")
@@ -84,7 +84,7 @@ class Bench:
         }
 
     def in_turns(self, result: Result, measure: Callable[[str, Server], float]) -> Result:
-        """A B A B: measure both sides alternately, after a turn each that does not count."""
+        """A B A B: measure both sides alternately. The first turn of each does not count."""
         for turn in range(-1, self.pairs):
             for side, server in self.sides.items():
                 value = measure(side, server)
@@ -93,7 +93,7 @@ class Bench:
         return result
 
     def latency_in_turns(self, name: str, calls: dict[str, Call], count: int) -> Result:
-        """The median latency of one call, given for each side, sent `count` times a turn with one in flight."""
+        """The median latency of one call for each side, sent `count` times in each turn with one in flight."""
         log = self.folder / "latencies"
         return self.in_turns(
             Result(name, "ms"),
@@ -103,7 +103,7 @@ class Bench:
 
 def unary_throughput(bench: Bench) -> Result:
     """Decide, with a mix of prompts and `IN_FLIGHT` requests outstanding."""
-    # One connection a prompt, because h2load repeats a single body: eight of every length and script.
+    # One connection for each prompt, because h2load repeats a single body: eight of every length and script.
     spread = [prompts[i] for i in range(2) for prompts in bench.prompts.values() if i < len(prompts)][:8]
     calls = bench.calls("Decide", {str(i): pb.DecideRequest(prompt=prompt) for i, prompt in enumerate(spread)})
     return bench.in_turns(
@@ -133,7 +133,7 @@ def unary_latency(bench: Bench) -> list[Result]:
 
 
 def batch_throughput(bench: Bench) -> Result:
-    """BatchDecide of `BATCH` distinct prompts: decisions a second from the one core that the server has."""
+    """BatchDecide of `BATCH` different prompts: decisions per second from the server's one core."""
     prompts = [prompt for group in bench.prompts.values() for prompt in group]
     texts = [f"({i}) {prompts[i % len(prompts)]}" for i in range(BATCH)]
     request = pb.BatchDecideRequest(requests=[pb.DecideRequest(prompt=text) for text in texts])
@@ -147,7 +147,7 @@ def batch_throughput(bench: Bench) -> Result:
 
 
 def megabyte_latency(bench: Bench) -> list[Result]:
-    """Decide on a prompt of a megabyte, of three kinds; the echo server shows what moving it costs."""
+    """Decide on a prompt of a megabyte, of three kinds; the echo server shows the cost of moving it."""
     text = " ".join(prompt for group in bench.prompts.values() for prompt in group if prompt.isascii()) + " "
     bodies = {
         "text": (text * (MEGABYTE // len(text) + 1))[:MEGABYTE],
@@ -197,7 +197,7 @@ def table(results: list[Result]) -> str:
 
 
 def turns(results: list[Result]) -> str:
-    """Each figure's turns in the order they were measured: echo, ours, echo, ours."""
+    """Each figure's turns in their order: echo, ours, echo, ours."""
     lines = []
     for result in results:
         if result.echo:
@@ -213,7 +213,7 @@ def main() -> int:
         "--config",
         type=Path,
         default=UNCACHED,
-        help="configuration for `serve` (default: the router that ships, without its cache of recent scores)",
+        help="configuration for `serve` (default: the shipped router without the score cache)",
     )
     parser.add_argument("--pairs", type=int, default=5, help="turns of each side (default 5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a throughput turn (default 3)")

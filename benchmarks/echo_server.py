@@ -1,6 +1,6 @@
-"""A bare `grpc.aio` server with our messages: what a decision would cost if deciding were free.
+"""A bare `grpc.aio` server with our messages: the cost of a call without deciding.
 
-It parses the request and answers a fixed response as large as a real one; no interceptors, no logs, no options. Run as
+It parses the request and answers with a fixed response as large as a real one; no interceptors, logs or options. Run as
 `python -m benchmarks.echo_server --ready-file F`; SIGTERM stops it.
 """
 
@@ -30,14 +30,14 @@ DECISION = decision_pb2.Decision(
 
 
 class EchoService(routing_service_pb2_grpc.RoutingServiceServicer):
-    """Answers the same whatever is asked."""
+    """Always answers the same."""
 
     async def Decide(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002 - the generated name and signature
         """One fixed decision."""
         return routing_service_pb2.DecideResponse(decision=DECISION)
 
     async def BatchDecide(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002 - as above
-        """One fixed decision an item."""
+        """One fixed decision for each item."""
         results = [routing_service_pb2.DecideResult(decision=DECISION) for _ in request.requests]
         return routing_service_pb2.BatchDecideResponse(results=results)
 

@@ -1,10 +1,10 @@
-"""`routing-gateway` side by side with RouteLLM's `openai_server`, in front of one upstream that answers at once.
+"""`routing-gateway` beside RouteLLM's `openai_server`, in front of an instant upstream.
 
     python -m benchmarks.gateway --routellm-python PYTHON
 
-PYTHON has `routellm==0.2.0` and what its server needs; without it, ours is measured alone. Ours asks the real decision
-service's `static` router, with its cache of recent scores off; theirs draws a random number in its own process. Both
-gateways run throughout, each one process on the same core, and take turns (A B A B); the load, the upstream and the
+PYTHON has `routellm==0.2.0` and its server's packages; without it, only ours is measured. Ours asks the real decision
+service's `static` router, with the score cache off; theirs draws a random number in its own process. Both
+gateways run all the time, each as one process on one core, and take turns (A B A B). The load, the upstream and the
 decision service share another core. Ratios and differences are medians over the pairs of turns. Writes
 `benchmarks/out/gateway-TIME.json`.
 """
@@ -37,7 +37,7 @@ WORKER = FOLDER / "routellm_gateway_worker.py"
 
 @dataclass
 class Figure:
-    """One thing measured, a value a turn for each side."""
+    """One figure, a value for each turn and side."""
 
     name: str
     unit: str
@@ -55,7 +55,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Target:
-    """A figure held against its bound."""
+    """A figure compared with its bound."""
 
     name: str
     value: float
@@ -65,7 +65,7 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """Whether the bound is kept."""
+        """Whether the figure meets the bound."""
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class Target:
 def in_turns(
     figure: Figure, sides: dict[str, ChatTarget], pairs: int, measure: Callable[[ChatTarget], float]
 ) -> Figure:
-    """A B A B: measure all sides alternately, after a turn each that does not count."""
+    """A B A B: measure all sides alternately. The first turn of each does not count."""
     for turn in range(-1, pairs):
         for name, endpoint in sides.items():
             value = measure(endpoint)
@@ -86,7 +86,7 @@ def in_turns(
 
 
 def targets(figures: Sequence[Figure]) -> list[Target]:
-    """What is promised, as far as it was measured."""
+    """The targets that were measured."""
     rate, latency, first = figures
     made = []
     if "routellm" in rate.turns:
@@ -113,7 +113,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def turns(figures: Sequence[Figure]) -> str:
-    """Every turn, in the order measured."""
+    """Every turn, in the order of measurement."""
     lines = []
     for figure in figures:
         values = [f"{side} {', '.join(f'{value:.4g}' for value in each)}" for side, each in figure.turns.items()]

@@ -19,22 +19,22 @@ _STAMP = re.compile(rb"t=(\d+);")
 
 @dataclass(frozen=True)
 class ChatTarget:
-    """Where to ask for what."""
+    """An address, a model and a prompt."""
 
     address: str
     model: str
     prompt: str
 
     def body(self, *, stream: bool = False) -> bytes:
-        """A request, as an OpenAI SDK would send it."""
+        """A request like that of an OpenAI SDK."""
         fields = {"messages": [{"role": "user", "content": self.prompt}], "model": self.model}
         return json.dumps(fields | ({"stream": True} if stream else {}), separators=(",", ":")).encode()
 
     def check(self) -> None:
-        """Ask once, plainly: what is measured must be answers.
+        """Ask once and check that it is a real answer.
 
         Raises:
-            RuntimeError: It is no chat completion.
+            RuntimeError: It is not a chat completion.
         """
         connection = http.client.HTTPConnection(self.address, timeout=_TIMEOUT_S)
         try:
@@ -48,13 +48,13 @@ class ChatTarget:
 
 
 def throughput(endpoint: ChatTarget, body: Path, core: int, in_flight: int, seconds: int) -> float:
-    """Answers a second over `in_flight` connections.
+    """Answers per second over `in_flight` connections.
 
     Args:
         endpoint: What to load.
         body: A file to write the request to.
         core: The core for the load.
-        in_flight: Requests outstanding at any time, one a connection.
+        in_flight: Requests in flight at any time, one for each connection.
         seconds: How long to measure.
 
     Raises:
@@ -76,7 +76,7 @@ def latency_ms(endpoint: ChatTarget, body: Path, core: int, count: int) -> float
 
 
 def first_byte_ms(endpoint: ChatTarget, core: int, count: int) -> float:
-    """The median time from when the upstream wrote a stream's first piece until it is here, one stream at a time.
+    """The median time from the upstream writing a stream's first piece to its arrival here, one stream at a time.
 
     Raises:
         RuntimeError: A stream had no such piece.

@@ -1,7 +1,7 @@
-"""An OpenAI-compatible upstream that answers at once, so that what a gateway adds is all that is seen.
+"""An instant OpenAI-compatible upstream: only the gateway's own time is measured.
 
-Any POST gets one fixed chat completion; with `"stream": true` a stream whose first piece says the moment it was
-written, `t=` and nanoseconds of the machine's monotonic clock, and whose second follows a while later. Run as
+Any POST gets one fixed chat completion; with `"stream": true` a stream. Its first piece has the time at which it was
+written, `t=` and nanoseconds of the machine's monotonic clock; its second piece follows later. Run as
 `python -m benchmarks.gateway_upstream --ready-file F`; SIGTERM stops it.
 """
 
@@ -64,7 +64,7 @@ class Upstream(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer when the request is whole."""
+        """Answer when the request is complete."""
         self._buffer += data
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0 or self._transport is None:

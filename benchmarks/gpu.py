@@ -5,9 +5,9 @@
     python -m benchmarks.gpu --provider CPUExecutionProvider --sizes tiny     # tries the script itself without a GPU
 
 Checkpoints of a tiny and a real size are written and exported in float32 and float16, each with its parity proof. The
-router is then loaded as the server would load it, its win rates are held against those of float32 on the CPU, and
-batches of 1, 8, 32 and 128 prompts of 16, 64 and 256 tokens are timed, tokenization included. int8 is for CPUs: CUDA
-has no kernels for it. Exits with 1 when there is no such device or parity does not hold.
+router is then loaded as in the server, its win rates are compared with those of float32 on the CPU, and
+batches of 1, 8, 32 and 128 prompts of 16, 64 and 256 tokens are timed, with tokenization. int8 is for CPUs: CUDA
+has no kernels for it. Exits with 1 if there is no such device or the win rates differ.
 """
 
 from __future__ import annotations
@@ -64,12 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=int, default=0, metavar="N", help="the device's number (default: %(default)s)")
     parser.add_argument("--routers", nargs="+", choices=KINDS, default=list(KINDS), help="default: all")
     parser.add_argument("--sizes", nargs="+", choices=("tiny", "real"), default=["tiny", "real"], help="default: both")
-    parser.add_argument("--runs", type=int, default=10, metavar="N", help="timed runs a batch (default: %(default)s)")
-    parser.add_argument("--output", type=Path, metavar="F.json", help="write the figures there as well")
+    parser.add_argument(
+        "--runs", type=int, default=10, metavar="N", help="timed runs for each batch (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, metavar="F.json", help="also write the figures to this file")
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Print tables and give their figures by router, size and precision.
+    """Print tables and return their figures by router, size and precision.
 
     Raises:
         RoutingServiceError: there is no such device, or parity does not hold.

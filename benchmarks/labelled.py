@@ -2,7 +2,7 @@
 
     python -m benchmarks.labelled --data ../shared/data/routellm_evals >labelled.jsonl
 
-The figures in docs/calibration.md are of these prompts. The router that ships has learnt from them.
+The figures in docs/calibration.md are from these prompts. The shipped router has learnt from them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OUTPUT_TOKENS = 5
 
 
 def main() -> None:
-    """Print a row a prompt."""
+    """Print a row for each prompt."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="RouteLLM's folder routellm/evals")
     folder = parser.parse_args().data / "mmlu"

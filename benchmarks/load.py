@@ -1,8 +1,8 @@
-"""gRPC load from `h2load`, which costs a fraction of a Python client and so measures the server.
+"""gRPC load from `h2load`. It needs much less CPU than a Python client, so it measures the server.
 
-h2load knows HTTP/2, not gRPC: it posts a file that holds one length-prefixed message and counts HTTP statuses, which
-are 200 whatever gRPC says. So each call is tried once through a gRPC channel, which does read the status, and
-afterwards the bytes of data that came back must be those of good answers: an error has none.
+h2load knows HTTP/2, not gRPC: it posts a file with one length-prefixed message and counts HTTP statuses, which
+are always 200. So each call is first tried through a gRPC channel, which reads the gRPC status, and
+afterwards the number of returned bytes must be that of good answers: an error has none.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def prepare(address: str, method: str, request: Message, path: Path) -> Call:
     payload = request.SerializeToString()
     with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)]) as channel:
         call = channel.unary_unary(SERVICE + method, None, None)
-        # Twice: the second answer, like all that follow, may come from the cache of recent scores, and is shorter then.
+        # Twice: the second answer, like all later ones, may come from the score cache, and is then shorter.
         answer: bytes = [call(payload, timeout=30) for _ in range(2)][-1]
     path.write_bytes(struct.pack(">BI", 0, len(payload)) + payload)
     return Call(method, path, len(answer) + 5)
@@ -56,14 +56,14 @@ def _command(address: str, call: Call, core: int, *options: str) -> list[str]:
 
 
 def throughput(address: str, calls: Sequence[Call], core: int, in_flight: int, seconds: float) -> float:
-    """Answers a second over all `calls`, each sent over a connection of its own, `in_flight` between them.
+    """Answers per second over all `calls`, each with its own connection, `in_flight` between them.
 
     Args:
         address: of the server.
         calls: the mix; `in_flight` is a multiple of their number.
         core: the core for the load.
-        in_flight: requests outstanding at any time.
-        seconds: how long to measure. Warm the server up with a call before that does not count.
+        in_flight: requests in flight at any time.
+        seconds: how long to measure. Warm the server up with an uncounted call before.
 
     Raises:
         RuntimeError: a request failed.
@@ -82,7 +82,7 @@ def throughput(address: str, calls: Sequence[Call], core: int, in_flight: int, s
 def latencies(address: str, call: Call, core: int, count: int, log: Path) -> list[int]:
     """Microseconds from sending a request to the end of its answer, one request at a time over one connection.
 
-    The first tenth is left out: it warms caches up.
+    The first tenth is not counted: it warms caches up.
 
     Raises:
         RuntimeError: a request failed.

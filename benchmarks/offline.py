@@ -1,11 +1,11 @@
-"""What `evaluate` and `calibrate` take: time, memory, and how scoring scales with `--parallel`.
+"""`evaluate` and `calibrate`: time, memory, and how scoring scales with `--parallel`.
 
     python -m benchmarks.offline --data ../shared/data/routellm_evals --check
 
-Commands are measured as a user starts them, whole processes with files in the page cache. Scaling is measured on
-100,000 distinct prompts made of MMLU's, scored by one process, then by as many as there are cores, from the first start
-to the last score. The router that ships takes tens of microseconds a prompt, so that starting processes and moving
-prompts cost it most; name a slower one with --config and --router to see what it gains.
+Commands are measured as a user starts them: whole processes, with files in the page cache. Scaling is measured on
+100,000 different prompts made from MMLU's, scored by one process, then by as many as there are cores, from the first
+start to the last score. The shipped router takes tens of microseconds for a prompt, so most of the cost is starting
+processes and moving prompts. Name a slower router with --config and --router to see its gain.
 
 Writes `benchmarks/out/offline-TIME.json`.
 """
@@ -36,7 +36,7 @@ PROMPTS = 100_000
 
 
 def timed(*arguments: str) -> tuple[float, float]:
-    """Run `routing-service` with these arguments: its seconds, and the most memory that it had, in MB."""
+    """Run `routing-service` with these arguments. Returns its seconds and its peak memory in MB."""
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "routing_service", *arguments], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -49,7 +49,7 @@ def timed(*arguments: str) -> tuple[float, float]:
 
 
 def evaluate(data: Path, turns: int, folder: Path) -> list[Result]:
-    """`evaluate --routers static --benchmark mmlu`, with nothing kept and with its win rates kept."""
+    """`evaluate --routers static --benchmark mmlu`, without and with cached win rates."""
     cold, cached = Result("evaluate static on mmlu, cold", "s"), Result("evaluate static on mmlu, cached", "s")
     for turn in range(turns):
         kept = str(folder / f"cache-{turn}")
@@ -73,7 +73,7 @@ def calibrate(prompts: list[str], turns: int, folder: Path) -> list[Result]:
 
 
 def scaling(prompts: list[str], turns: int, config: Path | None, router: str, processes: list[int]) -> list[Result]:
-    """Prompts scored a second by each number of processes, in turns."""
+    """Prompts scored per second by each number of processes, in turns."""
     known = with_unconfigured(load_config(config), [router], seed=0)
     loaded = load_router(known, router, None, None)
     results = {n: Result(f"scoring with {router}, --parallel {n}", "prompts/s") for n in processes}
@@ -89,7 +89,7 @@ def scaling(prompts: list[str], turns: int, config: Path | None, router: str, pr
 
 
 def main() -> int:
-    """Measure, print a table, and write what was measured. Returns the exit code."""
+    """Measure, print a table, and write the figures. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.offline", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="RouteLLM's folder routellm/evals")
     parser.add_argument("--turns", type=int, default=3, metavar="N", help="how often each is measured (default 3)")

@@ -1,6 +1,6 @@
-"""Checkpoints with random weights and a tokenizer of made-up words, in the layout that RouteLLM's have.
+"""Checkpoints with random weights and a tokenizer of invented words, in RouteLLM's layout.
 
-Speed does not depend on what weights hold, and parity holds for any, so that they stand in where the real ones cannot
+Speed does not depend on the weights, and parity is true for any weights, so they replace real ones where these cannot
 be had. A prompt of n words is n tokens long.
 """
 
@@ -23,7 +23,7 @@ SIZES: dict[str, dict[str, dict[str, int]]] = {
             "num_attention_heads": 4,
             "intermediate_size": 64,
         },
-        # https://huggingface.co/FacebookAI/xlm-roberta-base, which RouteLLM's bert router was trained from.
+        # https://huggingface.co/FacebookAI/xlm-roberta-base, the base of RouteLLM's bert router.
         "base": {
             "vocab_size": 250_002,
             "hidden_size": 768,
@@ -60,7 +60,7 @@ SIZES: dict[str, dict[str, dict[str, int]]] = {
         },
     },
 }
-# Typed as Any, as whether they have types depends on their releases.
+# Typed as Any: whether they have types depends on their releases.
 torch: Any = import_module("torch")
 transformers: Any = import_module("transformers")
 transformers.utils.logging.disable_progress_bar()
@@ -81,7 +81,7 @@ def prompt_of(words: int, seed: int = 0, vocabulary: int = 150) -> str:
 
 
 def write_classifier(folder: Path, size: str = "tiny", *, seed: int = 0, labels: int = 3) -> Path:
-    """Write an XLM-RoBERTa sequence classifier, as RouteLLM's `bert` router reads one."""
+    """Write an XLM-RoBERTa sequence classifier for RouteLLM's `bert` router."""
     torch.manual_seed(seed)
     sizes = SIZES["xlm-roberta"][size]
     config = transformers.XLMRobertaConfig(
@@ -149,7 +149,7 @@ def write_tokenizer(
 
 
 def _widen(model: Any) -> Any:
-    """Spread the weights out, so that layers pass on what they read and different prompts get different scores."""
+    """Scale the weights so that different prompts get different scores."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:

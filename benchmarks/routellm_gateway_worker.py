@@ -1,9 +1,9 @@
 """RouteLLM's own `openai_server` on the loopback, with its `random` router, in front of a given upstream.
 
-It is run by a Python that has `routellm==0.2.0` and what its server needs (fastapi, uvicorn, shortuuid, litellm), and
-nothing of this project. The server is as it ships but for three things, all in its favour or without effect: it listens
-on a free port of the loopback instead of on every interface, writes no line for each request, and does not look for
-prices on the network.
+It is run by a Python that has `routellm==0.2.0` and its server's packages (fastapi, uvicorn, shortuuid, litellm), and
+nothing of this project. The server is unchanged except for three things, in its favour or without effect: it listens
+on a free port of the loopback instead of on every interface, writes no line for each request, and does not download
+prices.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-# LiteLLM takes what follows `openai/` as the name of a model at an OpenAI-compatible server.
+# For LiteLLM, the text after `openai/` is the name of a model at an OpenAI-compatible server.
 STRONG, WEAK = "openai/strong", "openai/weak"
 
 

@@ -1,8 +1,8 @@
-"""RouteLLM 0.2.0's own matrix factorization router, run by a Python that has it: a query's number in, its time out.
+"""RouteLLM 0.2.0's matrix factorization router, run by a Python that has it: a query's number in, its time out.
 
     python routellm_mf_worker.py CHECKPOINT EMBEDDINGS.npy
 
-Its OpenAI client is replaced by a look-up of the query's stored embedding, which costs no time worth counting.
+Its OpenAI client is replaced by a look-up of the query's stored embedding, which takes no relevant time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ os.environ.setdefault("OPENAI_API_KEY", "unused")  # its client is made when it 
 
 def main() -> None:
     """Answer queries from standard input until it ends."""
-    # Its libraries say things on standard output, which is for answers here.
+    # Its libraries print to standard output, which is for answers here.
     answers, sys.stdout = sys.stdout, sys.stderr
     import torch
     from routellm.routers.matrix_factorization import model as mf_model
@@ -29,7 +29,7 @@ def main() -> None:
 
     checkpoint, embeddings = sys.argv[1:]
     torch.set_num_threads(1)
-    # What OpenAI's client returns is a list of numbers.
+    # OpenAI's client returns a list of numbers.
     stored = np.load(embeddings).tolist()
 
     def create(**request: Any) -> Any:

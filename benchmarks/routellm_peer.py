@@ -2,7 +2,7 @@
 
 It is run by a Python that has `routellm==0.2.0`, torch and transformers, and nothing of this project. Each line of
 standard input is a JSON text; each is answered by a JSON object with `win_rate` and `seconds`. RouteLLM asks for CUDA,
-the hub and an API key even where none is needed: here the model stays on the CPU, in the wanted type, and all files are
+the hub and an API key even if not needed: here the model stays on the CPU, in the wanted type, and all files are
 local.
 """
 
@@ -39,7 +39,7 @@ def load_router(kind: str, checkpoint: Path, dtype: str) -> Any:
             use_cache=False,
             attention_dropout=config.attention_dropout,
         )
-        # The keyword above is what RouteLLM says; transformers 5 takes generate's from generation_config instead.
+        # RouteLLM uses the keyword above; transformers 5 takes it from generation_config instead.
         model.generation_config.use_cache = False
         return model
 
@@ -62,7 +62,7 @@ def _keep_on_cpu(kind: Any) -> None:
 
 
 def main() -> None:
-    """Load, say so in one line, then answer until standard input ends."""
+    """Load, print one line, then answer until standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=("bert", "causal_llm"))
     parser.add_argument("checkpoint", type=Path)

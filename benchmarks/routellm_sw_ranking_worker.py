@@ -1,6 +1,6 @@
 """RouteLLM's own `SWRankingRouter` behind standard input and output, for `routers_sw_ranking`.
 
-It runs in RouteLLM's environment. Its data sets and its embedding client are replaced by files at hand; everything
+It runs in RouteLLM's environment. Its data sets and its embedding client are replaced by local files; everything
 that is timed is RouteLLM's.
 """
 
@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
             to_pandas=lambda: pd.read_parquet(folder / name), to_dict=lambda: {"embeddings": vectors}
         )
 
-    # RouteLLM is given what it would have fetched, and the embedding that OpenAI would have returned.
+    # RouteLLM gets the data that it would have downloaded, and the embedding that OpenAI would have returned.
     routers.load_dataset, routers.concatenate_datasets = load_dataset, lambda sets: sets[0]
     routers.OPENAI_CLIENT = SimpleNamespace(
         embeddings=SimpleNamespace(create=lambda **_: SimpleNamespace(data=[asked]))

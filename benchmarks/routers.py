@@ -1,4 +1,4 @@
-"""RouteLLM's routers here and in RouteLLM 0.2.0 itself, on the same weights, in one run a router.
+"""RouteLLM's routers here and in RouteLLM 0.2.0, on the same weights, in one run for each router.
 
     python -m benchmarks.routers --peer-python PATH [--routers mf sw_ranking bert causal_llm]
 
@@ -16,7 +16,7 @@ ROUTERS = ("mf", "sw_ranking", "bert", "causal_llm")
 
 
 def main() -> int:
-    """Run the benchmarks one after the other, each in a process of its own. Returns how many failed."""
+    """Run the benchmarks one after the other, each in its own process. Returns how many failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--peer-python", required=True, metavar="PATH", help="a Python with routellm==0.2.0")
     parser.add_argument("--routers", nargs="+", choices=ROUTERS, default=ROUTERS, metavar="R", help="default: all four")

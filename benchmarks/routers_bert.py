@@ -1,4 +1,4 @@
-"""`bert` at xlm-roberta-base's size against RouteLLM's BERTRouter: the same random weights, a thread each, one run."""
+"""`bert` at xlm-roberta-base's size beside RouteLLM's BERTRouter: the same random weights, one thread each, one run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Export, measure, print a table, and give its figures."""
+    """Export, measure, print a table, and return its figures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = write_classifier(folder / "checkpoint", args.size)

@@ -1,7 +1,7 @@
-"""`causal_llm` on a small random Llama against RouteLLM's CausalLLMRouter: the same weights, one thread each, one run.
+"""`causal_llm` on a small random Llama beside RouteLLM's CausalLLMRouter: the same weights, one thread each, one run.
 
-RouteLLM runs the whole prompt for each of six tokens (`use_cache=False`), in bfloat16; it is measured in float32 as
-well, which is what ours computes in.
+RouteLLM runs the whole prompt for each of six tokens (`use_cache=False`), in bfloat16. It is also measured in float32,
+the type that ours uses.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Export, measure, print a table, and give its figures."""
+    """Export, measure, print a table, and return its figures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = write_decoder(folder / "checkpoint", args.size)

@@ -1,8 +1,8 @@
-"""`mf` beside RouteLLM 0.2.0's own class: microseconds a prompt beyond its embedding, and win rates.
+"""`mf` beside RouteLLM 0.2.0's class: microseconds for each prompt without its embedding, and win rates.
 
     python -m benchmarks.routers_mf --peer-python PATH   # a Python with routellm==0.2.0
 
-The checkpoint has chance weights of RouteLLM's sizes. Every precision of ours and the peer take turns, 64 queries at a
+The checkpoint has random weights of RouteLLM's sizes. Each of our precisions and the peer take turns, 64 queries at a
 time.
 """
 
@@ -38,7 +38,7 @@ QUERIES = 64
 
 
 class Stored(Embedder):
-    """The text "i" has the i-th stored vector, so that a score is timed without an embedding."""
+    """The text "i" has the i-th stored vector: the time of a score has no embedding in it."""
 
     def __init__(self, vectors: npt.NDArray[np.float32]) -> None:
         super().__init__(dimension=vectors.shape[1])
@@ -55,7 +55,7 @@ class Stored(Embedder):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this section."""
     parser.add_argument(
-        "--peer-python", metavar="PATH", help="a Python with routellm==0.2.0; without it only ours is run"
+        "--peer-python", metavar="PATH", help="a Python with routellm==0.2.0; without it only ours runs"
     )
     parser.add_argument("--rounds", type=int, default=30, help="rounds over 64 queries (default: %(default)s)")
 

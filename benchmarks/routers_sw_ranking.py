@@ -1,10 +1,10 @@
-"""`sw_ranking` beside RouteLLM 0.2.0's own class: seconds a query, win rates, memory.
+"""`sw_ranking` beside RouteLLM 0.2.0's class: seconds for each query, win rates, memory.
 
     python -m benchmarks.routers_sw_ranking --peer-python PATH   # a Python with routellm==0.2.0
 
 The data is made here: battles between 64 models of known strength, and random unit vectors, which are the hardest
-case for a compressed matrix, because no battle is much more like a query than another. Embedding a prompt is left out
-on both sides. Every variant has a process of its own; they take turns, query by query.
+case for a compressed matrix, because no battle is much more similar to a query than another. Embedding is left out
+on both sides. Every variant has its own process; they take turns, query by query.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ VARIANTS: dict[str, tuple[str, Solver]] = {
 HEADS = {"ms": 8, "times": 7, "32 at once, ms each": 20, "off by": 8, "RSS MB": 7, "own MB": 7, "export s": 9}
 MODELS = 64
 QUERIES = 32
-# A matrix library's threads spin for a while after a product, and would slow whoever comes next.
+# A matrix library's threads spin for a while after a product, and would slow the next process.
 PAUSE_SECONDS = 0.3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this section."""
     parser.add_argument(
-        "--peer-python", metavar="PATH", help="a Python with routellm==0.2.0; without it only ours is run"
+        "--peer-python", metavar="PATH", help="a Python with routellm==0.2.0; without it only ours runs"
     )
     parser.add_argument("--battles", type=int, default=55_000, help="default: %(default)s")
     parser.add_argument("--dimension", type=int, default=1536, help="default: %(default)s")

@@ -17,7 +17,7 @@ STOP_LIMIT_S = 20.0
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: where it listens, its process, and the seconds from the process's start to readiness."""
+    """A running server: its address, its process, and the seconds from the process's start to readiness."""
 
     address: str
     process: subprocess.Popen[bytes]
@@ -40,10 +40,10 @@ def ours(config: Path | None) -> tuple[str, ...]:
 
 @contextmanager
 def running(arguments: Sequence[str], core: int, folder: Path, *, python: str = sys.executable) -> Iterator[Server]:
-    """The server `python ARGUMENTS --ready-file F`, bound to one core from its first instruction.
+    """The server `python ARGUMENTS --ready-file F`, bound to one core from the start.
 
     Args:
-        arguments: what to give to Python.
+        arguments: Python's arguments.
         core: the core's number.
         folder: gets the ready file and the server's log.
         python: which one.

@@ -1,4 +1,4 @@
-"""One of our routers that read text against RouteLLM's own class, a prompt at a time, turn about (A B A B)."""
+"""One of our routers that read text beside RouteLLM's class, a prompt at a time, in turns (A B A B)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PEER = Path(__file__).resolve().parent / "routellm_peer.py"
 
 @dataclass
 class Timings:
-    """Seconds a prompt, by the number of its tokens and the side, a value a turn; and the largest difference."""
+    """Seconds for a prompt, by its number of tokens and the side, a value for each turn; and the largest difference."""
 
     seconds: dict[int, dict[str, list[float]]] = field(default_factory=dict)
     difference: dict[str, float] = field(default_factory=dict)
@@ -38,14 +38,14 @@ Score = Callable[[str], float]
 
 
 class Peer:
-    """RouteLLM's router in a process of its own."""
+    """RouteLLM's router in its own process."""
 
     def __init__(self, process: subprocess.Popen[str], versions: Mapping[str, str]) -> None:
         self._process, self.versions = process, versions
         self.seconds = 0.0
 
     def score(self, prompt: str) -> float:
-        """The win rate; `seconds` is then how long RouteLLM took, without the way there and back."""
+        """The win rate; `seconds` is then RouteLLM's time, without the communication."""
         pipe_in, pipe_out = self._process.stdin, self._process.stdout
         if pipe_in is None or pipe_out is None:
             raise RuntimeError("the peer was started without pipes")
@@ -78,7 +78,7 @@ def peer(python: Path, kind: str, checkpoint: Path, *options: str) -> Iterator[P
 def measure(prompts: Mapping[int, Sequence[str]], sides: Mapping[str, Score], theirs: Mapping[str, Peer]) -> Timings:
     """Score every prompt with every side in turn. `prompts` are by their number of tokens.
 
-    The first prompt of each length is for warming up and is not counted; differences are from the first peer.
+    The first prompt of each length warms up and is not counted; differences are from the first peer.
     """
     timings = Timings(difference=dict.fromkeys(sides, 0.0))
     for tokens, texts in prompts.items():
@@ -107,7 +107,7 @@ def add_peer_arguments(parser: argparse.ArgumentParser) -> None:
 def report(
     timings: Timings, sides: Sequence[str], peers: Sequence[str], targets: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Print a table and give its figures: milliseconds and speedups by length and side, and whether targets are met."""
+    """Print a table and return its figures: milliseconds, speedups by length and side, whether targets are met."""
     figures: dict[str, Any] = {"difference": timings.difference, "tokens": {}}
     print(f"{'tokens':>6} {'router':<22} {'ms a prompt':>12} {'times faster':>13} {'wanted':>7}")
     for tokens in timings.seconds:

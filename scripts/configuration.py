@@ -67,11 +67,11 @@ class Key:
     meaning: str
     """Without the sentence that gives the range."""
     range: re.Match[str] | None
-    """A match of `RANGE`. None for what is no number."""
+    """A match of `RANGE`. None if the key is not a number."""
 
 
 def keys(kind: Dataclass, without: Dataclass | None = None) -> Iterator[Key]:
-    """The keys that a dataclass documents, less those that it has from the dataclass `without`.
+    """The documented keys of a dataclass, without those of the dataclass `without`.
 
     Raises:
         SystemExit: a field has no string below it, or a number's does not end with its range.
@@ -99,7 +99,7 @@ def options(plugins: Plugins[Any], name: str) -> Dataclass:
 
 
 def sections() -> Iterator[tuple[str, Dataclass, Dataclass | None]]:
-    """Every section: its heading, its dataclass, and the dataclass whose keys are documented elsewhere."""
+    """Every section: its heading, its dataclass, and a base whose keys are documented elsewhere."""
     yield "## All sections", config.Config, None
     yield "## models", ModelPair, None
     yield "## routers", config.RouterKeys, None
@@ -130,7 +130,7 @@ def gateway_sections() -> Iterator[tuple[str, Dataclass]]:
 
 
 def split_docstring(kind: Dataclass) -> tuple[str, str]:
-    """The text and the example (YAML) of a dataclass's docstring; what it raises is left out."""
+    """The text and the example (YAML) of a dataclass's docstring, without its errors."""
     text, _, example = inspect.cleandoc(kind.__doc__ or "").partition("\nExample:\n")
     example, _, _ = example.partition("\n\n")
     return text.partition("\nRaises:\n")[0].strip(), textwrap.dedent(example).strip()
@@ -234,7 +234,7 @@ def _cell(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command that the arguments name."""
+    """Run the command in the arguments."""
     if arguments == ["generate"]:
         TARGET.write_text(render(), encoding="utf-8")
         return 0

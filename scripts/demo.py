@@ -1,6 +1,6 @@
-"""`make demo`: start the service, route a dozen prompts through the Python client, print what was decided, stop it.
+"""`make demo`: start the service, route a dozen prompts through the Python client, print the decisions, stop it.
 
-Nothing here needs a network, a key or a model hub: the router ships in the repository and runs on the CPU.
+It needs no network, no key and no model hub: the router is in the repository and runs on the CPU.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PROMPTS = EASY + HARD
 PRICES = {"strong": 30.0, "weak": 0.6}
 SHARES = (0.2, 0.5, 0.8)
 CALLS = 25  # a prompt, so that the times shown are medians
-# Each of them is to be scored, or the times would be those of the cache of recent scores.
+# Each prompt must be scored; the score cache would show shorter times.
 CONFIG = "cache: {max_entries: 0}\n"
 START_SECONDS = 30.0
 
@@ -74,7 +74,7 @@ def service() -> Iterator[str]:
 
 
 def show_decisions(client: RoutingClient) -> None:
-    """Print a line for each prompt: what was decided, and the median microseconds that its stages took."""
+    """Print a line for each prompt: the decision, and the median microseconds of its stages."""
     threshold = None
     for title, prompts in (("Easy prompts", EASY), ("Hard prompts", HARD)):
         print(f"{title:<62}  win rate  choice  {'tokenize':>8} {'infer':>6} {'total':>6}")
@@ -95,7 +95,7 @@ def show_decisions(client: RoutingClient) -> None:
 
 
 def show_savings(client: RoutingClient) -> None:
-    """Print, for each wanted share of strong calls, its threshold and what these prompts would cost."""
+    """Print, for each wanted share of strong calls, its threshold and the cost of these prompts."""
     print("Other shares, and what they save if every answer is as long as any other:")
     for point in client.calibrate(strong_shares=SHARES).points:
         decisions = client.decide_batch(PROMPTS, threshold=point.threshold)

@@ -1,4 +1,4 @@
-"""Decisions that must not change unnoticed: make tests/golden/decisions.json anew, after a change that is meant.
+"""Decisions that must not change unnoticed: make tests/golden/decisions.json again, after an intended change.
 
 Usage: python scripts/golden.py
 
@@ -24,12 +24,12 @@ from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden"
 CONFIG = FOLDER / "routing.yaml"
-# What differs from run to run.
+# Fields that differ from run to run.
 VOLATILE = ("decisionId", "timing", "source")
 
 
 def decisions(channel: grpc.Channel) -> dict[str, dict[str, Any]]:
-    """Each request's decision as proto JSON, by the request's name, without what differs from run to run."""
+    """Each request's decision as proto JSON, by the request's name, without the fields that differ from run to run."""
     stub = pb_grpc.RoutingServiceStub(channel)
     found = {}
     for case in yaml.safe_load((FOLDER / "requests.yaml").read_text(encoding="utf-8")):

@@ -1,4 +1,4 @@
-"""Generate the Python code of `protos/` into the client package, or check that what is there is up to date.
+"""Generate the Python code of `protos/` into the client package, or check that it is up to date.
 
 Usage: python scripts/protos.py generate|check
 

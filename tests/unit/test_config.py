@@ -116,8 +116,8 @@ def test_sections_are_frozen() -> None:
         ("models: {strong: a}\n", 1, "models", "lacks the key 'weak'"),
         ("fallback: {on_router_error: stron}\n", 1, "fallback.on_router_error", "did you mean 'strong'?"),
         ("server:\n  workers: 0\n", 2, "server", "workers must be from 1 to 256"),
-        ("server:\n  address: localhost\n", 2, "server", "address: 'localhost' is no address; write HOST:PORT, e.g."),
-        ("server:\n  metrics_address: ''\n", 2, "server", "metrics_address: '' is no address"),
+        ("server:\n  address: localhost\n", 2, "server", "address: 'localhost' is not an address; write HOST:PORT"),
+        ("server:\n  metrics_address: ''\n", 2, "server", "metrics_address: '' is not an address"),
         (
             "server:\n  limits: {max_prompt_bytes: 0}\n",
             2,
@@ -196,7 +196,7 @@ def test_an_address_is_split(address: str, expected: tuple[str, int]) -> None:
     ["", ":", "host", "host:", ":80", "host:http", "host:-1", "host:65536", "::1:80", "[]:80", "[::1:80", "::1]:80"],
 )
 def test_what_is_no_address_is_refused_with_an_example(address: str) -> None:
-    with pytest.raises(ValueError, match=r"is no address; write HOST:PORT, e\.g\. 127\.0\.0\.1:50051"):
+    with pytest.raises(ValueError, match=r"is not an address; write HOST:PORT, e\.g\. 127\.0\.0\.1:50051"):
         split_address(address)
 
 

@@ -75,7 +75,7 @@ def test_the_version_is_told(run: Run) -> None:
         (["check-config"], "F"),
         (["check-config", "a", "b"], "unrecognized arguments: b"),
         (["serve", "--address", "localhost"], "write HOST:PORT"),
-        (["serve", "--workers", "0"], "'0' is no number of processes from 1 to 256"),
+        (["serve", "--workers", "0"], "'0' must be a number of processes from 1 to 256"),
         (["serve", "--workers", "9" * 5000], "--workers"),
         (["decide", "x", "--threshold", "0.5", "--strong-share", "0.5"], "not allowed with argument"),
         (["train"], "TYPE"),
