@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from routing_service.errors import UsageError, unknown_name
+from routing_service.models import ModelPair
 from routing_service.rows import labels
 from routing_service.rows.labels import has_labels, parse_labels
 from routing_service.rows.model_names import canonical_model, find_model
@@ -31,13 +32,6 @@ class Price(NamedTuple):
 
     input: float
     output: float
-
-
-class Pair(NamedTuple):
-    """The names that the data and the prices have for the strong and the weak model."""
-
-    strong: str
-    weak: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +71,7 @@ class LabelledData:
 
 
 def read_data(
-    file: RowFile, pair: Pair, costs: Costs | None, data: LabelledData, *, scored: bool
+    file: RowFile, pair: ModelPair, costs: Costs | None, data: LabelledData, *, scored: bool
 ) -> Iterator[tuple[str, str]]:
     """The prompts of a file, each after its place, while `data` gets their rows.
 
@@ -113,12 +107,12 @@ def read_data(
         )
 
 
-def _why(pair: Pair, seen: Iterable[str]) -> str:
+def _why(pair: ModelPair, seen: Iterable[str]) -> str:
     unknown = next((name for name in pair if canonical_model(name) not in map(canonical_model, seen)), None)
     return "they come in different rows." if unknown is None else unknown_name("model", unknown, seen)
 
 
-def _pair_scores(row: Row, scores: Mapping[str, float], pair: Pair) -> tuple[float, float] | None:
+def _pair_scores(row: Row, scores: Mapping[str, float], pair: ModelPair) -> tuple[float, float] | None:
     strong, weak = (_of_model(row, scores, model) for model in pair)
     return None if strong is None or weak is None else (strong, weak)
 
@@ -132,7 +126,7 @@ def _of_model(row: Row, values: Mapping[str, T], model: str) -> T | None:
     return None if name is None else values[name]
 
 
-def _add_costs(row: Row, prompt: str, pair: Pair, costs: Costs | None, data: LabelledData) -> None:
+def _add_costs(row: Row, prompt: str, pair: ModelPair, costs: Costs | None, data: LabelledData) -> None:
     if costs is None:
         return
     few = len(prompt) / CHARACTERS_PER_TOKEN if costs.input_tokens is None else costs.input_tokens

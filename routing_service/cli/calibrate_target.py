@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from array import array
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from routing_service.cli.calibrate_sample import engine_to_score, limited, scored_pair
@@ -14,8 +15,9 @@ from routing_service.errors import UsageError, unknown_name
 from routing_service.files import STDIO
 
 if TYPE_CHECKING:
-    from routing_service.calibration.labelled import Costs, LabelledData, Pair
+    from routing_service.calibration.labelled import Costs, LabelledData
     from routing_service.calibration.targets import Estimate, TargetPoint
+    from routing_service.models import ModelPair
 
 
 # Below this, a target that is met on the sample is worth a warning.
@@ -24,7 +26,7 @@ _SURE = 0.9
 
 def calibrate_to_target(options: argparse.Namespace) -> None:
     """Print the threshold that meets a target, with what to expect of it."""
-    from routing_service.calibration.labelled import COLUMNS, LabelledData, Pair, read_data
+    from routing_service.calibration.labelled import COLUMNS, LabelledData, read_data
     from routing_service.calibration.targets import Tradeoff
     from routing_service.engine.offline import score_prompts
     from routing_service.rows.reader import RowFile
@@ -34,7 +36,7 @@ def calibrate_to_target(options: argparse.Namespace) -> None:
     engine = engine_to_score(options)
     name = router_name(engine, options.router)
     router = engine.routers[name]
-    pair = Pair(options.strong_model or router.models.strong, options.weak_model or router.models.weak)
+    pair = router.models.with_options(options.strong_model, options.weak_model)
     costs, data, scores = _costs(options, pair), LabelledData(), array("d")
     file = RowFile(options.input, COLUMNS)
     asked = read_data(file, pair, costs, data, scored=options.target_quality is not None)
@@ -52,13 +54,13 @@ def calibrate_to_target(options: argparse.Namespace) -> None:
         target = {"target_quality": options.target_quality}
     if options.json:
         head = {"router": name, "router_revision": router.revision, "source": str(options.input)}
-        emit(to_json({**head, "sample_size": len(scores), "models": pair._asdict(), **target, **_as_json(point)}))
+        emit(to_json({**head, "sample_size": len(scores), "models": asdict(pair), **target, **_as_json(point)}))
     else:
         _print(name, len(scores), pair, point)
     file.tell()
 
 
-def _costs(options: argparse.Namespace, pair: Pair) -> Costs | None:
+def _costs(options: argparse.Namespace, pair: ModelPair) -> Costs | None:
     from routing_service.calibration.labelled import DEFAULT_OUTPUT_TOKENS, Costs, Price
     from routing_service.rows.model_names import find_model
 
@@ -66,7 +68,7 @@ def _costs(options: argparse.Namespace, pair: Pair) -> Costs | None:
         return None
     prices = {model: Price(read, written) for model, read, written in options.prices}
     found = []
-    for side, model in pair._asdict().items():
+    for side, model in asdict(pair).items():
         chosen = prices.get(find_model(model, prices) or side)
         if chosen is None:
             raise UsageError(f"--prices: {unknown_name('price', model, prices)} Write {model}=INPUT/OUTPUT or {side}=…")
@@ -90,15 +92,13 @@ def _tell_what_was_assumed(costs: Costs | None, data: LabelledData, size: int) -
 
 
 def _as_json(point: TargetPoint) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return {
         name: {"value": value[0], "interval": value[1]} if isinstance(value, tuple) else value
         for name, value in asdict(point).items()
     }
 
 
-def _print(name: str, size: int, pair: Pair, point: TargetPoint) -> None:
+def _print(name: str, size: int, pair: ModelPair, point: TargetPoint) -> None:
     emit(routellm_line(round(point.strong_share.value, 3), name, point.threshold))
     emit(f"On {size:,} prompts, with 95 % bootstrap intervals:")
     _row("strong calls", point.strong_share, "{:.1%}", f"of calls; {point.call_saving.value:.1%} are saved")
