@@ -172,9 +172,9 @@ def read_embeddings(path: Path, dimension: int) -> Float32:
 
 def proof_vectors(weights: Weights, sample: Float32 | None) -> Float32:
     """Unit vectors to prove parity on: chance ones, those that move the logits most, and the caller's own."""
-    chance = np.random.default_rng(0).standard_normal((PROOF_VECTORS, weights.dimension))
-    most = chance[:0] if weights.projection is None else weights.projection[:PROOF_VECTORS]
-    vectors = np.concatenate([chance, most])
+    drawn = np.random.default_rng(0).standard_normal((PROOF_VECTORS, weights.dimension))
+    most = drawn[:0] if weights.projection is None else weights.projection[:PROOF_VECTORS]
+    vectors = np.concatenate([drawn, most])
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     found: Float32 = vectors.astype(np.float32)
     return found if sample is None else np.concatenate([found, sample])

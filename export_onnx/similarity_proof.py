@@ -25,8 +25,8 @@ def proof_queries(embeddings: Float32) -> Float32:
     rng = np.random.default_rng(0)
     chosen = rng.integers(len(embeddings), size=(2, OF_A_KIND))
     prompts = embeddings[chosen].astype(np.float64)
-    chance = rng.standard_normal((OF_A_KIND, embeddings.shape[1]))
-    queries = np.concatenate([prompts[0], prompts.sum(axis=0), chance])
+    drawn = rng.standard_normal((OF_A_KIND, embeddings.shape[1]))
+    queries = np.concatenate([prompts[0], prompts.sum(axis=0), drawn])
     found: Float32 = (queries / np.maximum(_lengths(queries), 1e-12)).astype(np.float32)
     return found
 

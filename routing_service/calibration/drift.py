@@ -61,11 +61,11 @@ class DriftPoint(NamedTuple):
 
 
 class Drift(NamedTuple):
-    """A drift report. Without any drift, 95 of 100 samples of these sizes have a PSI below `psi_by_chance`."""
+    """A drift report. Without any drift, 95 of 100 samples of these sizes have a PSI below `psi_critical`."""
 
     sample_size: int
     psi: float
-    psi_by_chance: float
+    psi_critical: float
     reading: Reading
     bins: tuple[DriftBin, ...]
     points: tuple[DriftPoint, ...]
@@ -99,11 +99,11 @@ def compare(table: CalibrationTable, recent: ScoreDistribution, strong_shares: S
         after = (other * size + 0.5) / (size + 0.5 * len(found))
         psi += (after - before) * math.log(after / before)
     # Without drift PSI is close to a chi-square variable times this (B. Yurdakul and J. Naranjo, 2020).
-    chance = chi_square_95(max(1, len(expected) - 1)) * (1 / size + 1 / table_size)
+    critical = chi_square_95(max(1, len(expected) - 1)) * (1 / size + 1 / table_size)
     limits = [0.0, *edges, 1.0]
     bins = tuple(DriftBin(*row) for row in zip(limits[:-1], limits[1:], expected, found, strict=True))
     points = tuple(_point(table, table_size, recent, share) for share in strong_shares)
-    return Drift(size, psi, chance, _reading(psi, chance), bins, points)
+    return Drift(size, psi, critical, _reading(psi, critical), bins, points)
 
 
 def _edges(quantiles: Sequence[float]) -> list[float]:
@@ -135,9 +135,9 @@ def _point(table: CalibrationTable, table_size: int, recent: ScoreDistribution, 
     return DriftPoint(strong_share, threshold, expected, realized, wilson(realized, size), changed)
 
 
-def _reading(psi: float, chance: float) -> Reading:
+def _reading(psi: float, critical: float) -> Reading:
     if psi < MODERATE_PSI:
         return Reading.STABLE
-    if psi <= chance:
+    if psi <= critical:
         return Reading.INCONCLUSIVE
     return Reading.MODERATE if psi < MAJOR_PSI else Reading.MAJOR

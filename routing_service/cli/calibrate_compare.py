@@ -60,7 +60,7 @@ def _print(name: str, table: CalibrationTable, found: Drift) -> None:
     size = f" of {table.sample_size:,} prompts" if table.sample_size else ""
     emit(f"{found.sample_size:,} recent prompts against the table of {name}{size} ({table.source})")
     emit(f"PSI {found.psi:.3f}: {_MEANINGS[found.reading]}")
-    emit(f"    without any drift, 95 of 100 samples of this size stay below {found.psi_by_chance:.3f}")
+    emit(f"    without any drift, 95 of 100 samples of this size stay below {found.psi_critical:.3f}")
     emit("wanted   threshold  expected  recent   95 % interval")
     for point in found.points:
         low, high = point.share_interval

@@ -105,7 +105,7 @@ class OpenAIEmbedder(Embedder):
                 PROMPT_TOO_LARGE for a single text.
         """
         options = self._options
-        requests = list(plan_requests(texts, options.longest_together, options.max_inputs, options.max_bytes))
+        requests = list(plan_requests(texts, options.max_batched_bytes, options.max_inputs, options.max_bytes))
         call = self._run(requests)
         vectors, errors = call.embedded(), self._errors(call, texts)
         if not vectors and (len(texts) == 1 or all(e.reason is Reason.EMBEDDER_UNAVAILABLE for e in errors.values())):

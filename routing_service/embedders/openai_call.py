@@ -131,7 +131,7 @@ class Call:
             except AttemptError as outage:
                 self._fail([text], outage)
                 return
-            if len(text.raw) <= self._options.longest_together and failed.cause != "timeout":
+            if len(text.raw) <= self._options.max_batched_bytes and failed.cause != "timeout":
                 # The length need not be the reason: a text that failed by chance is not cut.
                 try:
                     self._done([text], await self._send([text], tries=1))

@@ -66,7 +66,7 @@ class OpenAIOptions:
         return KNOWN_MAX_TOKENS.get(self.model) if self.max_tokens is None else self.max_tokens
 
     @property
-    def longest_together(self) -> int:
+    def max_batched_bytes(self) -> int:
         """The most bytes of a text that is sent together with others; a longer one may be refused."""
         return self.known_max_tokens or MAX_BATCHED_TEXT_BYTES
 

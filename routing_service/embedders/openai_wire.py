@@ -41,17 +41,19 @@ class Text(NamedTuple):
         return self if len(self.raw) <= size else Text(self.place, _whole_characters(self.raw[:size]), True)
 
 
-def plan_requests(texts: Sequence[str], longest_together: int, max_inputs: int, max_bytes: int) -> Iterator[list[Text]]:
+def plan_requests(
+    texts: Sequence[str], max_batched_bytes: int, max_inputs: int, max_bytes: int
+) -> Iterator[list[Text]]:
     """Group texts into requests of at most `max_inputs` texts and `MAX_REQUEST_BYTES` bytes.
 
-    A text of more than `longest_together` bytes, which may be refused for its length, is sent alone: no
+    A text of more than `max_batched_bytes` bytes, which may be refused for its length, is sent alone: no
     other is refused with it. A text of more than `max_bytes` is cut first.
     """
     group: list[Text] = []
     size = 0
     for place, text in enumerate(texts):
         item = Text(place, text.encode("utf-8", "replace"), False).cut(max_bytes)
-        if len(item.raw) > longest_together:
+        if len(item.raw) > max_batched_bytes:
             yield [item]
             continue
         if len(group) >= max_inputs or (group and size + len(item.raw) > MAX_REQUEST_BYTES):

@@ -63,7 +63,7 @@ def test_chance_stays_below_its_bound_as_often_as_it_says(distribution: Make) ->
     below = 0
     for _ in range(300):
         found = compare(UNIFORM, distribution(rng.random(500).tolist()), [])
-        below += found.psi <= found.psi_by_chance
+        below += found.psi <= found.psi_critical
     assert 0.91 < below / 300 < 0.99
 
 
