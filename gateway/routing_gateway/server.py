@@ -52,6 +52,7 @@ def serve(
     *,
     ready_file: Path | None = None,
     on_ready: Callable[[str], None] | None = None,
+    look_at_service: bool = True,
     shutdown_timeout_s: int = DEFAULT_SHUTDOWN_TIMEOUT_S,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -62,6 +63,7 @@ def serve(
         port: 0 is any free one.
         ready_file: Appears with the bound `host:port` as its one line when requests are answered.
         on_ready: Called with the same.
+        look_at_service: Say in the log when the decision service is not serving at the start.
         shutdown_timeout_s: How long requests in flight may take to finish; those that are left are then cut off.
 
     Raises:
@@ -73,13 +75,17 @@ def serve(
     with _bind(host, port) as listener:
         address = _shown(listener)
 
+        app = create_app(config)
+
         def ready() -> None:
+            if look_at_service:
+                app.state.gateway.look_at_service()
             if ready_file is not None:
                 _write(ready_file, f"{address}\n")
             if on_ready is not None:
                 on_ready(address)
 
-        GatewayServer(uvicorn_config(create_app(config), config, shutdown_timeout_s), ready).run([listener])
+        GatewayServer(uvicorn_config(app, config, shutdown_timeout_s), ready).run([listener])
 
 
 def uvicorn_config(

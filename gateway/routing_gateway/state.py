@@ -39,20 +39,23 @@ class State:
         self.probe = ServiceProbe(config.service)
         self.in_flight = 0
         self.metrics.in_flight.set_function(lambda: self.in_flight)
-        self._first_look: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Open what needs an event loop, and say in the log when the decision service is out."""
+        """Open what needs an event loop."""
         await self.upstreams.start()
-        self._first_look = asyncio.create_task(self._look())
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._first_look is not None:
-            self._first_look.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
         await self.probe.close()
         await self.client.close()
         await self.upstreams.close()
+
+    def look_at_service(self) -> None:
+        """Begin to ask whether the decision service is serving, and say in the log when it is not."""
+        self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
         state = await self.probe.state()

@@ -95,6 +95,7 @@ def run(options: argparse.Namespace) -> None:
                 HOST,
                 options.port,
                 ready_file=options.ready_file,
+                look_at_service=False,  # it is this process's own, and watched
                 on_ready=_announce(served, offline=config.echo, browser=not options.no_browser),
                 shutdown_timeout_s=GATEWAY_STOP_SECONDS,
             )
