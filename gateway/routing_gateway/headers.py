@@ -86,8 +86,10 @@ def header(headers: RawHeaders, name: bytes) -> bytes | None:
 
 def tokens(headers: RawHeaders, name: bytes) -> list[bytes]:
     """The comma-separated values of all headers of that name, in lower case, empty ones left out."""
-    values = b",".join(value for key, value in headers if key == name)
-    return [token for part in values.split(b",") if (token := part.strip().lower())]
+    values = [value for key, value in headers if key == name]
+    if not values:
+        return []
+    return [token for part in b",".join(values).split(b",") if (token := part.strip().lower())]
 
 
 def field_value(text: str) -> bytes:

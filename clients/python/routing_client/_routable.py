@@ -39,20 +39,21 @@ def routable(prompt: str | Messages, limit: int = MAX_CHARACTERS) -> str | Messa
         role = _get(message, "role")
         if not isinstance(role, str) or role not in ROLES:
             continue
-        content = _content(_get(message, "content"), parts)
-        texts = [part["text"] for part in content if "text" in part]
+        content, texts = _content(_get(message, "content"))
         length = sum(map(len, texts))
         is_ask = role == "user" and any(text and not text.isspace() for text in texts)
-        if length > room or len(kept) == MAX_MESSAGES:
+        if length > room or (not isinstance(content, str) and len(content) > parts) or len(kept) == MAX_MESSAGES:
             if asks:
                 break
             if not is_ask:
                 continue  # an older message may be the newest user message
+            # Nothing that is newer matters to the decision.
             kept.clear()
-            content, room = [{"type": "text", "text": shortened("\n".join(texts), limit)}], limit
-            length = len(content[0]["text"])
+            content, room, parts = shortened("\n".join(texts), limit), limit, MAX_PARTS
         kept.append({"role": role, "content": content})
-        room, parts, asks = room - length, parts - len(content), asks or is_ask
+        room, asks = room - length, asks or is_ask
+        if not isinstance(content, str):
+            parts -= len(content)
     kept.reverse()
     return kept
 
@@ -83,14 +84,14 @@ def shortened(text: str, limit: int = MAX_CHARACTERS) -> str:
     return text[: limit - half] + text[len(text) - half :]
 
 
-def _content(content: Any, max_parts: int) -> list[dict[str, Any]]:
-    """The readable parts, the last ones if there are too many; of parts without text, only their kind."""
+def _content(content: Any) -> tuple[str | list[dict[str, Any]], list[str]]:
+    """The readable parts, the last ones if there are too many, of parts without text only their kind; and the texts."""
     if isinstance(content, str):
-        return [{"type": "text", "text": content}]
+        return content, [content]
     if not isinstance(content, Sequence) or isinstance(content, bytes | bytearray):
-        return []
-    parts = (_part(part) for part in content[max(0, len(content) - max_parts) :])
-    return [part for part in parts if part is not None]
+        return [], []
+    parts = [part for each in content[-MAX_PARTS:] if (part := _part(each)) is not None]
+    return parts, [part["text"] for part in parts if "text" in part]
 
 
 def _part(part: Any) -> dict[str, Any] | None:

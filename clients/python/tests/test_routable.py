@@ -13,7 +13,7 @@ from routing_client.types import Decision, DecisionReason, Tier
 
 
 def text(content: str, role: str = "user") -> dict[str, Any]:
-    return {"role": role, "content": [{"type": "text", "text": content}]}
+    return {"role": role, "content": content}
 
 
 def test_a_chat_is_sent_as_it_is() -> None:
@@ -62,8 +62,8 @@ def test_the_newest_ask_is_there_whatever_surrounds_it(behind: int) -> None:
     assert text("prove it") in sent
     assert len(sent) <= MAX_MESSAGES
     cut: Any = routable([text("old"), text(f"{long} end"), *results[:1]])[0]
-    assert cut["content"][0]["text"].endswith(" end")
-    assert len(cut["content"][0]["text"]) == MAX_CHARACTERS
+    assert cut["content"].endswith(" end")
+    assert len(cut["content"]) == MAX_CHARACTERS
 
 
 def test_blank_messages_are_no_ask() -> None:
@@ -77,6 +77,13 @@ def test_many_messages_and_parts_are_bounded() -> None:
     parts = [{"type": "text", "text": str(index)} for index in range(3 * MAX_PARTS)]
     newest: Any = routable([text("old"), {"role": "user", "content": parts}])[-1]
     assert newest["content"] == parts[-MAX_PARTS:]
+
+
+@pytest.mark.parametrize("count", [MAX_PARTS, 3 * MAX_PARTS])
+def test_many_parts_behind_the_ask_do_not_hide_it(count: int) -> None:
+    results = {"role": "tool", "content": [{"type": "text", "text": "4"}] * count}
+    ask = {"role": "user", "content": [{"type": "text", "text": "prove"}, {"type": "text", "text": "it"}]}
+    assert routable([ask, results])[0] == text("prove\nit")
 
 
 def refusal(limit: str) -> InvalidRequestError:
