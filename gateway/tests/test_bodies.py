@@ -141,6 +141,20 @@ def test_a_body_beyond_the_limit(make_gateway: MakeGateway) -> None:
     assert gateway.chat(text="x" * 800).status == 200
 
 
+async def test_a_body_whose_length_is_beyond_the_limit_is_not_kept() -> None:
+    messages = iter([{"type": "http.request", "body": b"x" * 10, "more_body": False}])
+
+    async def receive() -> Any:
+        return next(messages)
+
+    headers = [(b"content-length", b"1001")]
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+    with pytest.raises(GatewayError) as raised:
+        await Exchange(scope, receive, None).read_body(1000)  # type: ignore[arg-type] # nothing is sent
+    assert (raised.value.status, raised.value.code) == (413, "request_too_large")
+    assert next(messages, None) is None, "the caller reads the answer when it has sent all"
+
+
 @pytest.mark.parametrize("pieces", [1, 3, 100])
 async def test_a_body_of_unknown_length_beyond_the_limit(pieces: int) -> None:
     messages = [{"type": "http.request", "body": b"x" * 2000, "more_body": True}] * (pieces - 1)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from routing_client.endpoints import Endpoint
+from routing_gateway import upstreams
 from routing_gateway.echo import RunningEcho
 
-from .conftest import Gateway, MakeGateway
+from .conftest import LIMIT_S, Gateway, MakeGateway
 from .scripted import ScriptedUpstream
 
 GONE = Endpoint("http://127.0.0.1:1/v1")
@@ -135,6 +137,34 @@ def test_when_the_other_cannot_be_reached_the_first_error_is_passed_on(
     assert (answer.status, answer.json()["error"]["code"]) == (429, "echo_fault")
     assert answer.headers["x-routing-model"] == "big"
     assert "x-routing-failover" not in answer.headers
+
+
+def test_the_answer_that_is_not_passed_on_is_not_kept_open(
+    make_gateway: MakeGateway, echo: RunningEcho, scripted: ScriptedUpstream
+) -> None:
+    closed = threading.Event()
+
+    def refuse(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 503 x\r\ncontent-length: 100000\r\n\r\nbusy")
+        with suppress(ConnectionResetError):
+            connection.recv(1)  # until the gateway closes
+        closed.set()
+
+    scripted.script = refuse
+    models = {"big": Endpoint(scripted.base_url), "small": Endpoint(echo.base_url)}
+    gateway = make_gateway(models=models, strong_model="big", weak_model="small", failover=True)
+    assert gateway.chat(text="hard", stream=True).headers["x-routing-failover-reason"] == "503"
+    assert closed.wait(LIMIT_S)
+
+
+def test_what_an_upstream_has_worked_on_is_not_sent_again(
+    make_gateway: MakeGateway, scripted: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstreams, "_STALE_S", 0.0)
+    scripted.script = lambda _: None  # closes
+    gateway = make_gateway(models={"big": Endpoint(scripted.base_url)}, default=None)
+    assert gateway.chat("big").error["code"] == "upstream_broken"
+    assert len(scripted.requests) == 1
 
 
 def test_the_pair_that_the_service_names_is_the_pair(make_gateway: MakeGateway, echo: RunningEcho) -> None:
