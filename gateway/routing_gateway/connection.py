@@ -138,10 +138,7 @@ class Connection(HttpToolsProtocol):
             return
         self._in_head = False
         self._stop_timer()
-        if (
-            self._is_large
-            and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
-        ):
+        if self._is_large and self._head_bytes() > MAX_HEAD_BYTES:
             self._refuse(_head_too_large())
             raise ValueError
         super().on_headers_complete()
