@@ -1,4 +1,4 @@
-"""Writing files so that a failure leaves the old ones as they were."""
+"""Writing files. After a failure the old files are unchanged."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import IO, Any
 from routing_service.errors import UsageError
 from routing_service.scratch import SEVERAL, replacing, scratch_folder, sync_folder
 
-# The path that stands for standard input, or output.
+# The path for standard input or output.
 STDIO = Path("-")
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[IO[str]]:
-    """As `writing_bytes`, for text in UTF-8; gzipped when the name ends in `.gz`."""
+    """Like `writing_bytes`, for text in UTF-8; gzipped if the name ends in `.gz`."""
     with writing_bytes(path) as raw:
-        # Without a time and a name in its header, the same text is the same file.
+        # Without a time and a name in the header, the same text gives the same file.
         packed: Any = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
         with io.TextIOWrapper(packed, encoding="utf-8") as file:
             yield file
@@ -30,10 +30,10 @@ def writing(path: Path) -> Iterator[IO[str]]:
 
 @contextmanager
 def writing_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name only when it is whole and on disk.
+    """A file that gets its name only when it is complete and on disk.
 
-    Of a symbolic link the target is replaced. What is no file, e.g. `/dev/fd/3`, is written to as the content comes;
-    so is standard output, for which `-` stands.
+    If it is a symbolic link, its target is replaced. Something that is not a file, e.g. `/dev/fd/3`, is written
+    directly; so is standard output, which is `-`.
 
     Raises:
         UsageError: it cannot be written, e.g. the folder is missing or the disk full. Any other error is the caller's.
@@ -50,7 +50,7 @@ def writing_bytes(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write `files`, contents by name, into `folder`, which is made if it is missing. See `replacing`.
+    """Write `files`, contents by name, into `folder`, which is made if missing. See `replacing`.
 
     Raises:
         UsageError: they cannot be written.
@@ -65,13 +65,13 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make `folder` if need be and see that it can be written to: better said before long work than after.
+    """Make `folder` if needed and check that it can be written to, before long work.
 
     Raises:
         UsageError: it cannot.
     """
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file, and results need a folder; name another one")
+        raise UsageError(f"{folder}: is a file, but results need a folder; name another one")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with scratch_folder(folder, SEVERAL):
@@ -105,7 +105,7 @@ def _replacement(path: Path, target: Path) -> Iterator[int]:
 
 
 class _Output(io.FileIO):
-    """An open file that it does not close. Its failures are told as `path`'s; the code around it has others."""
+    """An open file that this does not close. Its own failures name `path`."""
 
     def __init__(self, handle: int, path: Path) -> None:
         super().__init__(handle, "w", closefd=False)
@@ -124,7 +124,7 @@ class _StandardOutput(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         with _told(STDIO):
-            sys.stdout.flush()  # what was printed before stands before it
+            sys.stdout.flush()  # flush what was printed before
             count = sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             return count
@@ -135,11 +135,11 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # the reader has gone, which is nobody's mistake
+        raise  # the reader has gone; that is no mistake
     except OSError as error:
         name = "standard output" if path == STDIO else path
         raise UsageError(f"{name}: cannot be written: {error.strerror}; choose another place") from error
 
 
 def _unwritable(folder: Path, error: OSError) -> UsageError:
-    return UsageError(f"{folder}: cannot be written: {error.strerror}; what was there is untouched")
+    return UsageError(f"{folder}: cannot be written: {error.strerror}; the old content is unchanged")

@@ -75,7 +75,7 @@ def new_artifact(output: Path, check: Callable[[Artifact], object] | None = None
             put_folder(draft.folder, place, scratch / _OLD)
     except OSError as error:
         raise UsageError(
-            f"{output}: cannot be written: {error.strerror or error}; what was there is untouched. Choose another "
+            f"{output}: cannot be written: {error.strerror or error}; the old content is unchanged. Choose another "
             "place, or make room"
         ) from error
 

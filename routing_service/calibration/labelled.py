@@ -1,4 +1,4 @@
-"""Prompts with both models' scores, as for training, and what an answer costs: the data that targets are met on."""
+"""Prompts with both models' scores, as for training, and the cost of answers: the data for targets."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from routing_service.rows.reader import Row, RowFile
 
 T = TypeVar("T")
 
-# What English text comes to with the usual tokenizers.
+# For English text with the usual tokenizers.
 CHARACTERS_PER_TOKEN = 4.0
 DEFAULT_OUTPUT_TOKENS = 300.0
-# What is read of a table.
+# The columns that are read from a table.
 COLUMNS = (*labels.COLUMNS, "input_tokens", "output_tokens")
 _MILLION = 1e6
 
@@ -36,9 +36,9 @@ class Price(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What an answer of each model costs.
+    """The cost of an answer of each model.
 
-    `input_tokens` and `output_tokens` stand in where a row does not say: None for the input means a token every four
+    `input_tokens` and `output_tokens` are for rows without their own: None for the input means a token for every four
     characters of the prompt.
     """
 
@@ -54,7 +54,7 @@ def _column() -> array[float]:
 
 @dataclass(slots=True)
 class LabelledData:
-    """Columns of equal length, a row a prompt, in reading order; a column that the data cannot fill is empty.
+    """Columns of equal length, a row for each prompt, in the order of reading; a column without data is empty.
 
     `strong` and `weak` are the models' scores, higher is better; the costs are US dollars for answering the prompt.
     `skipped` counts rows that do not score both models; `assumed_input` and `assumed_output` those that do not say how
@@ -77,13 +77,13 @@ def read_data(
 
     Args:
         file: rows with prompts and, where known, `input_tokens` and `output_tokens`: a number, or one for each model.
-        pair: names of both models, as any of the file's rows may spell them.
-        costs: what answers cost, None where that does not matter.
+        pair: names of both models, in any spelling.
+        costs: the cost of answers, None if not needed.
         data: the columns to fill.
-        scored: whether the rows must have both models' scores. Otherwise these are read where the first row has them.
+        scored: whether the rows must have both models' scores. Otherwise they are read if the first row has them.
 
     Raises:
-        UsageError: the file cannot be read, or a row is wrong, says which; or no row scores both models.
+        UsageError: the file cannot be read, a row is wrong (it says which), or no row scores both models.
     """
     seen: dict[str, None] = {}
     for number, (row, prompt) in enumerate(read_asked(file)):
@@ -103,7 +103,7 @@ def read_data(
     if scored and not data.strong and data.skipped:
         raise UsageError(
             f"{file.name}: no row scores both {pair.strong!r} and {pair.weak!r}: {_why(pair, seen)} "
-            "Say how the data names them with --strong-model and --weak-model."
+            "Give their names in the data with --strong-model and --weak-model."
         )
 
 
@@ -118,7 +118,7 @@ def _pair_scores(row: Row, scores: Mapping[str, float], pair: ModelPair) -> tupl
 
 
 def _of_model(row: Row, values: Mapping[str, T], model: str) -> T | None:
-    """What a row has for a model, by whatever name it means it."""
+    """A row's value for a model, under any of its names."""
     try:
         name = find_model(model, values)
     except UsageError as error:
@@ -153,7 +153,7 @@ def _tokens(row: Row, key: str, model: str) -> float | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise row.error(f"{key} of {model!r} is no finite number; mend the row or take it out")
+        raise row.error(f"{key} of {model!r} is not a finite number; correct the row or take it out")
     if value < 0:
         raise row.error(f"{key} of {model!r} must not be negative")
     return float(value)

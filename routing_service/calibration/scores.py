@@ -1,4 +1,4 @@
-"""Scores that are there already: what `score` writes, or a log of decisions."""
+"""Existing scores: the output of `score`, or a log of decisions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from routing_service.rows.prompts import PROMPT_COLUMNS
 from routing_service.rows.reader import Row
 
 SCORE_KEY = "strong_win_rate"
-# What is read of a table whose rows may have scores.
+# The columns that are read from a table that may have scores.
 COLUMNS = (*PROMPT_COLUMNS, SCORE_KEY)
 
 
@@ -14,7 +14,7 @@ def score_of(row: Row) -> float:
     """A row's score.
 
     Raises:
-        UsageError: it is no number from 0 to 1.
+        UsageError: it is not a number from 0 to 1.
     """
     value = row.values.get(SCORE_KEY)
     try:
@@ -22,5 +22,5 @@ def score_of(row: Row) -> float:
     except (ValueError, OverflowError):
         score = None
     if score is None or not 0.0 <= score <= 1.0:  # NaN fails every comparison
-        raise row.error(f"{SCORE_KEY!r} is no number from 0 to 1; take the row out (a fallback has no score)")
+        raise row.error(f"{SCORE_KEY!r} is not a number from 0 to 1; take the row out (a fallback has no score)")
     return score

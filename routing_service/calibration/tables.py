@@ -67,7 +67,7 @@ def read_table(path: Path) -> SavedTable:
         raise ArtifactError(path, f"cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(
-            path, f"is no calibration table: {error}; make it anew with `routing-service calibrate --output`"
+            path, f"is not a calibration table: {error}; make a new one with `routing-service calibrate --output`"
         ) from error
 
 
@@ -88,7 +88,7 @@ def table_for(
     """
     table = read_table(path)
     advice = (
-        f"whose thresholds give other shares; make it anew with `routing-service calibrate --config … --router {name} "
+        f"whose thresholds give other shares; make a new one: `routing-service calibrate --config … --router {name} "
         f"--input PROMPTS --output {path.name}`"
     )
     if (table.router_type, table.router_revision) != (router_type, revision):

@@ -20,7 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(wrong_usage=parser.error)
     add_router_option(parser, "the configuration's")
     goal = parser.add_mutually_exclusive_group()
-    goal.add_argument("--strong-model-pct", type=wanted_share, nargs="+", metavar="S", help="wanted shares, in 0..1")
+    goal.add_argument(
+        "--strong-model-pct", type=wanted_share, nargs="+", metavar="S", help="wanted shares of strong calls, 0 to 1"
+    )
     goal.add_argument(
         "--target-quality",
         type=positive,
@@ -28,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="the part of the strong model's mean score to keep, e.g. 0.9; needs --input with both models' scores",
     )
     goal.add_argument(
-        "--budget", type=positive, metavar="USD", help="the most US dollars a request, on average; needs --prices"
+        "--budget", type=positive, metavar="USD", help="the most US dollars for a request, on average; needs --prices"
     )
     parser.add_argument(
         "--input",
@@ -37,9 +39,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="your prompts: JSON lines, CSV or Parquet with `prompt` or `messages`, or one a line; - is standard "
         "input, whose stream may be endless: Ctrl-C ends it (default: the router's own table)",
     )
-    parser.add_argument("--max-prompts", type=whole, metavar="N", help="stop reading after so many prompts")
+    parser.add_argument("--max-prompts", type=whole, metavar="N", help="read at most this many prompts")
     add_config_option(parser)
-    parser.add_argument("--address", type=address, metavar="A", help="let the service that runs there score")
+    parser.add_argument("--address", type=address, metavar="A", help="let this running service score")
     _add_target_options(parser)
     parser.add_argument(
         "--output",
@@ -55,7 +57,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "router's)?",
     )
     parser.add_argument(
-        "--fail-on-drift", action="store_true", help="with --compare: exit with 1 when the drift is major (PSI 0.25)"
+        "--fail-on-drift", action="store_true", help="with --compare: exit with 1 if the drift is major (PSI 0.25)"
     )
     parser.add_argument("--plot", type=Path, metavar="F.svg", help="draw scores and thresholds, as SVG, PNG or PDF")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -96,7 +98,7 @@ def _add_target_options(parser: argparse.ArgumentParser) -> None:
 
 
 def wanted_share(text: str) -> float:
-    """An argument that is a share from 0 to 1, which RouteLLM's name for it, a percentage, makes some write as 50."""
+    """An argument that is a share from 0 to 1. Some write 50, because RouteLLM's option is named for a percentage."""
     try:
         return share(text)
     except argparse.ArgumentTypeError as error:
@@ -110,21 +112,21 @@ def positive(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 
 def whole(text: str) -> int:
     """An argument that is a whole number above 0."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def whole_or_zero(text: str) -> int:
     """An argument that is a whole number, 0 or more."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
     return int(text)
 
 
@@ -144,12 +146,12 @@ def price(text: str) -> tuple[str, float, float]:
     except ValueError:
         read = written = math.nan
     if not model or not (0 <= read < math.inf and 0 <= written < math.inf):
-        raise argparse.ArgumentTypeError(f"{text!r} is no price; write MODEL=INPUT/OUTPUT, e.g. strong=10/30")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a price; write MODEL=INPUT/OUTPUT, e.g. strong=10/30")
     return model, read, written
 
 
 def run(options: argparse.Namespace) -> None:
-    """Do what the options ask for."""
+    """Run the command."""
     _check(options)
     if options.compare is not None:
         from routing_service.cli.calibrate_compare import compare

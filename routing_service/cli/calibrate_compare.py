@@ -19,7 +19,7 @@ def compare(options: argparse.Namespace) -> None:
     """Print a drift report.
 
     Raises:
-        UsageError: the drift is major and `--fail-on-drift` is given; the report is printed all the same.
+        UsageError: the drift is major and `--fail-on-drift` is given. The report is printed first.
     """
     from routing_service.artifacts.manifest import CalibrationTable
     from routing_service.calibration import drift
@@ -51,7 +51,7 @@ def compare(options: argparse.Namespace) -> None:
             file.tell()
     if options.fail_on_drift and found.reading is drift.Reading.MAJOR:
         raise UsageError(
-            f"{options.compare}: the scores have drifted (PSI {found.psi:.3f}); calibrate anew on recent prompts with "
+            f"{options.compare}: the scores have drifted (PSI {found.psi:.3f}); calibrate again on recent prompts with "
             f"`routing-service calibrate --router {name} --input {options.compare} --output TABLE.json`"
         )
 
@@ -74,6 +74,6 @@ def _print(name: str, table: CalibrationTable, found: Drift) -> None:
 _MEANINGS = {
     "stable": "stable (below 0.1)",
     "moderate": "moderate drift (0.1 to 0.25): look at the shares below",
-    "major": "major drift (0.25 or more): calibrate anew",
+    "major": "major drift (0.25 or more): calibrate again",
     "inconclusive": "inconclusive: too few prompts to tell drift from chance",
 }

@@ -1,4 +1,4 @@
-"""What every way to calibrate needs: an engine, and the scores of the prompts at hand."""
+"""Shared by all ways to calibrate: an engine, and the scores of the given prompts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def engine_to_score(options: argparse.Namespace) -> Engine:
-    """An engine that scores, whatever became of the tables of the configuration, which this may be there to renew."""
+    """An engine for scoring. It does not read the configuration's tables, because the command may replace them."""
     from routing_service.config import load_config
     from routing_service.engine.build import build_engine
 
@@ -35,7 +35,7 @@ def engine_to_score(options: argparse.Namespace) -> Engine:
 
 
 def own_table(engine: Engine, name: str) -> CalibrationTable:
-    """The table in force of a router.
+    """A router's table in use.
 
     Raises:
         UsageError: it has none.
@@ -49,9 +49,9 @@ def own_table(engine: Engine, name: str) -> CalibrationTable:
 def collect(
     engine: Engine, router: str, file: RowFile, options: argparse.Namespace, *, scored: bool = False
 ) -> ScoreDistribution:
-    """The scores of a file's or standard input's prompts, in bounded memory.
+    """The scores of the prompts in a file or standard input, in limited memory.
 
-    Where rows may be `scored` already, and the first is, the rows' own scores are taken.
+    If rows may be `scored` already, and the first row is, the rows' own scores are used.
 
     Raises:
         UsageError: there is no prompt, or one cannot be read or scored.
@@ -75,7 +75,7 @@ def collect(
         for rate in progress(rates, None):
             scores.add(rate)
     except KeyboardInterrupt:
-        # It met a batch that was being scored, which is lost, and not the reader, which would have ended.
+        # It stopped a batch during scoring. This batch is lost; a reader would have ended normally.
         if file.path != STDIO or not scores.size:
             raise
     if not scores.size:
@@ -84,10 +84,10 @@ def collect(
 
 
 def _until_interrupted(rows: Iterator[T]) -> Iterator[T]:
-    """Ctrl-C is the end of a live stream, which has no other; before the first row it is what it always is."""
+    """Ctrl-C ends a live stream, which has no other end. Before the first row it ends the command."""
     count = 0
     try:
-        for count, row in enumerate(rows, start=1):  # noqa: B007 - the handler reads how far it came
+        for count, row in enumerate(rows, start=1):  # noqa: B007 - the handler reads the last number
             yield row
     except KeyboardInterrupt:
         if not count:
@@ -95,7 +95,7 @@ def _until_interrupted(rows: Iterator[T]) -> Iterator[T]:
 
 
 def shares_pair(router: Router, options: argparse.Namespace) -> ModelPair:
-    """The models that the options name, else the router's own. Without labelled data they can only be names to it."""
+    """The models of the options, else the router's own. Without labelled data they must be known to the router."""
     strong, weak = options.strong_model, options.weak_model
     return router.models.with_options(
         _known(strong, router.strong_names) or strong, _known(weak, router.weak_names) or weak
@@ -103,7 +103,7 @@ def shares_pair(router: Router, options: argparse.Namespace) -> ModelPair:
 
 
 def scored_pair(engine: Engine, router: str, options: argparse.Namespace) -> ModelPair:
-    """The models that the options name, where the router knows them, else its own."""
+    """The models of the options if the router knows them, else its own."""
     known = engine.routers[router]
     return known.models.with_options(
         _known(options.strong_model, known.strong_names), _known(options.weak_model, known.weak_names)
@@ -117,10 +117,10 @@ def _known(model: str | None, names: Collection[str]) -> str | None:
 
 
 def limited(prompts: Iterator[T], options: argparse.Namespace) -> Iterator[T]:
-    """No more prompts than `--max-prompts` says."""
+    """At most `--max-prompts` prompts."""
     return islice(prompts, options.max_prompts)
 
 
 def source_of(path: Path) -> str:
-    """What `--input` is, for people."""
+    """A name for `--input`, for people."""
     return "standard input" if path == STDIO else str(path)

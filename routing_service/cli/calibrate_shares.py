@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from routing_service.artifacts.manifest import CalibrationTable
     from routing_service.calibration.points import CalibrationPoint
 
-# A stream may be a day's traffic; a call needs some deadline.
+# A stream may be a day's traffic, but a call needs a deadline.
 _STREAM_SECONDS = 86_400.0
-# The shares that a picture or a drift report shows when none are asked for.
+# The shares in a picture or a drift report by default.
 DEFAULT_SHARES = (0.2, 0.5, 0.8)
-# From how far off a realized share is worth a word.
+# A realized share that differs by this much gets a note.
 _NOTABLE = 0.005
 
 
@@ -64,7 +64,7 @@ def calibrate_here(options: argparse.Namespace) -> None:
 
 
 def calibrate_by_service(options: argparse.Namespace) -> None:
-    """Thresholds from a running service, which scores the prompts, if any."""
+    """Thresholds from a running service. It scores the prompts, if there are any."""
     from dataclasses import asdict
 
     from routing_client import RoutingClient, RoutingError
@@ -112,20 +112,20 @@ def _print(options: argparse.Namespace, head: dict[str, Any], points: list[dict[
 
 
 def routellm_line(strong_share: float, router: str, threshold: float) -> str:
-    """RouteLLM's own line, which scripts read: no word of it changes."""
+    """RouteLLM's line. Scripts read it: do not change a word."""
     percent = round(strong_share * 100, 10)  # 0.07 * 100 is not quite 7
     return f"For {percent}% strong model calls for {router}, threshold = {round(threshold, 5)}"
 
 
 def _note(point: dict[str, Any], size: int) -> str:
-    """How close and how sure a point is, for people."""
+    """How close a point is, and its intervals, for people."""
     wanted, realized, tied = point["strong_share"], point["realized_share"], point["tied_share"]
     parts = [] if realized is None else [f"{realized:.1%} of the {size:,} prompts" if size else f"{realized:.1%}"]
     if point["share_interval"] is not None and point["threshold_interval"] is not None:
         low, high = _ends(point["share_interval"])
         least, most = _ends(point["threshold_interval"])
         parts.append(f"{low:.1%} to {high:.1%} of traffic like them")
-        parts.append(f"{wanted:.1%} of which is at a threshold from {least:.5f} to {most:.5f} (95 %)")
+        parts.append(f"its {wanted:.1%} is at a threshold from {least:.5f} to {most:.5f} (95 %)")
     if realized is not None and abs(realized - wanted) > _NOTABLE:
         shared = tied is not None and tied * size > 1.5
         parts.append(

@@ -25,7 +25,7 @@ _SURE = 0.9
 
 
 def calibrate_to_target(options: argparse.Namespace) -> None:
-    """Print the threshold that meets a target, with what to expect of it."""
+    """Print the threshold that meets a target, and its expected results."""
     from routing_service.calibration.labelled import COLUMNS, LabelledData, read_data
     from routing_service.calibration.targets import Tradeoff
     from routing_service.engine.offline import score_prompts

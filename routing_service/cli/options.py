@@ -1,4 +1,4 @@
-"""What the commands share: options that several take, loading an engine, printing."""
+"""Shared by the commands: common options, loading an engine, printing."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:
     """Add `--config`."""
-    parser.add_argument(
-        "--config", type=Path, metavar="F", help="the YAML configuration (default: the router that ships)"
-    )
+    parser.add_argument("--config", type=Path, metavar="F", help="the YAML configuration (default: the shipped router)")
 
 
 def add_router_option(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add `--router`, with whose default it has; `--routers`, as RouteLLM's commands call it, is the same."""
+    """Add `--router`, with a default. `--routers`, RouteLLM's name, is the same."""
     parser.add_argument("--router", "--routers", dest="router", metavar="R", help=f"the router (default: {default})")
 
 
@@ -58,19 +56,19 @@ def share(text: str) -> float:
     except ValueError:
         value = float("nan")
     if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
 
 
 def load_engine(options: argparse.Namespace) -> Engine:
-    """The engine of `--config`, with every router that it names."""
+    """The engine of `--config`, with all its routers."""
     from routing_service.engine.build import build_engine
 
     return build_engine(load_config(options.config))
 
 
 def router_name(engine: Engine, name: str | None) -> str:
-    """The router that an option names, or the default one."""
+    """The router of an option, or the default one."""
     from routing_service.errors import unknown_name
 
     name = name or engine.planner.default_router
@@ -80,18 +78,18 @@ def router_name(engine: Engine, name: str | None) -> str:
 
 
 def progress(items: Any, total: int | None) -> Any:
-    """`items`, with a bar on a terminal while they are consumed."""
+    """`items`, with a progress bar on a terminal."""
     from tqdm import tqdm
 
     return tqdm(items, total=total, unit=" prompts", disable=None)  # None: only on a terminal
 
 
 def is_same_file(output: Path, source: Path) -> bool:
-    """Whether writing to `output` would change the file `source`, by whatever links, redirected or not."""
+    """Whether writing to `output` would change the file `source`, also through links or redirection."""
     try:
         one = os.fstat(1) if output == STDIO else output.stat()
         other = os.fstat(0) if source == STDIO else source.stat()
-    except OSError:  # one of them is not there, which others tell
+    except OSError:  # one of them is missing; its reader says so
         return False
     return stat.S_ISREG(one.st_mode) and os.path.samestat(one, other)
 
@@ -103,12 +101,12 @@ def to_json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: an array as a list, anything else as text."""
+    """Values that JSON does not have: an array as a list, anything else as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def emit(text: str) -> None:
-    """Print at once: what fails at exit is a traceback."""
+    """Print and flush: a failure at exit would be a traceback."""
     try:
         print(text, flush=True)
     except OSError as error:

@@ -50,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Score each row's prompt and write the rows anew, in memory that does not grow with them."""
+    """Score each row's prompt and write the rows with it, in limited memory."""
     from routing_service.calibration.scores import SCORE_KEY
     from routing_service.engine.offline import score_prompts
     from routing_service.files import writing

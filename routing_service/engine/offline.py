@@ -1,4 +1,4 @@
-"""Scoring many prompts without a server: what `score` and `calibrate` do."""
+"""Scoring many prompts without a server, for `score` and `calibrate`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from routing_service.models import ModelPair
 def score_prompts(
     engine: Engine, router: str, prompts: Iterable[tuple[str, str]], models: ModelPair | None = None
 ) -> Iterator[float]:
-    """The strong win rate, in 0..1, of each prompt, in order; memory does not grow with their number.
+    """The strong win rate, in 0..1, of each prompt, in order and in limited memory.
 
     Args:
-        engine: what scores.
+        engine: scores.
         router: the router's name, empty for the default.
-        prompts: the texts, each after its place, for errors: FILE:LINE.
+        prompts: pairs of a place, FILE:LINE for errors, and a text.
         models: the pair to score for, None for the router's own.
 
     Raises:
         DecisionError: the router, or a model, is not known.
-        UsageError: a prompt cannot be scored; says which.
+        UsageError: a prompt cannot be scored; it says which.
     """
     strong, weak = models or ("", "")
 

@@ -1,1 +1,1 @@
-"""Files of prompts, scores and battles, read in one way for all commands: path and columns to rows with a place."""
+"""Files of prompts, scores and battles, read in the same way for all commands: from a path to rows with a place."""

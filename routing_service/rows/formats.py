@@ -1,4 +1,4 @@
-"""What a file of rows holds: its name says it, or else its first line."""
+"""The format of a file of rows, from its name or else from its first line."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Format(StrEnum):
     LINES = "one prompt a line"
 
 
-# Names that leave no doubt.
+# Suffixes with one meaning.
 _NAMED = {".jsonl": Format.JSON_LINES, ".csv": Format.TABLE, ".parquet": Format.PARQUET}
-# Names that say what the first line must look like; they are sniffed all the same.
+# Suffixes of plain text; the first line is checked too.
 _EXPECTED = {".ndjson": Format.JSON_LINES, ".jsonlines": Format.JSON_LINES, ".tsv": Format.TABLE}
-# What is taken from a folder: there, files of other names are notes and licences.
+# In a folder only these are read; other files are notes and licences.
 SUFFIXES = (*_NAMED, *_EXPECTED)
 _PLAIN_TEXT = (".txt", ".text")
 
@@ -80,24 +80,24 @@ _MAGIC = (
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 
-# A header names one of these, so that a first line which does is a header.
+# A first line with one of these names is a header.
 _HEADER_NAMES = frozenset(
     ("prompt", "messages", "conversation_a", "model_a", "model_b", "scores", "strong_win_rate", "embeddings")
 )
 _KNOWN_KEYS = _HEADER_NAMES | {"body"}
 _DELIMITERS = (",", "\t", ";")
-# What stands in a header is shorter; a longer text is a sentence with a comma.
+# Names in a header are shorter; a longer text is a sentence with a comma.
 _MAX_HEADER_NAME = 60
 _JSON_ARRAY = re.compile(r"\[\s*(\{|$)")
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix that says what a file holds, in lower case, before any `.gz`."""
+    """A file's suffix before any `.gz`, in lower case."""
     return (path.with_suffix("") if path.suffix.lower() == GZIP else path).suffix.lower()
 
 
 def stem_of(path: Path) -> str:
-    """A file's name without the suffixes that say how its rows are written."""
+    """A file's name without the suffixes of its format."""
     name = path.name
     for suffixes in ((GZIP,), SUFFIXES):
         if (suffix := Path(name).suffix).lower() in suffixes:
@@ -106,10 +106,10 @@ def stem_of(path: Path) -> str:
 
 
 def row_files(paths: Iterable[Path]) -> list[Path]:
-    """The files of a folder whose names say that they hold rows, sorted.
+    """The files of a folder with a suffix of rows, sorted.
 
     Raises:
-        UsageError: one of them is compressed in a way that is not read, so that its rows would be missing.
+        UsageError: one of them is compressed in an unknown way, so its rows would be missing.
     """
     found = []
     for path in sorted(paths):
@@ -124,7 +124,7 @@ def check_name(path: Path) -> None:
     """Refuse a file by its name.
 
     Raises:
-        UsageError: it is of a kind that is not read; says which, and what to do.
+        UsageError: it is of an unsupported kind; it says which, and what to do.
     """
     for suffix in (path.suffix.lower(), suffix_of(path)):
         if suffix in _COMPRESSED or suffix in _REFUSED:
@@ -134,10 +134,10 @@ def check_name(path: Path) -> None:
 
 
 def check_head(path: Path, head: bytes) -> None:
-    """Refuse a file by its first bytes, for whatever name it has.
+    """Refuse a file by its first bytes, with any name.
 
     Raises:
-        UsageError: as `check_name`.
+        UsageError: as for `check_name`.
     """
     found = next((suffix for magic, suffix in _MAGIC if head.startswith(magic)), None)
     if found is None and (match := _BZIP2.match(head) or _PICKLE.match(head)):
@@ -149,14 +149,14 @@ def check_head(path: Path, head: bytes) -> None:
 
 
 def named_format(path: Path) -> Format | None:
-    """The format that a name leaves no doubt about; None where the first line must say it."""
+    """The format by a clear name; None if the first line must decide."""
     return _NAMED.get(suffix_of(path))
 
 
 def sniffed_format(path: Path, line: str) -> Format:
-    """What a file is by its first line that is not blank.
+    """The format by the first line that is not blank.
 
-    `{` begins JSON lines, a known column's name in a line of names a table's header; anything else is a prompt a line.
+    `{` begins JSON lines; a line of names with a known column is a table's header; else each line is a prompt.
     In a file that is named as plain text, JSON must be an object with a known column.
 
     Raises:
@@ -176,7 +176,7 @@ def sniffed_format(path: Path, line: str) -> Format:
 
 
 def delimiter_of(header: str) -> str | None:
-    """What separates the names of a header, None where the line holds no column that is known."""
+    """The separator of a header's names, None if the line has no known column."""
     for delimiter in _DELIMITERS:
         cells = _cells(header, delimiter)
         if _HEADER_NAMES.intersection(cells) and max(map(len, cells)) <= _MAX_HEADER_NAME:
@@ -185,7 +185,7 @@ def delimiter_of(header: str) -> str | None:
 
 
 def is_as_named(path: Path, found: Format) -> bool:
-    """Whether a format is what anybody expects of the name, so that nothing need be said."""
+    """Whether a format is expected from the name, so no note is needed."""
     return named_format(path) is found or (suffix_of(path) in _PLAIN_TEXT and found is Format.LINES)
 
 
@@ -197,7 +197,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _keys(line: str) -> Iterable[str] | None:
-    """The keys of a line that is a whole JSON object, None of any other."""
+    """The keys of a line that is a JSON object, None for any other line."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Labelled rows: a prompt with the scores that several models got on it, or a battle between two of them.
+"""Labelled rows: a prompt with the scores of several models, or a battle between two models.
 
 A battle has the columns of lmsys-arena-human-preference-55k: `model_a`, `model_b` and the outcome as
 `winner_model_a`, `winner_model_b`, `winner_tie` (1 or true beside 0 or false), or as `winner`, one of `model_a`,
@@ -18,7 +18,7 @@ SCORES = "scores"
 WINNERS = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie (bothbad)": 0.5, "both_bad": 0.5, "bothbad": 0.5}
 FLAGS = {"winner_model_a": 1.0, "winner_model_b": 0.0, "winner_tie": 0.5}
 COLUMNS = (*PROMPT_COLUMNS, SCORES, "source", "group", *MODELS, "winner", *FLAGS)
-# Sums over prompts and differences of larger ones could overflow.
+# Sums and differences of larger scores could overflow.
 MAX_SCORE = 1e100
 # A longer name in an error may be a text.
 MAX_SHOWN_MODEL = 80
@@ -58,17 +58,17 @@ class BattleRow:
 
     @property
     def scores(self) -> dict[str, float]:
-        """The outcome as scores: 1 for the winner, 0 for the loser, a half for each in a tie."""
+        """The outcome as scores: 1 for the winner, 0 for the loser, 0.5 for each in a tie."""
         return {self.model_a: self.outcome, self.model_b: 1.0 - self.outcome}
 
 
 def read_labels(file: RowFile, label: str | None = None) -> Iterator[ScoreRow | BattleRow]:
-    """The rows of a file, in order; those without text are counted in `file.blank`, and left out by whoever reads.
+    """The rows of a file, in order. Those without text are counted in `file.blank`; the caller leaves them out.
 
     A row without a `source` has the file's label as its source: by default its name.
 
     Raises:
-        UsageError: the file cannot be read, or a row is malformed; the message says which, and quotes no prompt.
+        UsageError: the file cannot be read, or a row is wrong; the message says which, and quotes no prompt.
     """
     label = label or file.path.name
     for row in file:
@@ -78,7 +78,7 @@ def read_labels(file: RowFile, label: str | None = None) -> Iterator[ScoreRow | 
 
 
 def parse_labels(row: Row, label: str) -> ScoreRow | BattleRow:
-    """One row's labels; `label` is what its `where`, and its `source` where it has none, call the file.
+    """One row's labels; `label` is the file's name in its `where`, and its `source` if it has none.
 
     Raises:
         UsageError: it is malformed.
@@ -98,18 +98,18 @@ def has_labels(row: Row) -> bool:
 
 
 def is_true(value: object) -> bool | None:
-    """A flag as files write it: 1, true, `True`, `1.0` and their opposites; None for anything else."""
+    """A flag in any usual form: 1, true, `True`, `1.0` and their opposites; None for anything else."""
     if isinstance(value, str):
         value = _RIGHT.get(value.strip().lower(), value)
     try:
-        number = float(value)  # type: ignore[arg-type] # whatever a file holds
+        number = float(value)  # type: ignore[arg-type] # any value of a file
     except (TypeError, ValueError, OverflowError):
         return None
     return number == 1.0 if number in (0.0, 1.0) else None
 
 
 def score_number(value: object) -> float | None:
-    """A score: a finite number, of which true is 1 and false 0; None for anything else."""
+    """A score: a finite number, or true for 1 and false for 0; None for anything else."""
     if isinstance(value, bool | int | float) and abs(value) <= MAX_SCORE:  # NaN fails every comparison
         return float(value)
     return None
@@ -158,7 +158,7 @@ def _scores(row: Row) -> dict[str, float]:
         raise row.error(f"{SCORES!r} must be an object of models and numbers; {_EXAMPLE}")
     found = {}
     for model, value in scores.items():
-        if value is None:  # Parquet has a column for every model that any row scores
+        if value is None:  # Parquet has a column for every model in any row
             continue
         number = score_number(value)
         if number is None:

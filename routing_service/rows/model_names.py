@@ -1,4 +1,4 @@
-"""Which names mean the same model: `openai/gpt-4` and `GPT-4` do. The one place that decides it for all commands."""
+"""Names of the same model, such as `openai/gpt-4` and `GPT-4`. All commands use this."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def canonical_model(name: str) -> str:
 
 
 def find_model(name: str, known: Iterable[str]) -> str | None:
-    """The one of the known names that means the model `name`: the same name, else the only one that means it.
+    """The known name of the model `name`: the same name, else the only one with the same meaning.
 
     Returns:
-        The name as it is spelt in `known`; None where there is none.
+        The name as written in `known`; None if there is none.
 
     Raises:
         UsageError: several may be meant.
@@ -37,10 +37,10 @@ def find_model(name: str, known: Iterable[str]) -> str | None:
 
 
 class Spelling:
-    """One name a model: the first of those given for it, else the first spelling that is met.
+    """One name for each model: the first of its given names, else the first spelling in the data.
 
     Args:
-        known: a name for each model, or several that are to be one model.
+        known: a name for each model, or several names for one model.
     """
 
     def __init__(self, known: Iterable[str | Sequence[str]] = ()) -> None:
@@ -48,5 +48,5 @@ class Spelling:
         self._names = {canonical_model(name): group[0] for group in groups for name in group}
 
     def __call__(self, name: str) -> str:
-        """The name of the model that `name` means."""
+        """The one name of the model `name`."""
         return self._names.setdefault(canonical_model(name), name)

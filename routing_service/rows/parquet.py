@@ -1,4 +1,4 @@
-"""Parquet: a table's columns and rows, with pyarrow, which is imported when a file asks for it."""
+"""Parquet: a table's columns and rows, with pyarrow, which is imported only when needed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _BATCH_ROWS = 1024
 
 
 class Table:
-    """One Parquet file. `columns` are all that it has.
+    """One Parquet file. `columns` are all its columns.
 
     Args:
         path: the file.
-        needed: the columns that are read, where they are there; none means all.
+        needed: the columns to read, if they exist; none means all.
 
     Raises:
         UsageError: it is standard input, cannot be read, or pyarrow is missing.
@@ -36,7 +36,7 @@ class Table:
         self._read = [name for name in self.columns if not needed or name in needed]
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows in order. Values are Python's, but lists of floating numbers are NumPy arrays.
+        """The rows in order. Values are Python's; lists of floats are NumPy arrays.
 
         Raises:
             UsageError: they cannot be read.
@@ -59,13 +59,11 @@ class Table:
         try:
             yield pa, pq
         except (pa.ArrowException, OSError) as error:
-            raise UsageError(
-                f"{self._path}: cannot be read as Parquet: {error}; is it really what its name says?"
-            ) from error
+            raise UsageError(f"{self._path}: cannot be read as Parquet: {error}; is the suffix right?") from error
 
 
 def _values(column: Any, pa: Any) -> Sequence[Any]:
-    # Lists of numbers as arrays are a hundred times faster than as lists.
+    # Arrays of numbers are a hundred times faster than lists.
     kind = column.type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if is_list and pa.types.is_floating(kind.value_type):

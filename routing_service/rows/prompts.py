@@ -1,4 +1,4 @@
-"""Which text a row asks: its `prompt`, the newest user turn of its messages, or the first turn of a battle."""
+"""A row's text: its `prompt`, the newest user turn of its messages, or the first turn of a battle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from routing_service.rows.reader import PROMPT, Row
 
 MESSAGES, BODY, CONVERSATION = "messages", "body", "conversation_a"
 MODELS = ("model_a", "model_b")
-# Where a row may have its text, in the order in which it is looked for.
+# The places of a row's text, in this order.
 PROMPT_COLUMNS = (PROMPT, MESSAGES, BODY, CONVERSATION)
 
 _TEXT_PARTS = ("text", "input_text")
@@ -21,14 +21,14 @@ def read_prompts(rows: Iterable[Row]) -> Iterator[str]:
     """The texts of a file's rows, in order. Rows without text are left out and counted in their file's `blank`.
 
     Raises:
-        UsageError: the file cannot be read, or a row has no column for a text; says which.
+        UsageError: the file cannot be read, or a row has no column for a text; it says which.
     """
     for _, text in read_asked(rows):
         yield text
 
 
 def read_asked(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
-    """As `read_prompts`, each text with its row."""
+    """Like `read_prompts`, each text with its row."""
     for row in rows:
         text = prompt_of(row)
         if text.strip():
@@ -38,20 +38,20 @@ def read_asked(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
 
 
 def prompt_of(row: Row) -> str:
-    """The text that a row asks, blank where it has none.
+    """A row's text, blank if it has none.
 
     It is the column `prompt`; else the newest user turn with text of `messages`, or of OpenAI's batch rows'
-    `body.messages`; else the first user turn of `conversation_a`. Where a battle's `prompt` is a JSON list of turns, it
-    is the first of them. Half a surrogate pair, which JSON can spell and UTF-8 cannot, becomes a question mark.
+    `body.messages`; else the first user turn of `conversation_a`. If a battle's `prompt` is a JSON list of turns, it
+    is the first of them. Half a surrogate pair, which JSON can write but UTF-8 cannot, becomes a question mark.
 
     Raises:
-        UsageError: it has none of these, or one is not as it must be.
+        UsageError: it has none of these, or one of them is wrong.
     """
     return _text(row).encode("utf-8", "replace").decode()
 
 
 def is_battle(values: Mapping[str, Any]) -> bool:
-    """Whether a row is a battle of two models, rather than a prompt that may have scores."""
+    """Whether a row is a battle of two models."""
     return values.get("scores") is None and any(values.get(column) is not None for column in MODELS)
 
 
@@ -87,7 +87,7 @@ def _first_turn(row: Row, prompt: Any) -> str:
 
 
 def _turns(row: Row, column: str, messages: Any) -> list[tuple[bool, str]]:
-    """Of each message whether a user wrote it, and its text."""
+    """For each message: whether a user wrote it, and its text."""
     found = _decoded(messages)
     if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
         raise row.error(f"{column!r} must be a list of messages, each with a role and its content")
@@ -99,7 +99,7 @@ def _newest_user_text(turns: list[tuple[bool, str]]) -> str:
 
 
 def _texts(content: Any) -> Iterable[str]:
-    """The texts of a message's content: a text, or parts of which some are text."""
+    """The texts of a message's content: a text, or its text parts."""
     for part in content if isinstance(content, list) else [content]:
         text = part.get("text") if isinstance(part, dict) and part.get("type", "text") in _TEXT_PARTS else part
         if isinstance(text, str):
@@ -107,7 +107,7 @@ def _texts(content: Any) -> Iterable[str]:
 
 
 def _decoded(value: Any) -> Any:
-    """A value as JSON means it, where it is a text as in a cell of CSV."""
+    """A value from JSON, if it is a text as in a cell of CSV."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):

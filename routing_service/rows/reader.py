@@ -18,9 +18,9 @@ from routing_service.rows.formats import Format
 from routing_service.rows.streams import name_of, open_bytes, read_head, text_lines
 
 PROMPT = "prompt"
-# Responses may be pages long; the csv module's own limit is 128 KiB a field.
+# Responses may be pages long; the csv module's default limit is 128 KiB for a field.
 MAX_FIELD_CHARACTERS = 1 << 24
-# A longer name of a column is more likely the first prompt of a file without names, which errors must not quote.
+# A longer column name may be the first prompt of a file without a header. Errors must not quote it.
 MAX_SHOWN_NAME = 20
 
 
@@ -28,8 +28,8 @@ MAX_SHOWN_NAME = 20
 class Row:
     """One row of a file.
 
-    `number` is the line where it ends, or Parquet's row, from 1; `values` are its fields by column, and of a plain line
-    only `prompt`. A field that a line of CSV lacks is None.
+    `number` is its last line, or Parquet's row, from 1; `values` are its fields by column; of a plain line
+    only `prompt`. A missing field of CSV is None.
     """
 
     file: RowFile
@@ -42,11 +42,11 @@ class Row:
         return f"{self.file.name}:{self.number}"
 
     def error(self, problem: str) -> UsageError:
-        """The error for a row that is not as it must be. `problem` says what to do, and quotes no prompt."""
+        """The error for a wrong row. `problem` says what to do, and quotes no prompt."""
         return UsageError(f"{self.place}: {problem}")
 
     def lacks(self, column: str, advice: str) -> UsageError:
-        """The error for a row, or a table, without a column: it names the columns that there are, and the nearest."""
+        """The error for a row, or a table, without a column: it names the existing columns, and the nearest one."""
         header = self.file.header_place
         there, place = (self.file.columns, header) if header else (tuple(self.values), self.place)
         guess = nearest(column, there)
@@ -55,14 +55,14 @@ class Row:
 
 
 class RowFile:
-    """A file's rows, or those of standard input, in order and one at a time, so that memory does not grow with them.
+    """The rows of a file or of standard input, in order and one at a time, in limited memory.
 
-    While it is read it comes to know how it is written (`format`, None before), a table's columns (`columns`, else
-    those of the first row), how many `rows` it had so far, and how many of them its reader found `blank`.
+    Reading sets its format (`format`, None before), a table's columns (`columns`, else
+    those of the first row), the number of `rows` so far, and how many of them are `blank`.
 
     Args:
-        path: the file, `-` for standard input. See `formats` for how it is told what it holds.
-        needed: of Parquet only these columns are read, where they are there; none means all.
+        path: the file, `-` for standard input. See `formats` for how its format is found.
+        needed: of Parquet only these columns are read, if they exist; none means all.
     """
 
     def __init__(self, path: Path, needed: Sequence[str] = ()) -> None:
@@ -77,7 +77,7 @@ class RowFile:
         """The rows, from the first.
 
         Raises:
-            UsageError: the file cannot be read, or a row is not what the file's format asks for; says which.
+            UsageError: the file cannot be read, or a row does not have the file's format; it says which.
         """
         self.rows = self.blank = 0
         for number, values in self._values():
@@ -87,7 +87,7 @@ class RowFile:
             yield Row(self, number, values)
 
     def notes(self) -> list[str]:
-        """What should be said of a file that was read: what it was taken for by its content, and rows without text."""
+        """Notes about a file that was read: its format if found by its content, and rows without text."""
         found = []
         title = "standard input" if self.path == STDIO else self.name
         if self.format is not None and not formats.is_as_named(self.path, self.format):
@@ -99,12 +99,12 @@ class RowFile:
         return found
 
     def tell(self) -> None:
-        """Say its `notes` on standard error."""
+        """Print its `notes` on standard error."""
         for note in self.notes():
             print(f"note: {note}", file=sys.stderr)
 
     def no_use(self, why: str) -> UsageError:
-        """The error for a file of which no row can be used; `why` says what they lack."""
+        """The error for a file without a usable row; `why` says what the rows lack."""
         if not self.rows:
             return UsageError(f"{self.name}: has no rows; at least one is needed")
         return UsageError(
@@ -126,7 +126,7 @@ class RowFile:
         yield from enumerate(table.rows(), start=1)
 
     def _text(self, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        start = []  # blank lines, which count when a line at fault is named, and the first that is not blank
+        start = []  # blank lines, which count in line numbers, and the first line that is not blank
         for line in lines:
             start.append(line)
             if line.strip():
@@ -158,7 +158,7 @@ class RowFile:
 
     def _table(self, lines: Iterable[str], skipped: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
         csv.field_size_limit(MAX_FIELD_CHARACTERS)
-        # Strict, so that an open quote does not swallow the rest.
+        # Strict: an open quote must not take in the rest of the file.
         reader = csv.DictReader(lines, strict=True, delimiter=self._delimiter)
         try:
             self.columns = tuple(reader.fieldnames or ())
@@ -174,10 +174,10 @@ class RowFile:
                     )
                 yield number, row
         except csv.Error as error:
-            # Where the row begins: one with an open quote ends with the file.
+            # The row's first line: with an open quote it ends with the file.
             raise UsageError(f"{self.name}:{skipped + reader.line_num + 1}: is not CSV: {error}") from error
 
 
 def shown_names(columns: Iterable[str]) -> str:
-    """Names of columns for an error; one that is so long that it may be a prompt is not shown."""
+    """Names of columns for an error. A long one may be a prompt and is not shown."""
     return ", ".join(repr(name) if len(name) <= MAX_SHOWN_NAME else "…" for name in columns) or "nothing"

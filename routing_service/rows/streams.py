@@ -1,4 +1,4 @@
-"""The lines of a file or of standard input: unzipped, without a byte order mark, and checked to be UTF-8."""
+"""The lines of a file or of standard input: unzipped, without a byte order mark, and valid UTF-8."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from routing_service.errors import UsageError
 from routing_service.files import STDIO
 from routing_service.rows.formats import GZIP, check_head
 
-# What errors call standard input.
+# The name of standard input in errors.
 STDIN_NAME = "<stdin>"
 _GZIP_MAGIC = b"\x1f\x8b"
-# Enough for the first bytes that tell what a file is.
+# Enough for the first bytes that identify a kind of file.
 _HEAD_BYTES = 8192
 
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """A file's bytes, or those of standard input, which stays open.
+    """The bytes of a file or of standard input, which stays open.
 
     Raises:
         UsageError: it cannot be opened.
     """
     if path == STDIO:
-        if sys.stdin is None:  # so it is when the shell closes it
+        if sys.stdin is None:  # after the shell has closed it
             raise UsageError("standard input is closed; pipe rows into it, or name a file")
         yield sys.stdin.buffer
         return
@@ -43,7 +43,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 
 
 class Head(io.RawIOBase):
-    """Bytes whose first ones, in `first`, can be looked at before they are read. What comes slowly is passed on."""
+    """Bytes. The first ones can be seen in `first` before they are read. Slow input is passed on as it comes."""
 
     def __init__(self, source: Any) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Head(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill `buffer` with what is there, at least one byte before the end."""
+        """Fill `buffer` with the available bytes, at least one before the end."""
         data, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
         if not data:
             data = self._source.read1(len(buffer))
@@ -64,10 +64,10 @@ class Head(io.RawIOBase):
 
 
 def read_head(source: Any, path: Path) -> Head:
-    """A file's bytes, the first of them looked at.
+    """A file's bytes; the first of them have been checked.
 
     Raises:
-        UsageError: they cannot be read, or are of a kind that is not read.
+        UsageError: they cannot be read, or are of an unsupported kind.
     """
     with _readable(path):
         head = Head(source)
@@ -76,15 +76,15 @@ def read_head(source: Any, path: Path) -> Head:
 
 
 def text_lines(head: Head, path: Path) -> Iterator[str]:
-    """The lines of what begins with `head`, with their ends; unzipped where it begins as gzip does, or is named so.
+    """The lines of bytes that begin with `head`, with their line ends; unzipped if they begin like gzip, or by name.
 
     Raises:
-        UsageError: a line cannot be read or is not UTF-8; says which.
+        UsageError: a line cannot be read or is not UTF-8; it says which.
     """
     with _readable(path):
         if path.suffix.lower() == GZIP or head.first.startswith(_GZIP_MAGIC):
             head = read_head(gzip.GzipFile(fileobj=head), path)
-        # Bytes that are no UTF-8 come as surrogates, so that it can be told in which line they are.
+        # Bytes that are not UTF-8 become surrogates, to find their line.
         text = io.TextIOWrapper(io.BufferedReader(head), encoding="utf-8-sig", errors="surrogateescape", newline="")
         for number, line in enumerate(text, start=1):
             try:
@@ -95,7 +95,7 @@ def text_lines(head: Head, path: Path) -> Iterator[str]:
 
 
 def name_of(path: Path) -> str:
-    """What errors call a file: its path, or a name for standard input."""
+    """A file's name in errors: its path, or a name for standard input."""
     return STDIN_NAME if path == STDIO else str(path)
 
 
@@ -104,4 +104,4 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{name_of(path)}: cannot be read: {error}; is it really what its name says?") from error
+        raise UsageError(f"{name_of(path)}: cannot be read: {error}; is the suffix right?") from error

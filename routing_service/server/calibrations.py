@@ -1,4 +1,4 @@
-"""`Calibrate`: a stream of prompts in, thresholds out, in memory that does not grow with the stream."""
+"""`Calibrate`: a stream of prompts in, thresholds out, in limited memory."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from routing_service.server.codec import check_prompt, parse, routed_conversatio
 from routing_service.server.counts import RequestCounts
 from routing_service.server.open_streams import OpenStream, OpenStreams
 
-# How long a stream waits for room in a busy router's queue before it gives up: decisions come first.
+# How long a stream waits for a place in a busy router's queue before it fails: decisions come first.
 PATIENCE_SECONDS = 30.0
 _ITEM_FIELD = re.compile(r"(?P<list>prompts|conversations)\[(?P<place>\d+)\]")
-# How many prompts an inline router scores in one turn of the event loop: a decision takes several turns, and each of
-# them may have to wait for one of these.
+# How many prompts an inline router scores in one turn of the event loop. A decision takes several turns, and each of
+# them may wait for one of these.
 _INLINE_PROMPTS = 32
 
 
 class Calibrations:
     """Runs `Calibrate` calls: `limits.max_calibrations` score at a time, and the others wait.
 
-    A call keeps a bounded summary of its scores and one batch of prompts. While it scores it reads nothing, so that
-    gRPC's flow control holds the sender back.
+    A call keeps a limited summary of its scores and one batch of prompts. While it scores it reads nothing, so
+    gRPC's flow control stops the sender.
     """
 
     def __init__(self, limits: LimitsConfig) -> None:
         self._limits, self._counts = limits, RequestCounts(limits)
         self._streams = OpenStreams(limits)
         self._scoring = asyncio.Semaphore(limits.max_calibrations)
-        # Held by the call that scores on the event loop, and while it yields: however many run, decisions get as much.
+        # For the call that scores on the event loop, also while it yields: decisions do not wait for several calls.
         self._turn = asyncio.Lock()
 
     def drain(self) -> None:
-        """End every call whose prompts still come, which could go on for ever; one that has them all finishes."""
+        """End every call that still receives prompts; it could go on forever. A call with all its prompts finishes."""
         self._streams.drain()
 
     async def answer(self, engine: Engine, messages: AsyncIterator[bytes]) -> bytes:
-        """The response to a stream of requests. The whole stream is scored by one engine.
+        """The response to a stream of requests. One engine scores the whole stream.
 
         Raises:
             DecisionError: a message or a prompt is wrong, the router fails, too many calibrations run, the caller sends
@@ -116,7 +116,7 @@ class Calibrations:
 
 
 class _Settings:
-    """What the first message asks for, checked."""
+    """The first message's settings, checked."""
 
     def __init__(self, first: routing_service_pb2.CalibrateRequest, engine: Engine) -> None:
         self._router, self._shares, self._models = first.router, list(first.strong_shares), first.models
@@ -161,7 +161,7 @@ class _Settings:
             if is_changed:
                 raise DecisionError(
                     Reason.SETTINGS_CHANGED,
-                    f"`{field}` is not what the first message says; set it there only, or start another stream.",
+                    f"`{field}` differs from the first message; set it there only, or start another stream.",
                     field,
                     {"index": str(index)},
                 )
@@ -183,7 +183,7 @@ class _Settings:
 
 
 async def _score(engine: Engine, plan: Plan, prompts: Sequence[str], first_index: int) -> list[float]:
-    """The win rates of a batch; waits for room in a busy router's queue."""
+    """The win rates of a batch; waits for a place in a busy router's queue."""
     results = await engine.score_async(plan, prompts)
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while refused := [i for i, result in enumerate(results) if _is_overload(result)]:
@@ -207,7 +207,7 @@ def _is_overload(result: Scored | DecisionError) -> bool:
 
 
 def _texts(message: routing_service_pb2.CalibrateRequest, first_index: int, limits: LimitsConfig) -> Iterator[str]:
-    """What is scored of a message: its prompts, then what is routed on in its conversations."""
+    """The texts of a message to score: its prompts, then the routed texts of its conversations."""
     for place, prompt in enumerate(message.prompts):
         with _at(first_index + place):
             check_prompt(prompt, limits, f"prompts[{place}]")
@@ -220,7 +220,7 @@ def _texts(message: routing_service_pb2.CalibrateRequest, first_index: int, limi
 
 @contextmanager
 def _at(index: int) -> Iterator[None]:
-    """Say in an error which prompt it is about."""
+    """Add the prompt's number to an error."""
     try:
         yield
     except DecisionError as error:

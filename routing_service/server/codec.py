@@ -1,4 +1,4 @@
-"""Protobuf to domain and back. All checks of a request's form are here; what its names mean is the engine's matter."""
+"""Protobuf to domain and back. All checks of a request's form are here; the engine checks its names."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def parse(raw: bytes, kind: type[M]) -> M:
 
 
 def split_batch(raw: bytes) -> list[bytes]:
-    """The items of a batch, not yet parsed, so that one that is wrong fails nobody else.
+    """The items of a batch, not yet parsed: a wrong one fails no other.
 
     Raises:
-        DecisionError: MALFORMED_REQUEST; the bytes are no batch.
+        DecisionError: MALFORMED_REQUEST; the bytes are not a batch.
     """
     try:
         return [raw[f.start : f.end] for f in wire.fields(raw) if (f.number, f.wire_type) == _ITEM]
@@ -80,7 +80,7 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig)
     if message.HasField("requirements") and message.requirements.ListFields():
         raise DecisionError(
             Reason.FIELD_NOT_IMPLEMENTED,
-            "`requirements` are not heeded by this release; leave them out, and check the answer's model yourself.",
+            "`requirements` are not supported by this release; leave them out, and check the answer's model yourself.",
             "requirements",
             {"field": "requirements"},
         )
@@ -101,7 +101,7 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig)
 def routed_conversation(
     conversation: conversation_pb2.Conversation, limits: LimitsConfig, field: str = "conversation"
 ) -> RoutedText:
-    """What is scored of a conversation that came in `field`.
+    """The text to score of a conversation in `field`.
 
     Raises:
         DecisionError: a role is not known, no user message has text, or the text is too large.
@@ -112,7 +112,7 @@ def routed_conversation(
 
 
 def check_prompt(text: str, limits: LimitsConfig, field: str = "prompt") -> None:
-    """Check the text of a prompt that came in `field`.
+    """Check the text of a prompt in `field`.
 
     Raises:
         DecisionError: it is empty or too large.
@@ -125,7 +125,7 @@ def check_prompt(text: str, limits: LimitsConfig, field: str = "prompt") -> None
 
 
 def item_request(raw: bytes, limits: LimitsConfig) -> tuple[RouteRequest | DecisionError, str]:
-    """Parse an item of a batch: its request, or what is wrong with it, and its id, empty when it cannot be read."""
+    """Parse an item of a batch: its request or its error, and its id, empty if it cannot be read."""
     request_id = ""
     try:
         message = parse(raw, routing_service_pb2.DecideRequest)
@@ -167,7 +167,7 @@ def to_message(decision: Decision) -> decision_pb2.Decision:
 
 
 def to_item_error(error: DecisionError) -> item_error_pb2.ItemError:
-    """An error in an item's place; it says what `DecisionError.to_status` says."""
+    """A bad item's error; it has the content of `DecisionError.to_status`."""
     message = item_error_pb2.ItemError(
         code=error.code.value[0],
         reason=_ERROR_REASONS[error.reason],  # type: ignore[arg-type] # an enum's number
@@ -187,13 +187,13 @@ def _explanation(spans: Iterable[Span]) -> decision_pb2.Explanation:
 
 
 def _spans(texts: Sequence[str], message: int) -> tuple[Span, ...]:
-    """Where the routed text stands: a message's text parts, whole. A part without text is "" here."""
+    """The place of the routed text: all text parts of a message. A part without text is "" here."""
     sizes = [len(text.encode()) for text in texts]
     return tuple(Span(message, part, 0, size) for part, size in enumerate(sizes) if size)
 
 
 def _turns(conversation: conversation_pb2.Conversation, path: str) -> Iterator[Turn]:
-    """The messages, newest first. Every role is checked before the first is given."""
+    """The messages, newest first. All roles are checked first."""
     messages = conversation.messages
     roles = [message.role for message in messages]
     if not _ROLES.issuperset(roles):
@@ -202,7 +202,7 @@ def _turns(conversation: conversation_pb2.Conversation, path: str) -> Iterator[T
         raise DecisionError(Reason.ROLE_INVALID, f"`{field}` is not set or not known; set one of the roles.", field)
     for message, role in zip(reversed(messages), reversed(roles), strict=True):
         if role != conversation_pb2.ROLE_USER:
-            yield _OTHER_TURN  # what it says is not looked at
+            yield _OTHER_TURN  # its content is not read
             continue
         content = message.content
         texts = [part.text for part in content if part.text or part.WhichOneof("part") == "text"]

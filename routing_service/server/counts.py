@@ -1,6 +1,6 @@
-"""How many messages, parts, prompts and items a request has, counted in its bytes before they are parsed.
+"""Counts a request's messages, parts, prompts and items in its bytes, before they are parsed.
 
-Parsing makes an object of each, and holds the interpreter while it does: four megabytes may be two million messages.
+Parsing makes an object of each and blocks the interpreter: four megabytes may be two million messages.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from routing_service.errors import DecisionError, Reason
 from routing_service.protobuf_wire import I32, I64, LEN, MAX_DEPTH, VARINT, MalformedError, varint
 from routing_service.server.malformed import is_repeated, malformed
 
-# The limit that goes with a repeated field. Those that are not named here may have as many entries as `max_messages`.
+# The limit of a repeated field. Other fields may have up to `max_messages` entries.
 _LIMITS = {
     "llmrouting.v1.BatchDecideRequest.requests": "max_batch_items",
     "llmrouting.v1.CalibrateRequest.strong_shares": "max_batch_items",
     "llmrouting.v1.Message.content": "max_parts",
 }
-# How many fields are looked at in one turn of the event loop, about a millisecond's work.
+# How many fields are counted in one turn of the event loop, about a millisecond's work.
 FIELDS_A_TURN = 4096
 _DEFAULT_LIMIT = "max_messages"
-# How many bytes an entry of a packed field has at least. Those that are not named here have one.
+# The fewest bytes of an entry of a packed field. For other types it is one.
 _WIDTHS = {FieldDescriptor.CPPTYPE_DOUBLE: 8, FieldDescriptor.CPPTYPE_FLOAT: 4}
-# What cannot be packed: each of its entries stands alone.
+# Types that cannot be packed: each entry is a field.
 _ALONE = frozenset((FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_MESSAGE))
 
 
 @dataclass(slots=True)
 class _Field:
-    """A field that is counted, or that holds some: its path from the request, its limit, its own message's fields."""
+    """A counted field, or one that contains such fields: its path from the request, its limit, its message's fields."""
 
     path: str
     limit: str  # empty when it is not repeated
-    width: int  # bytes of a packed entry, 0 where entries stand alone
+    width: int  # bytes of a packed entry, 0 if entries are not packed
     inner: _Fields | None
 
 
@@ -47,22 +47,22 @@ _Fields = Mapping[int, _Field]
 
 
 class RequestCounts:
-    """Checks how many entries the repeated fields of a request have, each counted over the whole request."""
+    """Checks the number of entries of a request's repeated fields, each over the whole request."""
 
     def __init__(self, limits: LimitsConfig) -> None:
         self._limits = limits
-        # No field has less than two bytes, so that nothing so small can have too many.
+        # A field has at least two bytes, so a smaller request cannot have too many.
         self._small = 2 * min(limits.max_batch_items, limits.max_messages, limits.max_parts)
 
     async def admit(self, raw: bytes, kind: type[Message]) -> None:
-        """Check a request before it is parsed, and let others have turns meanwhile.
+        """Check a request before it is parsed, and give other calls their turns.
 
         Args:
             raw: the bytes.
-            kind: what they are to be parsed as.
+            kind: the message type.
 
         Raises:
-            DecisionError: REQUEST_TOO_LARGE or BATCH_TOO_LARGE; MALFORMED_REQUEST for bytes that cannot be told apart.
+            DecisionError: REQUEST_TOO_LARGE or BATCH_TOO_LARGE; MALFORMED_REQUEST for bytes that cannot be read.
         """
         if len(raw) > self._small:
             count = _Count(raw, kind, self._limits)
@@ -71,19 +71,19 @@ class RequestCounts:
 
 
 class _Count:
-    """One request being counted."""
+    """The counting of one request."""
 
     def __init__(self, raw: bytes, kind: type[Message], limits: LimitsConfig) -> None:
         self._raw, self._kind, self._limits = raw, kind, limits
         self._left: dict[str, int] = {}
-        # A message has its role, a part its text, an item its settings: more fields than that are of no use.
+        # A message has its role, a part its text, an item its settings: more fields make no sense.
         self._fields = max_fields(limits)
         self._place, self._end, self._known = 0, len(raw), _fields_of(kind.DESCRIPTOR)
-        # The messages around the one that is being read: where each ends, and what is looked at in it.
+        # The messages around the current one: the end of each, and its fields to count.
         self._around: list[tuple[int, _Fields]] = []
 
     def go_on(self, fields: int) -> bool:
-        """Look at so many more fields. Says whether the end is reached."""
+        """Read this many more fields. Returns whether the end is reached."""
         self._fields -= fields
         try:
             is_done = self._walk(fields)
@@ -94,7 +94,7 @@ class _Count:
         return is_done
 
     def _walk(self, fields: int) -> bool:
-        """`protobuf_wire.fields` for messages in messages, spelt out: it runs ahead of everything else."""
+        """`protobuf_wire.fields` for nested messages, written out for speed: it runs for every request."""
         raw, place, end, known = self._raw, self._place, self._end, self._known
         while True:
             while place == end:
@@ -133,7 +133,7 @@ class _Count:
                     place += 8
                 elif wire_type == I32:
                     place += 4
-                else:  # groups, which nobody sends any more, and what is no wire type
+                else:  # groups, which are obsolete, and unknown wire types
                     raise MalformedError
             if place > end:
                 raise MalformedError
@@ -148,7 +148,7 @@ class _Count:
 
 
 def max_fields(limits: LimitsConfig) -> int:
-    """How many fields a request may have in all."""
+    """The most fields of a request."""
     return max(4 * (limits.max_messages + limits.max_parts), 32 * limits.max_batch_items)
 
 
@@ -172,7 +172,7 @@ def _fields_of(descriptor: Descriptor) -> _Fields:
 
 
 def _compile(descriptor: Descriptor, path: str, above: dict[str, dict[int, _Field]]) -> _Fields:
-    """The fields to look at, by number. A message that holds itself is looked at as its first occurrence is."""
+    """The fields to read, by number. A message inside itself is read like its first occurrence."""
     if descriptor.full_name in above:
         return above[descriptor.full_name]
     found: dict[int, _Field] = {}

@@ -1,6 +1,6 @@
-"""What is wrong with bytes that protobuf refuses: which string is not UTF-8, or that they are no message at all.
+"""Why protobuf refuses bytes: a string is not UTF-8, or they are not a message.
 
-Only the error path comes here. protobuf's own error does not say which field it is.
+For errors only: protobuf's own error does not name the field.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from google.protobuf.message import Message
 from routing_service import protobuf_wire as wire
 from routing_service.errors import DecisionError, Reason
 
-# How many fields are looked at: the sender has mistaken one thing for another long before.
+# How many fields are read. A message of the right type would have fewer.
 _FIELDS_LOOKED_AT = 4096
 
 
 def explain(raw: bytes, kind: type[Message]) -> DecisionError:
-    """The error for bytes that are no valid message of type `kind`."""
+    """The error for bytes that are not a valid message of type `kind`."""
     try:
         field = _Search(raw).bad_string(0, len(raw), _fields_of(kind.DESCRIPTOR))
     except wire.MalformedError:
@@ -34,7 +34,7 @@ def explain(raw: bytes, kind: type[Message]) -> DecisionError:
 
 
 def malformed(kind: type[Message]) -> DecisionError:
-    """The error for bytes that are no message at all."""
+    """The error for bytes that are not a message."""
     return DecisionError(
         Reason.MALFORMED_REQUEST,
         f"The bytes are no {kind.DESCRIPTOR.full_name}; generate the client from this service's protos.",
@@ -42,7 +42,7 @@ def malformed(kind: type[Message]) -> DecisionError:
 
 
 class _Field(NamedTuple):
-    """A field that is a string or holds some, with what is in it."""
+    """A field that is a string or contains strings, with its fields."""
 
     name: str
     is_repeated: bool
@@ -56,7 +56,7 @@ class _Search:
         self._raw, self._left = raw, _FIELDS_LOOKED_AT
 
     def bad_string(self, start: int, end: int, fields: Mapping[int, _Field]) -> str | None:
-        """The path of the first in the message in `raw[start:end]`; None when none is found."""
+        """The path of the first such string in the message in `raw[start:end]`; None if there is none."""
         seen: Counter[int] = Counter()
         for found in wire.fields(self._raw, start, end):
             self._left -= 1
@@ -85,12 +85,12 @@ class _Search:
 
 @cache
 def _fields_of(descriptor: Any) -> Mapping[int, _Field]:
-    """The fields of a message type to look at, by number."""
+    """The fields of a message type to read, by number."""
     found: dict[int, _Field] = {}
     for field in descriptor.fields:
         kind = field.message_type
         if kind is not None and kind.GetOptions().map_entry:
-            # A map is named as a whole, for it has no order.
+            # A map is named as a whole, because it has no order.
             found[field.number] = _Field(field.name, False, {number: _Field("", False, None) for number in (1, 2)})
         elif kind is not None:
             found[field.number] = _Field(field.name, is_repeated(field), _fields_of(kind))
@@ -100,7 +100,7 @@ def _fields_of(descriptor: Any) -> Mapping[int, _Field]:
 
 
 def is_repeated(field: FieldDescriptor) -> bool:
-    """Whether a field may come several times. Older releases of protobuf know it as the field's label."""
+    """Whether a field is repeated. In older releases of protobuf this is the field's label."""
     if hasattr(field, "is_repeated"):
         return bool(field.is_repeated)
     return bool(getattr(field, "label", None) == FieldDescriptor.LABEL_REPEATED)

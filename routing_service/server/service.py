@@ -29,7 +29,7 @@ ADMIN_NAME: str = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].
 
 
 class RoutingService:
-    """Answers the calls of `RoutingService` from whichever engine is in place.
+    """Answers the calls of `RoutingService` with the current engine.
 
     Args:
         limits: how much a caller may ask for.
@@ -43,15 +43,15 @@ class RoutingService:
         self._calibrations = Calibrations(limits)
 
     def use(self, engine: Engine | None) -> None:
-        """Answer from this engine from now on; without one, calls are answered with UNAVAILABLE."""
+        """Answer with this engine from now on; without one, calls get UNAVAILABLE."""
         self._engine = engine
 
     def drain(self) -> None:
-        """End what could go on for ever: streams that the callers have not ended."""
+        """End the streams that the callers have not ended and that could continue forever."""
         self._calibrations.drain()
 
     def handlers(self) -> tuple[Any, ...]:
-        """What to register with a gRPC server."""
+        """The handlers to register with a gRPC server."""
         calls = Calls(self._metrics)
         routing = {
             "Decide": calls.unary("Decide", self.decide),
@@ -77,7 +77,7 @@ class RoutingService:
         return routing_service_pb2.DecideResponse(decision=to_message(decision)).SerializeToString()
 
     async def batch_decide(self, raw: bytes) -> bytes:
-        """Answer `BatchDecide`, letting other calls run between parts of a long batch."""
+        """Answer `BatchDecide`. Other calls run between parts of a long batch."""
         engine = self._serving_engine()
         await self._counts.admit(raw, routing_service_pb2.BatchDecideRequest)
         items = split_batch(raw)
@@ -100,7 +100,7 @@ class RoutingService:
         return response.SerializeToString()
 
     async def calibrate(self, messages: AsyncIterator[bytes]) -> bytes:
-        """Answer `Calibrate`, letting other calls run between parts of a long stream."""
+        """Answer `Calibrate`. Other calls run between parts of a long stream."""
         return await self._calibrations.answer(self._serving_engine(), messages)
 
     async def list_routers(self, raw: bytes) -> bytes:

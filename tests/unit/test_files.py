@@ -204,6 +204,6 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) 
 def test_a_folder_in_one_file_s_place_leaves_every_old_file(tmp_path: Path) -> None:
     write_files(tmp_path, {"a": b"old"})
     (tmp_path / "b").mkdir()
-    with pytest.raises(UsageError, match="what was there is untouched"):
+    with pytest.raises(UsageError, match="the old content is unchanged"):
         write_files(tmp_path, {"a": b"new", "b": b"new"})
     assert (tmp_path / "a").read_bytes() == b"old"

@@ -112,7 +112,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_result(
     monkeypatch.setattr("os.fsync", fsync)
     ran = run(*arguments, "--seed", 5)
     assert ran.code == 1
-    assert "out: cannot be written: No space left on device; what was there is untouched" in ran.err
+    assert "out: cannot be written: No space left on device; the old content is unchanged" in ran.err
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == old
 
 

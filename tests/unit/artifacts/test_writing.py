@@ -120,7 +120,7 @@ def test_what_its_checks_refuse_does_not_take_its_place(old: Path, newer: Path) 
 
 def test_a_full_disk_keeps_the_old_one(old: Path, newer: Path, full_disk: FullDisk) -> None:
     before = contents(old)
-    said = r"mine: cannot be written: No space left on device; what was there is untouched"
+    said = r"mine: cannot be written: No space left on device; the old content is unchanged"
     with full_disk(after=1), pytest.raises(UsageError, match=said), new_artifact(old) as draft:
         write(newer, draft)
     assert contents(old) == before
