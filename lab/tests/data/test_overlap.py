@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from routing_lab.data.overlap import NO_MATCH, OverlapIndex, words
@@ -61,6 +62,42 @@ def test_the_index_agrees_with_its_definition(asked: list[str], known: list[str]
 
     text = " ".join(asked)
     assert (matches(known, text)[0] != NO_MATCH) == (text in known or any(map(near, known)))
+
+
+WORDS = [f"w{number}" for number in range(200)]
+OTHERS = [f"x{number}" for number in range(200)]
+
+
+@pytest.mark.parametrize(("shared", "found"), [(16, True), (15, False)])
+def test_a_longer_text_must_hold_seven_tenths_of_a_known_question(shared: int, found: bool) -> None:
+    known = " ".join(WORDS[:22])  # 20 sequences of three words, of which 14 are seven tenths
+    asked = " ".join([*OTHERS[:100], *WORDS[:shared], *OTHERS[100:]])
+    assert matches([known], asked) == [0 if found else NO_MATCH]
+
+
+@pytest.mark.parametrize(("shared", "others", "found"), [(11, 1, True), (10, 2, False)])
+def test_a_shorter_text_must_be_nine_tenths_a_known_question_s(shared: int, others: int, found: bool) -> None:
+    known = " ".join(WORDS[:102])
+    asked = " ".join([*WORDS[:shared], *OTHERS[:others]])  # ten sequences
+    assert matches([known], asked) == [0 if found else NO_MATCH]
+
+
+@pytest.mark.parametrize(("count", "found"), [(8, True), (7, False)])
+def test_six_sequences_are_the_least_that_tell(count: int, found: bool) -> None:
+    known = " ".join(WORDS[:count])
+    asked = " ".join([*OTHERS[:5], *WORDS[:count], *OTHERS[5:10]])
+    assert matches([known], asked) == [0 if found else NO_MATCH]
+
+
+@pytest.mark.parametrize(("prompts", "most"), [(39, 2), (60, 3), (399, 19), (400, 20), (500, 20)])
+def test_what_more_than_a_twentieth_of_the_known_prompts_share_is_a_template(prompts: int, most: int) -> None:
+    shared = " ".join(WORDS[:20])
+
+    def known(sharing: int) -> list[str]:
+        return [f"{shared} y{i}" if i < sharing else " ".join([f"z{i}"] * 9) for i in range(prompts)]
+
+    assert matches(known(most), shared) != [NO_MATCH]
+    assert matches(known(most + 1), shared) == [NO_MATCH]
 
 
 def test_what_many_known_prompts_share_is_a_template() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
+from routing_lab.data.battles import load_battles
 from routing_lab.data.duplicates import near_duplicate_groups
 from routing_lab.data.halves import in_dev_half
 from routing_lab.data.leaks import LeakGuard
@@ -89,6 +90,21 @@ def test_preference_rows_that_hold_an_audit_prompt_are_dropped(tmp_path: Path) -
     data = load_preferences([file, root], STRONG, WEAK)
     assert [e.prompt for e in data.examples if e.source == "own.jsonl"] == ["Something else."]
     assert data.files[0].held_out == 5
+
+
+def test_rows_after_one_that_is_held_out_are_read(tmp_path: Path) -> None:
+    dev, audit = halves(20)
+    question = audit[0].partition("\n")[0]
+    wrapped = (f"{question}\nA. another {number}\nB. y\nAnswer:" for number in range(100))
+    leaking = next(prompt for prompt in wrapped if in_dev_half(prompt))
+    prompts = [dev[0], leaking, *dev[1:], *audit]
+    data = load_preferences([write_mmlu(tmp_path, prompts)], STRONG, WEAK)
+    assert [example.prompt for example in data.examples] == dev
+    (file,) = data.files
+    assert (file.rows, file.used, file.held_out) == (len(dev) + 1, len(dev), 1)
+    battles = load_battles([tmp_path])
+    assert [battle.prompt for battle in battles.battles] == dev
+    assert (battles.files[0].used, battles.files[0].held_out) == (len(dev), 1)
 
 
 def test_the_guard_lets_other_questions_pass() -> None:

@@ -107,4 +107,9 @@ def test_reliability_and_its_error_by_hand() -> None:
 def test_log_loss_by_hand() -> None:
     assert metrics.log_loss([0.5, 0.5], [1, 0.5]) == pytest.approx(math.log(2))
     assert metrics.log_loss([0.8], [1]) == pytest.approx(-math.log(0.8))
-    assert math.isfinite(metrics.log_loss([0.0], [1]))
+    # A router that is certain and wrong loses as much as at one in ten million, and not everything.
+    assert metrics.log_loss([0.0], [1]) == pytest.approx(-math.log(1e-7))
+    assert metrics.log_loss([1.0], [0]) == pytest.approx(-math.log(1e-7), rel=1e-6)
+    assert metrics.log_loss([1.0, 0.0], [1, 0]) == pytest.approx(0, abs=2e-7)
+    # Nearer scores than that are told apart down to it.
+    assert metrics.log_loss([2e-7], [1]) == pytest.approx(-math.log(2e-7))

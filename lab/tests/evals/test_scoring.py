@@ -70,6 +70,15 @@ def test_rates_are_in_the_prompts_order(config: Config) -> None:
     assert sorted(router.scored) == sorted(PROMPTS)
 
 
+@pytest.mark.parametrize("inline", [False, True])
+def test_the_prompt_without_a_score_is_named_by_its_own_number(config: Config, inline: bool) -> None:
+    # Among the shortest, so scored after four batches; a quick router scores all of them in one piece.
+    router = Counting(fails_at="prompt 14")
+    router.inline = inline  # type: ignore[misc] # a class variable, here of this one
+    with pytest.raises(UsageError, match=r"^prompt 15, counting each once, has no score: "):
+        win_rates(loaded(router), PROMPTS, how(config))
+
+
 def test_processes_give_the_same_rates(config: Config) -> None:
     router = load_router(config, "static", None, None)
     alone, _ = win_rates(router, PROMPTS, how(config))

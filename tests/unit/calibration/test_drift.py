@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from routing_service.artifacts.manifest import CalibrationTable
 from routing_service.calibration.distribution import ScoreDistribution
-from routing_service.calibration.drift import Reading, compare
+from routing_service.calibration.drift import Reading, _reading, compare
 
 Make = Callable[..., ScoreDistribution]
 UNIFORM = CalibrationTable("a test", 10_000, tuple(level / 100 for level in range(101)))
@@ -56,6 +56,35 @@ def test_few_prompts_are_no_verdict(distribution: Make) -> None:
     found = compare(UNIFORM, distribution([0.9, 0.8, 0.1, 0.2]), [0.5])
     assert found.psi > 0.1
     assert found.reading is Reading.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("psi", "chance", "reading"),
+    [
+        (0.0, 0.0, Reading.STABLE),
+        (0.0999, 0.01, Reading.STABLE),
+        (0.0999, 9.0, Reading.STABLE),
+        (0.1, 0.0999, Reading.MODERATE),
+        (0.1, 0.1, Reading.INCONCLUSIVE),
+        (0.2499, 0.1, Reading.MODERATE),
+        (0.25, 0.1, Reading.MAJOR),
+        (0.25, 0.25, Reading.INCONCLUSIVE),
+        (5.0, 5.1, Reading.INCONCLUSIVE),
+    ],
+)
+def test_readings_begin_at_their_bounds(psi: float, chance: float, reading: Reading) -> None:
+    assert _reading(psi, chance) is reading
+
+
+@pytest.mark.parametrize(("more", "changed"), [(43, False), (45, True), (-43, False), (-45, True)])
+def test_a_share_has_changed_from_two_standard_errors_on(distribution: Make, more: int, changed: bool) -> None:
+    """Two samples of 1,000, half of each strong: 1.96 · sqrt(0.25 · 2 / 1000) is 4.4 %."""
+    table = CalibrationTable("a test", 1000, UNIFORM.quantiles)
+    recent = distribution([0.75] * (500 + more) + [0.25] * (500 - more))
+    (point,) = compare(table, recent, [0.5]).points
+    assert point.expected_share == pytest.approx(0.5, abs=1e-3)
+    assert point.realized_share == pytest.approx(0.5 + more / 1000)
+    assert point.changed == changed
 
 
 def test_chance_stays_below_its_bound_as_often_as_it_says(distribution: Make) -> None:

@@ -114,6 +114,39 @@ def test_cost_and_saving() -> None:
     assert 1.0 <= point.cost.interval.low <= 2.5 <= point.cost.interval.high <= 4.0
 
 
+@pytest.mark.parametrize(("confidence", "share"), [(0.5, 0.5), (0.95, 0.459), (0.99, 0.442)])
+def test_a_budget_is_kept_as_surely_as_was_asked_for(confidence: float, share: float) -> None:
+    """A request costs 4 or 1, so 2.5 lets half of them be strong; n resampled strong ones are binomial."""
+    size = 400
+    tradeoff = Tradeoff(np.arange(size) / size, data((), (), [4.0] * size, [1.0] * size))
+    point = tradeoff.for_budget(2.5, confidence)
+    assert point.strong_share.value == pytest.approx(share, abs=0.008)
+    assert point.met >= confidence
+    assert tradeoff.for_budget(2.5).strong_share.value == 0.5
+    assert 0.45 < tradeoff.for_budget(2.5).met < 0.58
+    with pytest.raises(UsageError, match=r"as little as 0.9 USD a request"):
+        tradeoff.for_budget(0.9, confidence)
+
+
+@pytest.mark.parametrize(("confidence", "share"), [(0.5, 0.8), (0.95, 0.833), (0.99, 0.847)])
+def test_a_quality_is_kept_as_surely_as_was_asked_for(confidence: float, share: float) -> None:
+    """The strong model is always right and the weak one never, so a quality of 0.8 needs that share of strong calls."""
+    size = 400
+    tradeoff = Tradeoff(np.arange(size) / size, data([1.0] * size, [0.0] * size))
+    point = tradeoff.for_quality(0.8, confidence)
+    assert point.strong_share.value == pytest.approx(share, abs=0.008)
+    assert point.met >= confidence
+    assert tradeoff.for_quality(0.8).strong_share.value == 0.8
+    assert 0.45 < tradeoff.for_quality(0.8).met < 0.58
+
+
+def test_a_confidence_that_nothing_gives_names_the_best() -> None:
+    """Of two prompts, one at 1 USD and one at 3, three of four resamples cost 2 or less."""
+    tradeoff = Tradeoff([0.9, 0.1], data((), (), [4.0, 4.0], [1.0, 3.0]))
+    with pytest.raises(UsageError, match=r"as little as 2 USD a request so surely; the best does on 7\d"):
+        tradeoff.for_budget(2.0, 0.9)
+
+
 def test_intervals_are_those_of_the_bootstrap_and_repeat() -> None:
     rng = np.random.default_rng(0)
     scores = rng.random(400)
