@@ -65,7 +65,7 @@ def test_json_is_the_document_and_the_same_from_the_cache(run: Run, config: Path
         (["--benchmark", "OWN", "--split", "audit"], "own has no audit half"),
         (["--benchmark", "OWN", "--routers", "sttic"], "did you mean 'static'?"),
         (["--benchmark", "OWN", "--overwrite-cache", "odds"], "--overwrite-cache: 'odds' is not one of --routers"),
-        (["--benchmark", "OWN", "--output", "OWN"], "own.jsonl: is a file, and results need a folder"),
+        (["--benchmark", "OWN", "--output", "OWN"], "own.jsonl: is a file, but results need a folder"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(run: Run, config: Path, own: Path, arguments: list[str], says: str) -> None:
