@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_every_old_file(tmp_path: Path, full_disk: FullDisk) 
     # The first file still fits, the second does not.
     with (
         full_disk(after=1),
-        pytest.raises(UsageError, match="out: cannot be written: No space left on device; what was there"),
+        pytest.raises(UsageError, match="out: cannot be written: No space left on device; the old content is unchanged"),
     ):
         write_files(tmp_path / "out", {"a": b"new a", "b": b"new b"})
     assert contents(tmp_path / "out") == {"a": b"old a", "b": b"old b"}
@@ -197,7 +197,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file/out: cannot be written: Not a directory"):
         prepare_folder(tmp_path / "file" / "out")
-    with pytest.raises(UsageError, match="file: is a file, and results need a folder"):
+    with pytest.raises(UsageError, match="file: is a file, but results need a folder"):
         prepare_folder(tmp_path / "file")
 
 

@@ -65,7 +65,7 @@ def test_what_is_no_table_is_refused(path: Path, change: dict[str, Any], says: s
     assert "calibrate --output" in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "says"), [(b"[]", "an object"), (b"{", "no calibration"), (b"\xff", "cannot be")])
+@pytest.mark.parametrize(("content", "says"), [(b"[]", "an object"), (b"{", "not a calibration"), (b"\xff", "cannot be")])
 def test_other_files_are_refused(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "f").write_bytes(content)
     with pytest.raises(ArtifactError, match=says):
@@ -141,4 +141,4 @@ def test_a_stale_table_is_refused_at_the_line_that_names_it(configured: Callable
     with pytest.raises(ConfigError) as caught:
         build_engine(load_config(path))
     assert str(caught.value).startswith(f"{path}:2: routers.mine.calibration: ")
-    assert "make it anew" in str(caught.value)
+    assert "make a new one" in str(caught.value)

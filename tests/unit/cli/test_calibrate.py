@@ -121,7 +121,7 @@ def test_calibrate_says_how_sure_it_is(run: Run, prompts: Path, config: Path) ->
 @pytest.mark.parametrize("strong_share", ["-0.1", "1.1", "nan", "half", "50", "50%"])
 def test_calibrate_wants_shares_from_0_to_1(run: Run, strong_share: str) -> None:
     told = complaint(run("calibrate", "--strong-model-pct", strong_share), 2)
-    assert "no number from 0 to 1; write 0.5 for 50 %" in told
+    assert "not a number from 0 to 1; write 0.5 for 50 %" in told
 
 
 @pytest.mark.parametrize(
@@ -129,15 +129,15 @@ def test_calibrate_wants_shares_from_0_to_1(run: Run, strong_share: str) -> None
     [
         ("", "one of --strong-model-pct, --target-quality, --budget, --output, --compare and --plot is needed"),
         ("--budget 1 --input f", "--budget needs --prices"),
-        ("--budget 0", "no number above 0"),
-        ("--budget 1 --prices a=1/2 b", "'b' is no price"),
-        ("--budget 1 --prices a=1/2 b=1/nan", "no price"),
+        ("--budget 0", "not a number above 0"),
+        ("--budget 1 --prices a=1/2 b", "'b' is not a price"),
+        ("--budget 1 --prices a=1/2 b=1/nan", "not a price"),
         ("--target-quality 0.9", "a target needs --input"),
         ("--target-quality 0.9 --input f --output t", "--output does not go with a target"),
         ("--target-quality 0.9 --strong-model-pct 0.5", "not allowed with"),
         ("--output t.json", "--output needs --input"),
         ("--strong-model-pct 0.5 --max-prompts 5", "--max-prompts needs --input"),
-        ("--strong-model-pct 0.5 --input f --max-prompts 0", "no whole number"),
+        ("--strong-model-pct 0.5 --input f --max-prompts 0", "not a whole number"),
         ("--strong-model-pct 0.5 --fail-on-drift", "--fail-on-drift needs --compare"),
         ("--strong-model-pct 0.5 --prices a=1/2 b=1/2", "--prices needs --target-quality or --budget"),
         ("--strong-model-pct 0.5 --confidence 0.9", "--confidence needs --target-quality or --budget"),
@@ -145,7 +145,7 @@ def test_calibrate_wants_shares_from_0_to_1(run: Run, strong_share: str) -> None
         ("--strong-model-pct 0.5 --seed 0", "--seed needs --target-quality or --budget"),
         ("--strong-model-pct 0.5 --strong-model big", "--strong-model and --weak-model need --input"),
         ("--target-quality 0.9 --input f --confidence 0", "write a number above 0"),
-        ("--target-quality 0.9 --input f --seed -1", "no whole number"),
+        ("--target-quality 0.9 --input f --seed -1", "not a whole number"),
         ("--compare f --input g --output t", "--output does not go with --compare"),
         ("--compare f --plot t.svg", "--plot does not go with --compare"),
         ("--compare - --input -", "cannot both read standard input"),

@@ -112,7 +112,7 @@ def test_confidence_asks_for_more(run: Run, config: Path, labelled: Write) -> No
         (("--budget", "1e-9", *PRICES), "no threshold costs as little as 1e-09 USD a request; the least is"),
         (("--target-quality", "0.9", "--strong-model", "bgi"), "did you mean 'big'? Known: 'big', 'other', 'small'"),
         (("--budget", "1", "--prices", "big=1/2", "tiny=1/2"), "write small=INPUT/OUTPUT or weak=…"),
-        (("--target-quality", "0.9", "--confidence", "1.5"), "no number from 0 to 1"),
+        (("--target-quality", "0.9", "--confidence", "1.5"), "not a number from 0 to 1"),
     ],
 )
 def test_what_cannot_be_reached_is_told(
@@ -271,7 +271,7 @@ def test_major_drift_can_fail_a_pipeline(run: Run, tmp_path: Path, config: Path,
 def test_recent_scores_that_are_none_are_told_by_line(run: Run, tmp_path: Path, config: Path, row: str) -> None:
     (tmp_path / "log.jsonl").write_text(f'{{"strong_win_rate": 0.5}}\n{row}\n')
     err = complaint(run("calibrate", "--compare", tmp_path / "log.jsonl", "--config", config))
-    assert "log.jsonl:2: 'strong_win_rate' is no number from 0 to 1" in err
+    assert "log.jsonl:2: 'strong_win_rate' is not a number from 0 to 1" in err
 
 
 def test_nothing_recent_is_told(run: Run, tmp_path: Path, config: Path) -> None:
