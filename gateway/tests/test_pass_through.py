@@ -79,12 +79,13 @@ def test_so_is_one_that_is_routed(gateway: Gateway) -> None:
         ("compress", BODY, 415, "unsupported_content_encoding"),
         ("gzip, gzip, gzip, gzip", BODY, 415, "unsupported_content_encoding"),
         ("gzip", BODY, 400, "invalid_encoding"),
-        ("gzip", gzip.compress(BODY)[:-1], 400, "invalid_encoding"),
-        ("gzip", gzip.compress(BODY) + b"more", 400, "invalid_encoding"),
+        # Without the time, which would be part of the test's name: every process that runs tests must find the same ones.
+        ("gzip", gzip.compress(BODY, mtime=0)[:-1], 400, "invalid_encoding"),
+        ("gzip", gzip.compress(BODY, mtime=0) + b"more", 400, "invalid_encoding"),
         ("deflate", zlib.compress(BODY)[:-1], 400, "invalid_encoding"),
         ("br", brotli.compress(BODY)[:-1], 400, "invalid_encoding"),
         ("zstd", zstd.compress(BODY)[:-1], 400, "invalid_encoding"),
-        ("gzip", gzip.compress(b"a" * (200 << 20), 1), 413, "request_too_large"),
+        ("gzip", gzip.compress(b"a" * (200 << 20), 1, mtime=0), 413, "request_too_large"),
         ("zstd", zstd.compress(b"a" * (200 << 20)), 413, "request_too_large"),
     ],
 )
