@@ -79,7 +79,7 @@ def test_so_is_one_that_is_routed(gateway: Gateway) -> None:
         ("compress", BODY, 415, "unsupported_content_encoding"),
         ("gzip, gzip, gzip, gzip", BODY, 415, "unsupported_content_encoding"),
         ("gzip", BODY, 400, "invalid_encoding"),
-        # Without the time, which would be part of the test's name: every process that runs tests must find the same ones.
+        # Without the time, which would be part of the test's name: all processes must find the same tests.
         ("gzip", gzip.compress(BODY, mtime=0)[:-1], 400, "invalid_encoding"),
         ("gzip", gzip.compress(BODY, mtime=0) + b"more", 400, "invalid_encoding"),
         ("deflate", zlib.compress(BODY)[:-1], 400, "invalid_encoding"),

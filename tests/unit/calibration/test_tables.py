@@ -65,7 +65,9 @@ def test_what_is_no_table_is_refused(path: Path, change: dict[str, Any], says: s
     assert "calibrate --output" in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "says"), [(b"[]", "an object"), (b"{", "not a calibration"), (b"\xff", "cannot be")])
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"[]", "an object"), (b"{", "not a calibration"), (b"\xff", "cannot be")]
+)
 def test_other_files_are_refused(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "f").write_bytes(content)
     with pytest.raises(ArtifactError, match=says):
