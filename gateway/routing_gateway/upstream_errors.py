@@ -60,7 +60,8 @@ def cause_of(error: BaseException, proxy: str | None = None) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    # With aiohttp 3.11, the error of a certificate has no `os_error`, though its class says so.
+    inner = getattr(error, "os_error", error) if isinstance(error, aiohttp.ClientConnectorError) else error
     for each in (error, inner):
         if isinstance(each, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError):
             found = each if isinstance(each, ssl.SSLCertVerificationError) else each.certificate_error

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 pytest.importorskip("onnx", reason="the extra `export` is not installed")
+pytest.importorskip("safetensors", reason="the extra `export` is not installed")
 
 import onnx
 from hypothesis import given
