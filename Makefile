@@ -17,9 +17,9 @@ VENV := .venv
 PROTOS_VENV := .venv-protos
 BIN := $(VENV)/bin
 SHARED ?= $(or $(ROUTING_SHARED),../shared)
-# A process a core; the tests of one file stay together, and with them what they share.
 # Some machines switch bytecode off, which makes every process of a test compile its imports.
 export PYTHONDONTWRITEBYTECODE :=
+# A process a core; the tests of one file stay together, and with them what they share.
 PARALLEL ?= --numprocesses auto --dist loadfile
 FAULTS := tests/faults $(wildcard lab/tests/faults gateway/tests/faults clients/*/tests/faults)
 PIP_FLAGS := --disable-pip-version-check --quiet
