@@ -74,8 +74,9 @@ def load_command(name: str) -> Command:
         )
     try:
         command: Command = import_module(found) if isinstance(found, str) else found.load()
-        complete = callable(command.arguments) and callable(command.run) and bool(command.name and command.summary)
-    except Exception as error:
+        texts = all(isinstance(text, str) and text for text in (command.name, command.summary))
+        complete = texts and callable(command.arguments) and callable(command.run)
+    except (Exception, SystemExit) as error:  # a script that was named by mistake may end the process at its import
         if isinstance(found, str):
             raise
         raise UsageError(_broken(found, f"{type(error).__name__}: {error}")) from error

@@ -80,6 +80,8 @@ def test_its_failures_are_told_like_ours(run: Run, plant: Plant) -> None:
     ("module", "says"),
     [
         ("raise RuntimeError('out of order')", "RuntimeError: out of order"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("name = 'greet'\nsummary = 7\ndef arguments(p): ...\ndef run(o): ...", "a command has a name, a summary"),
         ("import no_such_module_anywhere", "No module named 'no_such_module_anywhere'"),
         ("name = 'greet'\nsummary = 'Half of it.'", "'arguments'"),
         ("name = summary = ''\ndef arguments(p): ...\ndef run(o): ...", "a command has a name, a summary"),
