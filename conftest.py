@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+
+import pytest
+import structlog
 
 # Every test process computes on one core, as do the services that it starts: the matrices here are too small to share
 # out, and threads that wait for a busy core cost more than the work. Set before anything imports NumPy.
@@ -22,3 +26,14 @@ pytest_plugins = [
     "tests.support.skips",
     "tests.support.static_artifact",
 ]
+
+
+@pytest.fixture(autouse=True)
+def structlog_as_it_was() -> Iterator[None]:
+    """Undo what a test's commands set up for the logs of the whole process.
+
+    They log at that test's level to its standard error, so the next test would log to a closed file, or not at all.
+    """
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import structlog
 
 from routing_service.artifacts.loading import open_artifact
 from routing_service.cli import main
@@ -40,7 +39,7 @@ def complaint(ran: Ran, code: int = 1) -> str:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command line in this process: `run("score", "--input", path)`."""
 
     def run_here(*arguments: Any) -> Ran:
@@ -51,8 +50,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
             code = int(stop.code or 0)
         return Ran(code, *capsys.readouterr())
 
-    yield run_here
-    structlog.reset_defaults()  # commands log to the stderr of their time
+    return run_here
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -11,13 +10,6 @@ from routing_service.config import ObservabilityConfig
 from routing_service.observability.logging import configure_logging, exception_summary
 
 SECRET = "a secret prompt"
-
-
-@pytest.fixture(autouse=True)
-def structlog_as_it_was() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def look_up() -> None:

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-import structlog
 
 from routing_service.cli import main
 
 TYPES = ["bert", "causal_llm"]
-
-
-@pytest.fixture(autouse=True)
-def plain_logging() -> Iterator[None]:
-    """Commands log to the stderr of their time, which is closed after the test."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("kind", TYPES)
