@@ -147,6 +147,9 @@ class LimitsConfig:
     max_concurrent_calls: int = 4096
     """The most calls in progress. For one more, gRPC itself answers RESOURCE_EXHAUSTED at once. Calls that the process
     has not yet accepted do not count. From 1 to 2147483647."""
+    max_waiting_bytes: int = 64 * 1024 * 1024
+    """The most memory that the texts waiting for one router may take; for one more, the answer is OVERLOADED. A text
+    takes 1, 2 or 4 bytes a character. From 1 to 2147483647 bytes."""
     max_calibrations: int = 8
     """The most Calibrate streams that are scored at the same time. Others wait. From 1 to 2147483647."""
     max_open_calibrations: int = 64
@@ -163,6 +166,7 @@ class LimitsConfig:
             "max_parts",
             "max_message_bytes",
             "max_concurrent_calls",
+            "max_waiting_bytes",
             "max_calibrations",
             "max_open_calibrations",
         ):

@@ -8,6 +8,7 @@ cancelled its future, and its prompt is dropped before it is scored.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +29,9 @@ log = structlog.get_logger(__name__)
 # A batch has at most this many prompts and characters (one long prompt may have more): about 16,000 tokens.
 BATCH_PROMPTS = 64
 BATCH_CHARACTERS = 65_536
-# The most prompts that a caller may queue behind.
+# The most prompts that a caller may queue behind, and the most memory of their texts.
 DEFAULT_MAX_WAITING = 4096
+DEFAULT_MAX_WAITING_BYTES = 64 * 1024 * 1024
 RETRY_SECONDS = 0.1
 
 
@@ -42,6 +44,11 @@ class _Waiting:
     future: asyncio.Future[Scored | DecisionError]
     since_ns: int = field(default_factory=perf_counter_ns)
 
+    @property
+    def bytes(self) -> int:
+        """The memory of the text."""
+        return sys.getsizeof(self.text)
+
 
 class Batcher:
     """Scores prompts of one router in worker threads.
@@ -49,11 +56,19 @@ class Batcher:
     Args:
         router: scores; `router.concurrency` batches run at a time.
         max_waiting: how many prompts may wait. One more is refused at once.
+        max_waiting_bytes: how much memory the texts of waiting prompts may take. A prompt that would need more is
+            refused at once; when none waits, a longer one is taken too.
     """
 
-    def __init__(self, router: Router, max_waiting: int = DEFAULT_MAX_WAITING) -> None:
-        self._router, self._max_waiting = router, max_waiting
+    def __init__(
+        self,
+        router: Router,
+        max_waiting: int = DEFAULT_MAX_WAITING,
+        max_waiting_bytes: int = DEFAULT_MAX_WAITING_BYTES,
+    ) -> None:
+        self._router, self._max_waiting, self._max_waiting_bytes = router, max_waiting, max_waiting_bytes
         self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
         self._workers: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(router.concurrency, thread_name_prefix=f"score-{router.type}")
 
@@ -62,18 +77,20 @@ class Batcher:
 
         An error is returned, not raised: OVERLOADED when too many wait, or whatever kept the prompt from a score.
         """
-        if len(self._waiting) >= self._max_waiting:
+        loop = asyncio.get_running_loop()
+        item = _Waiting(text, models, loop.create_future())
+        if self._has_no_room(item):
             self._drop_stale()
-        if len(self._waiting) >= self._max_waiting:
+        if self._has_no_room(item):
             return DecisionError(
                 Reason.OVERLOADED,
-                f"{self._max_waiting:,} prompts wait for the {self._router.type} router; try again after a pause.",
+                f"{len(self._waiting):,} prompts of {self._waiting_bytes:,} bytes wait for the {self._router.type} "
+                "router; try again after a pause.",
                 metadata={"router_type": self._router.type},
                 retry_seconds=RETRY_SECONDS,
             )
-        loop = asyncio.get_running_loop()
-        item = _Waiting(text, models, loop.create_future())
         self._waiting.append(item)
+        self._waiting_bytes += item.bytes
         if len(self._workers) < self._router.concurrency:
             self._workers.add(loop.create_task(self._work()))
         return await item.future
@@ -114,9 +131,15 @@ class Batcher:
         """The longest-waiting prompts that share a pair of models, up to the budget."""
         self._drop_stale()
         batch = list(islice(self._affordable(), BATCH_PROMPTS))
-        for _ in batch:
+        for item in batch:
             self._waiting.popleft()
+            self._waiting_bytes -= item.bytes
         return batch
+
+    def _has_no_room(self, item: _Waiting) -> bool:
+        if len(self._waiting) >= self._max_waiting:
+            return True
+        return bool(self._waiting) and self._waiting_bytes + item.bytes > self._max_waiting_bytes
 
     def _affordable(self) -> Iterator[_Waiting]:
         characters, models = 0, None
@@ -130,3 +153,4 @@ class Batcher:
     def _drop_stale(self) -> None:
         if any(item.future.done() for item in self._waiting):
             self._waiting = deque(item for item in self._waiting if not item.future.done())
+            self._waiting_bytes = sum(item.bytes for item in self._waiting)

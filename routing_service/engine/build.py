@@ -37,6 +37,7 @@ def build_engine(config: Config) -> Engine:
         config.fallback,
         config.cache.max_entries,
         digest_key=digest_key,
+        max_waiting_bytes=config.server.limits.max_waiting_bytes,
         on_close=embedders.close,
     )
 

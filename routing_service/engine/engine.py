@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from routing_service.config import FallbackConfig
 from routing_service.engine.asked import AskDigest
-from routing_service.engine.batcher import Batcher
+from routing_service.engine.batcher import DEFAULT_MAX_WAITING_BYTES, Batcher
 from routing_service.engine.cache import ScoreCache
 from routing_service.engine.pacing import Pace
 from routing_service.engine.policies import Plan, Planner
@@ -63,6 +63,7 @@ class Engine:
         cached_scores: how many scores the `_async` methods keep for repeated prompts, 0 for none.
         generation: counts the configurations that this process has loaded, from 1; decisions have it.
         digest_key: the key for the digests of scored texts; empty for none.
+        max_waiting_bytes: how much memory the texts that wait for one router may take.
         on_close: closes what belongs to the engine, such as the routers' embedders.
     """
 
@@ -75,6 +76,7 @@ class Engine:
         *,
         generation: int = 1,
         digest_key: bytes = b"",
+        max_waiting_bytes: int = DEFAULT_MAX_WAITING_BYTES,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.routers, self.planner = dict(routers), planner
@@ -82,7 +84,11 @@ class Engine:
         self._cache = ScoreCache(cached_scores)
         self._generation, self._digest = generation, AskDigest(digest_key)
         self._fallback = {"strong": Tier.STRONG, "weak": Tier.WEAK}.get(fallback.on_router_error)
-        self._batchers = {name: Batcher(router) for name, router in self.routers.items() if not router.inline}
+        self._batchers = {
+            name: Batcher(router, max_waiting_bytes=max_waiting_bytes)
+            for name, router in self.routers.items()
+            if not router.inline
+        }
 
     def decide(self, request: RouteRequest) -> Decision:
         """Decide for one request.

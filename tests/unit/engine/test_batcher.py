@@ -112,6 +112,27 @@ async def test_a_full_queue_refuses_at_once_and_recovers(router: SlowRouter) -> 
     batcher.close()
 
 
+async def test_texts_that_wait_take_limited_memory(router: SlowRouter) -> None:
+    batcher = Batcher(router, max_waiting_bytes=350)
+    first = await busy(batcher, router)
+    waiting = [asyncio.create_task(batcher.score("😀" * n, PAIR)) for n in (90, 1, 90)]
+    await asyncio.sleep(0)
+    # The first is beyond the limit, but nothing waited; with it, nothing else may wait.
+    refused = [await asyncio.wait_for(task, 1) for task in waiting[1:]]
+    assert [isinstance(r, DecisionError) and r.reason for r in refused] == [Reason.OVERLOADED] * 2
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    # A character beyond Latin-1 takes two bytes, beyond the basic plane four.
+    later = [asyncio.create_task(batcher.score(text, PAIR)) for text in ("中" * 50, "😀" * 50, "x" * 90)]
+    await asyncio.sleep(0)
+    assert [task.done() for task in later] == [False, True, False]
+    router.go.set()
+    assert all(isinstance(s, Scored) for s in await asyncio.gather(first, later[0], later[2]))
+    # What is scored no longer waits.
+    assert isinstance(await batcher.score("😀" * 60, PAIR), Scored)
+    batcher.close()
+
+
 async def test_a_cancelled_prompt_costs_nothing(router: SlowRouter) -> None:
     batcher = Batcher(router)
     first = await busy(batcher, router)
