@@ -109,7 +109,7 @@ def strong_label(names: Sequence[str], chosen: str | None, where: Path) -> int |
     """
     if len(names) < 2:
         raise UsageError(
-            f"{where}: the classifier has one label, so its output is no probability; two or more are needed"
+            f"{where}: the classifier has one label, so its output is not a probability; two or more are needed"
         )
     if chosen is not None:
         if chosen.isdecimal() and int(chosen) < len(names):

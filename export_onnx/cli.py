@@ -111,7 +111,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="export-onnx",
-        description="Turns a router's checkpoint into an artifact that routing-service serves, and proves that both "
+        description="Convert a router's checkpoint to an artifact for routing-service, and prove that both "
         "give the same win rates.",
         epilog=f"Example: {_EXPORTS[1].example}",
     )

@@ -57,7 +57,7 @@ def prove(source: npt.ArrayLike, exported: npt.ArrayLike, precision: str) -> Par
         raise UsageError(f"the parity proof compared {got.shape} with {wanted.shape} win rates; the export is broken")
     for name, rates in (("source model", wanted), ("exported graph", got)):
         if not np.all((rates >= 0) & (rates <= 1)):
-            raise UsageError(f"the {name} gives win rates that are no probabilities; is this the right checkpoint?")
+            raise UsageError(f"the {name} gives win rates that are not probabilities; is this the right checkpoint?")
     difference = np.abs(wanted - got)
     parity = Parity(precision, wanted.size, float(difference.max()), float(difference.mean()))
     most, mean = TOLERANCES[precision]

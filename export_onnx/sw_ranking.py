@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options beside `--output`."""
     source = "JSON lines, CSV or Parquet files, folders of them, or data sets of the Hugging Face hub (OWNER/NAME)"
     parser.add_argument(
-        "--battles", nargs="+", required=True, metavar="F", help=f"{source}, in the columns of arena-55k"
+        "--battles", nargs="+", required=True, metavar="F", help=f"{source}, with the columns of arena-55k"
     )
     parser.add_argument(
         "--embeddings",

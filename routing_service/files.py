@@ -70,6 +70,7 @@ def prepare_folder(folder: Path) -> None:
     Raises:
         UsageError: it cannot.
     """
+    refuse_stdio(folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, but results need a folder; name another one")
     try:
@@ -78,6 +79,16 @@ def prepare_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise _unwritable(folder, error) from error
+
+
+def refuse_stdio(folder: Path) -> None:
+    """Check that `-` is not given where several files are written.
+
+    Raises:
+        UsageError: `folder` is `-`.
+    """
+    if folder == STDIO:
+        raise UsageError("-: is standard output, but results need a folder; name one")
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def _merge(node: yaml.Node | None, source: str, state: dict[int, bool]) -> None:
     `state` has, by identity, the nodes that are being merged (False) or are done (True): aliases repeat a node.
 
     Raises:
-        ConfigError: what is merged is no mapping, or holds itself.
+        ConfigError: what is merged is not a mapping, or holds itself.
     """
     if node is None or isinstance(node, yaml.ScalarNode) or state.get(id(node)):
         return

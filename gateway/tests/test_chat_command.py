@@ -100,7 +100,7 @@ def test_endpoints_that_are_wrong_are_told(run: Run, tmp_path: Path, text: str) 
 
 @pytest.mark.parametrize("port", ["x", "-1", "65536"])
 def test_a_port_that_is_none_is_wrong_usage(run: Run, port: str) -> None:
-    assert "no port from 0 to 65535" in complaint(run("chat", f"--port={port}"), code=2)
+    assert "not a port from 0 to 65535" in complaint(run("chat", f"--port={port}"), code=2)
 
 
 def test_help_has_an_example(run: Run) -> None:

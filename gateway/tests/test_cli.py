@@ -78,8 +78,8 @@ def test_help_has_an_example(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--port", "70000"], "no port"),
-        (["--max-concurrent", "0"], "from 1 on"),
+        (["--port", "70000"], "not a port"),
+        (["--max-concurrent", "0"], "of 1 or more"),
         (["--decision-timeout", "-1"], "positive number of seconds"),
         (["--nonsense"], "unrecognized arguments"),
         (["--api-key", "a", "--api-key-env", "B"], "not allowed with"),

@@ -274,8 +274,8 @@ def test_a_key_can_be_demanded() -> None:
 @pytest.mark.parametrize(
     ("path", "content", "says"),
     [
-        ("chat/completions", b"{", "no JSON"),
-        ("chat/completions", b"\xff", "no JSON"),
+        ("chat/completions", b"{", "not JSON"),
+        ("chat/completions", b"\xff", "not JSON"),
         ("chat/completions", b"[]", "'model'"),
         ("chat/completions", b'{"model": "m"}', "'messages'"),
         ("chat/completions", b'{"model": "m", "messages": [1]}', "'messages'"),

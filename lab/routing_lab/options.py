@@ -3,7 +3,7 @@
     @dataclass(frozen=True, kw_only=True)
     class Request:
         data: Sequence[Path] = field(metadata=option("what is learnt from", parse=Path, metavar="F", many=True))
-        seed: int = field(default=0, metadata=option("of all chance", parse=whole(0, 9), metavar="N"))
+        seed: int = field(default=0, metadata=option("random seed", parse=whole(0, 9), metavar="N"))
 
 `add_options(parser, Request)` adds `--data F [F ...]` and `--seed N`, whose help ends in "(default 0)".
 `from_options(Request, parser.parse_args())` is the request, and `to_command` the options that ask for it again. A field
@@ -116,7 +116,7 @@ def add_options(parser: argparse.ArgumentParser, kind: type[Any]) -> None:
 
 
 def from_options(kind: type[T], options: argparse.Namespace, **more: Any) -> T:
-    """The dataclass with the values that were given, its defaults for the rest, and `more` for what is no option."""
+    """The dataclass with the values that were given, its defaults for the rest, and `more` for other fields."""
     given = dict(more)
     for each in _described(kind):
         name, choices = each.field.name, each.option.choices
@@ -152,7 +152,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
         return int(text)
 
     return parse
@@ -169,7 +169,7 @@ def number(least: float = 0.0, most: float = math.inf, *, above: bool = False) -
         except ValueError:
             value = math.nan
         if not least <= value <= most or math.isinf(value) or (above and value == least):
-            raise argparse.ArgumentTypeError(f"{text!r} is no number {limits}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {limits}")
         return value
 
     return parse

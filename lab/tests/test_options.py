@@ -130,15 +130,15 @@ def test_a_command_asks_for_the_same_with_defaults_written_out() -> None:
 @pytest.mark.parametrize(
     ("text", "parse", "says"),
     [
-        ("0", whole(1, 9), "'0' is no whole number from 1 to 9"),
+        ("0", whole(1, 9), "'0' is not a whole number from 1 to 9"),
         ("10", whole(1, 9), "from 1 to 9"),
-        ("1.5", whole(1, 9), "no whole number"),
-        ("-1", number(), "'-1' is no number of 0 or more"),
-        ("inf", number(), "'inf' is no number of 0 or more"),
-        ("nan", number(), "'nan' is no number"),
-        ("x", number(), "'x' is no number"),
-        ("1.1", number(0, 1), "'1.1' is no number from 0 to 1"),
-        ("0", number(0, 0.5, above=True), "'0' is no number above 0 and at most 0.5"),
+        ("1.5", whole(1, 9), "not a whole number"),
+        ("-1", number(), "'-1' is not a number of 0 or more"),
+        ("inf", number(), "'inf' is not a number of 0 or more"),
+        ("nan", number(), "'nan' is not a number"),
+        ("x", number(), "'x' is not a number"),
+        ("1.1", number(0, 1), "'1.1' is not a number from 0 to 1"),
+        ("0", number(0, 0.5, above=True), "'0' is not a number above 0 and at most 0.5"),
     ],
 )
 def test_numbers_outside_their_limits_are_told(text: str, parse: Any, says: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.manifest import MANIFEST_NAME, Manifest
 from routing_service.errors import UsageError
+from routing_service.files import refuse_stdio
 from routing_service.scratch import abandoned, leftovers, put_folder, scratch_folder
 
 _NEW, _OLD = "new", "old"
@@ -33,10 +34,11 @@ def check_output(output: Path) -> None:
     """Check before long work that an artifact may be written to `output`: a new or empty folder, or an artifact's.
 
     Raises:
-        UsageError: `output` has something else in it.
+        UsageError: `output` has something else in it, or is `-`.
     """
+    refuse_stdio(output)
     if output.exists() and not (output / MANIFEST_NAME).is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(f"{output} exists and is no artifact; name an empty or new folder")
+        raise UsageError(f"{output} exists and is not an artifact; name an empty or new folder")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=_workers, metavar="N", help="processes that share the port (default 1)")
     parser.add_argument("--metrics-address", type=address, metavar="HOST:PORT", help="serve Prometheus metrics there")
     parser.add_argument(
-        "--ready-file", type=Path, metavar="F", help="gets the bound address when the service is SERVING"
+        "--ready-file", type=Path, metavar="F", help="file that gets the bound address once the service is SERVING"
     )
     parser.add_argument("--reuse-port", action="store_true", help=argparse.SUPPRESS)
 

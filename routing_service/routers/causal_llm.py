@@ -96,7 +96,7 @@ class RatingLLM:
         self._present = [name.replace("past_key_values", "present", 1) for name in self._past]
         wanted = {"input_ids", "attention_mask", *self._past}, {"next_token", "strong_win_rate", *self._present}
         if not self._past or (set(inputs), set(outputs)) != wanted:
-            raise ArtifactError(folder / GRAPH, f"is no causal_llm graph: it has inputs {sorted(inputs)[:4]} …")
+            raise ArtifactError(folder / GRAPH, f"is not a causal_llm graph: it has inputs {sorted(inputs)[:4]} …")
         _, self._kv_heads, _, self._head_size = self._session.get_inputs()[-1].shape
         self._cache_type = _NUMPY_TYPES[inputs[self._past[0]]]
         # Where the cache stays between steps.

@@ -40,7 +40,9 @@ class PromptTemplate:
                     raise ArtifactError(classifier, f"has the field {{{name}}}; only {{{FIELD}}} is known")
                 pieces.append("")
         except ValueError as error:
-            raise ArtifactError(classifier, f"is no format string: {error}; braces of its own are doubled") from error
+            raise ArtifactError(
+                classifier, f"is not a format string: {error}; braces of its own are doubled"
+            ) from error
         if len(pieces) == 1:
             raise ArtifactError(classifier, f"has no {{{FIELD}}}, so that every prompt would get the same rating")
         return cls(system_text, tuple(pieces))

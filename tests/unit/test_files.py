@@ -199,6 +199,8 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) 
         prepare_folder(tmp_path / "file" / "out")
     with pytest.raises(UsageError, match="file: is a file, but results need a folder"):
         prepare_folder(tmp_path / "file")
+    with pytest.raises(UsageError, match="-: is standard output, but results need a folder"):
+        prepare_folder(Path("-"))
 
 
 def test_a_folder_in_one_file_s_place_leaves_every_old_file(tmp_path: Path) -> None:

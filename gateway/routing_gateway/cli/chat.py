@@ -59,10 +59,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="YAML that says where the models are, as routing-gateway takes it (default: an offline echo)",
     )
     parser.add_argument(
-        "--port", type=_port, default=DEFAULT_PORT, metavar="P", help=f"the page's; 0: any (default {DEFAULT_PORT})"
+        "--port",
+        type=_port,
+        default=DEFAULT_PORT,
+        metavar="P",
+        help=f"the page's port; 0 takes a free one (default {DEFAULT_PORT})",
     )
     parser.add_argument("--no-browser", action="store_true", help="print the page's address and open nothing")
-    parser.add_argument("--ready-file", type=Path, metavar="F", help="gets the page's HOST:PORT when it is there")
+    parser.add_argument(
+        "--ready-file", type=Path, metavar="F", help="file that gets the page's HOST:PORT once it answers"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -282,5 +288,5 @@ class _Signals:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
     return int(text)

@@ -50,31 +50,41 @@ def parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("models")
     where.add_argument("--config", type=Path, metavar="F", help="YAML with models, their servers, keys and prices")
     where.add_argument("--service", metavar="HOST:PORT", help="the decision service (default 127.0.0.1:50051)")
+    where.add_argument("--strong-model", metavar="M", help="the strong model (default: the one the service names)")
+    where.add_argument("--weak-model", metavar="M", help="the weak model (default: the one the service names)")
     where.add_argument(
-        "--strong-model", metavar="M", help="answers when the strong one is chosen (default: as decided)"
-    )
-    where.add_argument("--weak-model", metavar="M", help="answers when the weak one is chosen (default: as decided)")
-    where.add_argument(
-        "--base-url", metavar="U", help=f"the server of every model that --config does not name (default {_OPENAI})"
+        "--base-url", metavar="U", help=f"the server of each model that --config does not name (default {_OPENAI})"
     )
     keys = where.add_mutually_exclusive_group()
     keys.add_argument(
         "--api-key-env", metavar="NAME", help="variable with the key for --base-url (default: the caller's)"
     )
-    keys.add_argument("--api-key", metavar="K", help="that key itself; others on this machine can see it")
-    where.add_argument("--fallback-model", metavar="M", help="answers while the decision service is out (default: 503)")
+    keys.add_argument("--api-key", metavar="K", help="the key itself; other users of this machine can see it")
+    where.add_argument(
+        "--fallback-model",
+        metavar="M",
+        help="the model to use while the decision service is down (default: answer 503)",
+    )
     where.add_argument(
         "--failover",
         action=argparse.BooleanOptionalAction,
-        help="ask the pair's other model when the chosen one's server fails",
+        help="use the other model of the pair when the chosen one's server fails",
     )
     where.add_argument("--echo", action="store_true", help="tell the page that the models are an offline echo")
     server = parser.add_argument_group("server")
     server.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (default %(default)s)")
-    server.add_argument("--port", type=_port, default=DEFAULT_PORT, metavar="P", help="0: any (default %(default)s)")
-    server.add_argument("--ready-file", type=Path, metavar="F", help="gets the bound address when the gateway accepts")
     server.add_argument(
-        "--cors-origin", action="append", default=[], metavar="O", help="a web origin that may use it; repeatable"
+        "--port", type=_port, default=DEFAULT_PORT, metavar="P", help="0 takes a free port (default %(default)s)"
+    )
+    server.add_argument(
+        "--ready-file", type=Path, metavar="F", help="file that gets the bound address once the gateway answers"
+    )
+    server.add_argument(
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="O",
+        help="a web origin that may call the gateway; repeatable",
     )
     server.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="warning", help="default %(default)s"
@@ -87,11 +97,11 @@ def parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=600.0,
         metavar="S",
-        help="between two bytes (default %(default)s s)",
+        help="longest wait between two bytes (default %(default)s s)",
     )
     limits.add_argument("--shutdown-timeout", type=_count, default=30, metavar="S", help="default %(default)s s")
     limits.add_argument(
-        "--max-body-mb", type=_count, default=32, metavar="N", help="a request's MiB (default %(default)s)"
+        "--max-body-mb", type=_count, default=32, metavar="N", help="largest request body in MiB (default %(default)s)"
     )
     limits.add_argument(
         "--max-concurrent", type=_count, default=2048, metavar="N", help="requests in flight (default %(default)s)"
@@ -194,13 +204,13 @@ def _serve(config: GatewayConfig, options: argparse.Namespace) -> None:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
     return int(text)
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
 
 
@@ -210,7 +220,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return seconds
 
 

@@ -113,7 +113,7 @@ async def _read(request: Request) -> _Asked | Reply:
     try:
         body = json.loads(await request.body())
     except ValueError:
-        return refuse(400, "the body is no JSON", "invalid_request_error")
+        return refuse(400, "the body is not JSON", "invalid_request_error")
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
         return refuse(400, "the body must be an object with a 'model'", "invalid_request_error")
     if state.keep_requests:

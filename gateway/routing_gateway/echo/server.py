@@ -93,9 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=0, metavar="P", help="0, the default, takes a free one")
-    parser.add_argument("--ready-file", type=Path, metavar="F", help="gets the bound address when it answers")
-    parser.add_argument("--model", action="append", metavar="M", help="a model to list; may be given again")
-    parser.add_argument("--pace", type=float, default=0.0, metavar="S", help="seconds between a stream's words")
+    parser.add_argument("--ready-file", type=Path, metavar="F", help="file that gets the bound address once it answers")
+    parser.add_argument("--model", action="append", metavar="M", help="a model to list; repeatable")
+    parser.add_argument("--pace", type=float, default=0.0, metavar="S", help="seconds between two words of a stream")
     parser.add_argument("--fault", default="", metavar="F", help="for every request, such as status=429 or not-json")
     options = parser.parse_args(arguments)
     try:

@@ -106,7 +106,7 @@ async function readStream(response, on) {
     try {
       chunk = JSON.parse(data);
     } catch {
-      throw new ApiError("format", "The model's server sent a piece that is no JSON.");
+      throw new ApiError("format", "The model's server sent a piece that is not JSON.");
     }
     if (chunk.error) throw new ApiError("stream", chunk.error.message ?? "The model's server failed in mid-answer.");
     const choice = chunk.choices?.[0];

@@ -36,7 +36,7 @@ def ask(page: Page, text: str) -> None:
         ("not-json", "is no completion", False),
         ("broken=8,pace=0.2", "The answer broke off", True),
         ("error-event=6", "the upstream failed in mid-stream", True),
-        ("bad-event=6", "a piece that is no JSON", True),
+        ("bad-event=6", "a piece that is not JSON", True),
     ],
 )
 def test_an_upstream_that_fails_is_told_and_can_be_tried_again(

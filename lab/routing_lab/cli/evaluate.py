@@ -30,9 +30,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="B",
-        help="mmlu, gsm8k, mt-bench, an installed one, or a file.jsonl of prompts and scores by model",
+        help="mmlu, gsm8k, mt-bench, a plug-in's, or a file.jsonl of prompts with each model's score",
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="RouteLLM's folder routellm/evals, for its three")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="RouteLLM's folder routellm/evals, for mmlu, gsm8k, mt-bench"
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="write JSON, CSV, and a plot as PNG and SVG there")
     add_config_option(parser)
     parser.add_argument(
@@ -43,10 +45,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_options(parser, Settings)
     parser.add_argument(
-        "--overwrite-cache", nargs="*", default=[], metavar="R", help="score these routers anew, though kept"
+        "--overwrite-cache", nargs="*", default=[], metavar="R", help="score these routers again, not from the cache"
     )
     parser.add_argument(
-        "--cache-dir", type=Path, metavar="DIR", help="keeps win rates (default ~/.cache/routing-service/evaluate)"
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="where win rates are cached (default ~/.cache/routing-service/evaluate)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

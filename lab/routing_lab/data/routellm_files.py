@@ -28,7 +28,7 @@ def question_turns(question: Row) -> tuple[str, ...]:
     """
     turns = field(question, "turns")
     if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) for turn in turns):
-        raise question.error("'turns' is no list of texts; write the texts of the user's turns")
+        raise question.error("'turns' is not a list of texts; write the texts of the user's turns")
     return tuple(turns)
 
 
@@ -51,5 +51,5 @@ def text_field(row: Row, key: str) -> str:
     """
     value = field(row, key)
     if not isinstance(value, str):
-        raise row.error(f"{key!r} is no text; write a JSON string")
+        raise row.error(f"{key!r} is not a text; write a JSON string")
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from routing_lab.evals.benchmarks import Benchmark, BenchmarkData, unknown_benchmark
-from routing_lab.evals.jsonl import FileBenchmark
+from routing_lab.evals.file_benchmark import FileBenchmark
 from routing_service.errors import ConfigError, RoutingServiceError, UsageError
 from routing_service.plugins import Plugins
 from routing_service.rows.formats import SUFFIXES, suffix_of

@@ -106,7 +106,7 @@ def _folder(data: Path | None, name: str, needs: str) -> Path:
     if data is None:
         raise UsageError(f"--benchmark {name.replace('_', '-')} needs --data DIR; {HOW_TO_GET}")
     if not data.is_dir():
-        raise UsageError(f"--data {data}: is no folder; {HOW_TO_GET}")
+        raise UsageError(f"--data {data}: is not a folder; {HOW_TO_GET}")
     for folder in (data / name, data):
         if (folder / needs).exists():
             return folder
@@ -167,9 +167,9 @@ def _grades(judgements: Path) -> dict[str, dict[int | str, dict[Any, float]]]:
         model, question = text_field(row, "model"), _question_id(row)
         score, turn = field(row, "score"), field(row, "turn")
         if isinstance(score, bool) or not isinstance(score, int | float) or not MIN_GRADE <= score <= MAX_GRADE:
-            raise row.error(f"'score' is no number from {MIN_GRADE} to {MAX_GRADE}; give the judge's grade")
+            raise row.error(f"'score' is not a number from {MIN_GRADE} to {MAX_GRADE}; give the judge's grade")
         if not isinstance(turn, int):
-            raise row.error("'turn' is no whole number; number a question's turns from 1")
+            raise row.error("'turn' is not a whole number; number a question's turns from 1")
         if turn in grades[model][question]:
             raise row.error(
                 f"{model!r} has a grade for turn {turn} of question {question!r} already; keep one judge's grade"

@@ -15,11 +15,11 @@ class Settings:
 
     strong_model: str | None = field(
         default=None,
-        metadata=option("as the benchmark calls it", parse=str, metavar="M", shown="the router's"),
+        metadata=option("the model's name in the benchmark", parse=str, metavar="M", shown="the router's"),
     )
     weak_model: str | None = field(
         default=None,
-        metadata=option("as the benchmark calls it", parse=str, metavar="M", shown="the router's"),
+        metadata=option("the model's name in the benchmark", parse=str, metavar="M", shown="the router's"),
     )
     bins: int = field(
         default=10,
@@ -27,12 +27,14 @@ class Settings:
     )
     runs: int = field(
         default=10,
-        metadata=option("runs of a router of chance", parse=whole(1, 10_000), metavar="N", name="random_iters"),
+        metadata=option("runs of the random router", parse=whole(1, 10_000), metavar="N", name="random_iters"),
     )
-    resamples: int = field(default=1000, metadata=option("for the intervals", parse=whole(10, 1_000_000), metavar="N"))
-    seed: int = field(default=0, metadata=option("of all chance", parse=SEED, metavar="N"))
+    resamples: int = field(
+        default=1000, metadata=option("bootstrap samples for the intervals", parse=whole(10, 1_000_000), metavar="N")
+    )
+    seed: int = field(default=0, metadata=option("random seed", parse=SEED, metavar="N"))
     processes: int = field(
-        default=1, metadata=option("processes that score", parse=whole(1, 256), metavar="N", name="parallel")
+        default=1, metadata=option("processes to score with", parse=whole(1, 256), metavar="N", name="parallel")
     )
     cache: Path | None = None
     overwrite: frozenset[str] = frozenset()

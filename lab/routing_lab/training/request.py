@@ -43,22 +43,30 @@ class TrainingRequest:
         )
     )
     output: Path = field(metadata=option("the artifact's folder; replaced whole", parse=Path, metavar="DIR"))
-    seed: int = field(default=0, metadata=option("same data and seed, same artifact", parse=SEED, metavar="N"))
+    seed: int = field(
+        default=0,
+        metadata=option("random seed; the same data and seed give the same artifact", parse=SEED, metavar="N"),
+    )
     strong_model: Names | None = field(
         default=None,
         metadata=option(
-            "the strong model in your data, or several; the first is named", parse=str, metavar="M", many=True
+            "the strong model in your data; several count as one, under the first name",
+            parse=str,
+            metavar="M",
+            many=True,
         ),
     )
     weak_model: Names | None = field(
         default=None,
-        metadata=option("the weak model in your data, or several", parse=str, metavar="M", many=True),
+        metadata=option(
+            "the weak model in your data; several count as one, under the first name", parse=str, metavar="M", many=True
+        ),
     )
     report_on: Sequence[Path] = field(
         default=(),
         metadata=option(
             "benchmarks that the router will be reported on, as JSON lines with a prompt or folders in RouteLLM's "
-            "layout: what they ask must not be learnt from",
+            "layout: their questions must not be trained on",
             parse=Path,
             metavar="F",
             many=True,
@@ -68,8 +76,8 @@ class TrainingRequest:
         default=Overlap.REFUSE,
         metadata=option(
             flags={
-                Overlap.DROP: "leave out rows that ask what a benchmark of --report-on asks",
-                Overlap.ALLOW: "learn from such rows all the same; the manifest says so",
+                Overlap.DROP: "leave out rows with a question of a --report-on benchmark",
+                Overlap.ALLOW: "train on such rows too; the manifest says so",
             }
         ),
     )
@@ -108,7 +116,7 @@ class ResumableRequest(TrainingRequest):
     validation_share: float = field(
         default=0.1,
         metadata=option(
-            "the share of prompts that only measures and stops the training, near-duplicates together",
+            "share of prompts held out to decide when to stop; near-duplicates stay together",
             parse=number(0, 0.5, above=True),
             metavar="S",
         ),
@@ -116,7 +124,7 @@ class ResumableRequest(TrainingRequest):
     work: Path | None = field(
         default=None,
         metadata=option(
-            "where checkpoints are kept until the artifact is done; the same command goes on from there",
+            "folder of checkpoints until the artifact is done; the same command resumes from it",
             parse=Path,
             metavar="DIR",
             shown="OUTPUT.work",
@@ -124,7 +132,7 @@ class ResumableRequest(TrainingRequest):
         ),
     )
     restart: bool = field(
-        default=False, metadata=option("throw an interrupted training's work away first", repeated=False)
+        default=False, metadata=option("first delete what an interrupted training left", repeated=False)
     )
 
     @property

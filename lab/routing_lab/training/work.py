@@ -47,7 +47,7 @@ class Work:
         self.folder = folder
         asked = json.loads(json.dumps(asked))  # as it will be read back
         if folder.exists() and not (folder / RUN).is_file() and not _is_empty(folder):
-            raise UsageError(f"{folder} exists and is no training's work; name another folder with --work")
+            raise UsageError(f"{folder} exists and was not made by a training; name another folder with --work")
         with _told(folder):
             folder.mkdir(parents=True, exist_ok=True)
             # Let go of by `discard`, and when this object or the process ends.

@@ -58,7 +58,7 @@ def test_json_is_the_document_and_the_same_from_the_cache(run: Run, config: Path
     ("arguments", "says"),
     [
         (["--benchmark", "mmlu"], "needs --data DIR"),
-        (["--benchmark", "mmlu", "--data", "nowhere"], "--data nowhere: is no folder"),
+        (["--benchmark", "mmlu", "--data", "nowhere"], "--data nowhere: is not a folder"),
         (["--benchmark", "nowhere.jsonl"], "nowhere.jsonl: cannot be read"),
         (["--benchmark", "mmul"], "did you mean 'mmlu'?"),
         (["--benchmark", "OWN", "--strong-model", "bigg"], "Did you mean 'big'?"),

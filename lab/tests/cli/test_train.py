@@ -88,12 +88,12 @@ def test_an_overlap_option_without_a_benchmark_is_a_mistake(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--validation-share", "0.9"], "no number above 0 and at most 0.5"),
-        (["--validation-share", "0"], "no number above 0"),
-        (["--epochs", "0"], "no whole number from 1 to 1000000"),
-        (["--seed", "-1"], "no whole number from 0"),
-        (["--noise", "-1"], "no number from 0"),
-        (["--noise", "nan"], "no number from 0"),
+        (["--validation-share", "0.9"], "not a number above 0 and at most 0.5"),
+        (["--validation-share", "0"], "not a number above 0"),
+        (["--epochs", "0"], "not a whole number from 1 to 1000000"),
+        (["--seed", "-1"], "not a whole number from 0"),
+        (["--noise", "-1"], "not a number from 0"),
+        (["--noise", "nan"], "not a number from 0"),
         (["--drop-overlap", "--allow-overlap"], "not allowed with"),
     ],
 )

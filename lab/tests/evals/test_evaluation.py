@@ -17,7 +17,7 @@ from routing_lab.evals import plot, report
 from routing_lab.evals.benchmarks import BenchmarkData, Split, take_split
 from routing_lab.evals.curves import full_curve
 from routing_lab.evals.evaluation import evaluate
-from routing_lab.evals.jsonl import FileBenchmark
+from routing_lab.evals.file_benchmark import FileBenchmark
 from routing_lab.evals.metrics import apgr, calibration_error, log_loss, reliability
 from routing_lab.evals.provenance import Exposure
 from routing_lab.evals.registry import load_benchmark

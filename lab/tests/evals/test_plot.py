@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from routing_lab.evals import plot
 from routing_lab.evals.evaluation import evaluate
-from routing_lab.evals.jsonl import FileBenchmark
+from routing_lab.evals.file_benchmark import FileBenchmark
 from routing_lab.evals.settings import Settings
 
 from routing_service.config import Config

@@ -127,16 +127,16 @@ def list_all(folder: Path) -> None:
             write("mt_bench/judgements.jsonl", '{"question_id": 1, "model": "m", "score": 5}'),
             r"judgements\.jsonl:1: has no 'turn'",
         ),
-        *(("mt-bench", judged(score=s), r"jsonl:1: 'score' is no number from 0 to 10") for s in WRONG_GRADES),
-        ("mt-bench", judged(turn="1"), r"jsonl:1: 'turn' is no whole number"),
+        *(("mt-bench", judged(score=s), r"jsonl:1: 'score' is not a number from 0 to 10") for s in WRONG_GRADES),
+        ("mt-bench", judged(turn="1"), r"jsonl:1: 'turn' is not a whole number"),
         ("mt-bench", judged(question_id=[1]), r"jsonl:1: 'question_id' is neither a whole number nor a text"),
-        ("mt-bench", judged(model=None), r"jsonl:1: 'model' is no text"),
+        ("mt-bench", judged(model=None), r"jsonl:1: 'model' is not a text"),
         (
             "mt-bench",
             write("mt_bench/judgements.jsonl", f"{json.dumps(JUDGEMENT)}\n" * 2),
             r"jsonl:2: 'm' has a grade for turn 1 of question 1 already",
         ),
-        *(("mt-bench", asked(turns), r"question\.jsonl:1: 'turns' is no list of texts") for turns in WRONG_TURNS),
+        *(("mt-bench", asked(turns), r"question\.jsonl:1: 'turns' is not a list of texts") for turns in WRONG_TURNS),
         ("mt-bench", write("mt_bench/question.jsonl", b"\xff"), r"question\.jsonl:1: is not UTF-8 text"),
         (
             "gsm8k",
@@ -155,7 +155,7 @@ def test_what_is_wrong_is_said(evals_folder: Path, name: str, change: Callable[[
 def test_a_folder_is_needed_and_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--benchmark mt-bench needs --data DIR; .*git clone"):
         load_benchmark("mt-bench", None)
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         load_benchmark("mmlu", tmp_path / "nowhere")
 
 

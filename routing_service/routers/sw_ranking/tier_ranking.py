@@ -108,7 +108,9 @@ class TierRanker:
         graph = artifact.file(GRAPH)
         opened = open_session(graph, session)
         if session_io(opened) != ({QUERIES: "tensor(float)"}, {SIMILARITIES: "tensor(float)"}):
-            raise ArtifactError(graph, f"is no graph from {QUERIES!r} to {SIMILARITIES!r}; export the artifact again")
+            raise ArtifactError(
+                graph, f"is not a graph from {QUERIES!r} to {SIMILARITIES!r}; export the artifact again"
+            )
         # The recorded rates are RouteLLM's. Another solver shares everything else that could be wrong here.
         ranker = cls(settings, outcomes, opened)
         self_test_vectors(

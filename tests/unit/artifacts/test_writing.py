@@ -130,9 +130,9 @@ def test_a_full_disk_keeps_the_old_one(old: Path, newer: Path, full_disk: FullDi
 def test_other_people_s_folders_are_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for output in (tmp_path, tmp_path / "file"):
-        with pytest.raises(UsageError, match="is no artifact; name an empty or new folder"):
+        with pytest.raises(UsageError, match="is not an artifact; name an empty or new folder"):
             check_output(output)
-        with pytest.raises(UsageError, match="is no artifact"), new_artifact(output):
+        with pytest.raises(UsageError, match="is not an artifact"), new_artifact(output):
             pytest.fail("it is not to be begun")
     with (
         pytest.raises(UsageError, match=r"file/out: cannot be written: File exists"),

@@ -226,7 +226,7 @@ def test_another_models_tokenizer_is_refused(
         ("classifier_ft_v5.txt", None, "has no classifier_ft_v5.txt"),
         ("classifier_ft_v5.txt", "Rate it.", "has no {question}"),
         ("classifier_ft_v5.txt", "{question} {answer}", "has the field {answer}"),
-        ("classifier_ft_v5.txt", "{question} {", "no format string"),
+        ("classifier_ft_v5.txt", "{question} {", "not a format string"),
     ],
 )
 def test_templates_that_are_missing_or_odd_are_refused(

@@ -40,7 +40,9 @@ class Recipe:
 
     max_tokens: int = field(
         default=512,
-        metadata=option("read so many of a text, special ones and templates included", parse=COUNT, metavar="N"),
+        metadata=option(
+            "the most tokens to read of a text, with special tokens and templates", parse=COUNT, metavar="N"
+        ),
     )
     lora_rank: int = field(
         default=0,
@@ -50,29 +52,32 @@ class Recipe:
             metavar="R",
         ),
     )
-    epochs: int = field(default=3, metadata=option("at most so many", parse=COUNT, metavar="N"))
+    epochs: int = field(default=3, metadata=option("the most epochs to train", parse=COUNT, metavar="N"))
     learning_rate: float | None = field(
         default=None,
         metadata=option(
-            "of AdamW, at its highest", parse=_AMOUNT, metavar="R", shown=lambda kind: str(kind.usual_rates)
+            "AdamW's highest learning rate", parse=_AMOUNT, metavar="R", shown=lambda kind: str(kind.usual_rates)
         ),
     )
     warmup_share: float = field(
-        default=0.06, metadata=option("rise to it in this share of all updates", parse=number(0, 1), metavar="S")
+        default=0.06,
+        metadata=option("share of the updates in which the learning rate rises", parse=number(0, 1), metavar="S"),
     )
-    weight_decay: float = field(default=0.01, metadata=option("of AdamW", parse=_AMOUNT, metavar="D"))
+    weight_decay: float = field(default=0.01, metadata=option("AdamW's weight decay", parse=_AMOUNT, metavar="D"))
     max_grad_norm: float = field(
-        default=1.0, metadata=option("clip the gradient's norm to this", parse=_AMOUNT, metavar="G")
+        default=1.0, metadata=option("clip the norm of the gradient to this", parse=_AMOUNT, metavar="G")
     )
-    batch_size: int = field(default=16, metadata=option("rows in an update", parse=COUNT, metavar="N"))
+    batch_size: int = field(default=16, metadata=option("rows per update", parse=COUNT, metavar="N"))
     batch_tokens: int = field(
         default=8192,
-        metadata=option("tokens run at once, padding included: less takes less memory", parse=COUNT, metavar="N"),
+        metadata=option("tokens to run at once, with padding; fewer need less memory", parse=COUNT, metavar="N"),
     )
     patience: int = field(
         default=EVALUATIONS_PER_EPOCH,
         metadata=option(
-            f"stop after so many evaluations, {EVALUATIONS_PER_EPOCH} an epoch, without gain", parse=COUNT, metavar="N"
+            f"stop after this many evaluations ({EVALUATIONS_PER_EPOCH} per epoch) without gain",
+            parse=COUNT,
+            metavar="N",
         ),
     )
     gradient_checkpointing: bool = field(default=False, metadata=option("less memory, for about a third more time"))
@@ -100,7 +105,7 @@ class FinetuneRequest(Recipe, ResumableRequest):
     packages = ("torch", "transformers", "onnx", "safetensors", "huggingface_hub")
     checkpoint: str = field(
         metadata=option(
-            "what to start from, with safetensors: a folder, or a Hugging Face id", parse=str, metavar="DIR"
+            "the model to start from: a folder with safetensors, or a Hugging Face id", parse=str, metavar="DIR"
         )
     )
     ties: Ties = field(
@@ -118,7 +123,7 @@ class FinetuneRequest(Recipe, ResumableRequest):
     save_checkpoint: Path | None = field(
         default=None,
         metadata=option(
-            "keep the fine-tuned checkpoint there, for export-onnx; a new or empty folder",
+            "also save the fine-tuned checkpoint, for export-onnx; a new or empty folder",
             parse=Path,
             metavar="DIR",
             repeated=False,
@@ -126,7 +131,7 @@ class FinetuneRequest(Recipe, ResumableRequest):
     )
     finish: bool = field(
         default=False,
-        metadata=option("end an interrupted training with the best model that it has so far", repeated=False),
+        metadata=option("finish an interrupted training with its best model so far", repeated=False),
     )
 
     def check(self) -> None:

@@ -21,23 +21,23 @@ class Recipe:
 
     hidden: int = field(
         default=128,
-        metadata=option("the length of a model's vector", parse=COUNT, metavar="N"),
+        metadata=option("length of a model's vector", parse=COUNT, metavar="N"),
     )
     noise: float = field(
         default=0.05,
         metadata=option(
-            "standard deviation of what is added to each number of an embedding at each step, RouteLLM's alpha",
+            "standard deviation of the noise added to each embedding at each step (RouteLLM's alpha)",
             parse=_AMOUNT,
             metavar="A",
         ),
     )
-    learning_rate: float = field(default=1e-3, metadata=option("of Adam", parse=_AMOUNT, metavar="R"))
-    weight_decay: float = field(default=1e-5, metadata=option("of Adam", parse=_AMOUNT, metavar="D"))
-    batch_size: int = field(default=64, metadata=option("battles in a step", parse=COUNT, metavar="N"))
-    epochs: int = field(default=60, metadata=option("at most so many", parse=COUNT, metavar="N"))
+    learning_rate: float = field(default=1e-3, metadata=option("Adam's learning rate", parse=_AMOUNT, metavar="R"))
+    weight_decay: float = field(default=1e-5, metadata=option("Adam's weight decay", parse=_AMOUNT, metavar="D"))
+    batch_size: int = field(default=64, metadata=option("battles per step", parse=COUNT, metavar="N"))
+    epochs: int = field(default=60, metadata=option("the most epochs to train", parse=COUNT, metavar="N"))
     patience: int = field(
         default=8,
-        metadata=option("stop after so many epochs without a lower validation loss", parse=COUNT, metavar="N"),
+        metadata=option("stop after this many epochs without a lower validation loss", parse=COUNT, metavar="N"),
     )
 
     def recipe(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class MatrixFactorizationRequest(Recipe, ResumableRequest):
     )
     embeddings: Path | None = field(default=None, metadata=EMBEDDINGS_OPTION)
     drop_ties: bool = field(
-        default=False, metadata=option("leave ties out, as RouteLLM does, rather than count them as half a win")
+        default=False, metadata=option("leave ties out, as RouteLLM does, instead of counting them as half a win")
     )
 
     def settings(self) -> dict[str, Any]:

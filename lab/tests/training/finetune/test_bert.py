@@ -312,7 +312,7 @@ def test_faults_of_data_and_folders_are_told_in_one_line(
         return refused(capsys, "--checkpoint", encoder, "--data", rows, "--output", tmp_path / output, *pair, *options)
 
     assert "40 usable rows. At least 200" in fault(rows=few)
-    assert "exists and is no artifact" in fault(output="mine")
+    assert "exists and is not an artifact" in fault(output="mine")
     assert "--max-tokens 3 leaves no room" in fault("--max-tokens", 3)
     assert "is no training's work" in fault("--work", tmp_path / "mine")
     assert "both 'big'" in refused(

@@ -23,11 +23,11 @@ def test_help_has_an_example_and_every_part_of_the_recipe(kind: str, capsys: pyt
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("--epochs", "0", "'0' is no whole number from 1 to 1000000"),
-        ("--learning-rate", "-1", "'-1' is no number of 0 or more"),
-        ("--learning-rate", "inf", "'inf' is no number of 0 or more"),
-        ("--warmup-share", "1.5", "'1.5' is no number from 0 to 1"),
-        ("--lora-rank", "-4", "'-4' is no whole number from 0 to 1024"),
+        ("--epochs", "0", "'0' is not a whole number from 1 to 1000000"),
+        ("--learning-rate", "-1", "'-1' is not a number of 0 or more"),
+        ("--learning-rate", "inf", "'inf' is not a number of 0 or more"),
+        ("--warmup-share", "1.5", "'1.5' is not a number from 0 to 1"),
+        ("--lora-rank", "-4", "'-4' is not a whole number from 0 to 1024"),
         ("--ties", "none", "invalid choice: 'none'"),
         ("--quantize", "int4", "invalid choice: 'int4'"),
     ],

@@ -296,7 +296,7 @@ def test_an_output_that_is_no_artifact_is_left_alone(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
-    with pytest.raises(UsageError, match="exists and is no artifact"):
+    with pytest.raises(UsageError, match="exists and is not an artifact"):
         run(write_battles(300), tmp_path / "out", embeddings_folder)
     assert not (tmp_path / "out.work").exists()
 

@@ -178,7 +178,7 @@ def test_a_graph_of_another_kind_is_refused(folder: Path, tmp_path: Path) -> Non
         opsets = [helper.make_opsetid("", 20)]
         onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), target / "similarity.onnx")
 
-    with pytest.raises(ArtifactError, match=r"similarity\.onnx is no graph from 'queries' to 'similarities'"):
+    with pytest.raises(ArtifactError, match=r"similarity\.onnx is not a graph from 'queries' to 'similarities'"):
         load(rewrite(folder, tmp_path / "changed", change))
 
 

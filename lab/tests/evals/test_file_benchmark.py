@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from routing_lab.evals.benchmarks import for_pair
-from routing_lab.evals.jsonl import FileBenchmark
+from routing_lab.evals.file_benchmark import FileBenchmark
 
 from routing_service.errors import UsageError
 from tests.support.benchmarks import write_lines
