@@ -71,11 +71,13 @@ class Batcher:
         self._waiting_bytes = 0
         self._workers: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(router.concurrency, thread_name_prefix=f"score-{router.type}")
+        self._closed = False
 
     async def score(self, text: str, models: ModelPair) -> Scored | DecisionError:
         """Score one prompt, together with others that wait. Cancelling this drops the prompt from the queue.
 
-        An error is returned, not raised: OVERLOADED when too many wait, or whatever kept the prompt from a score.
+        An error is returned, not raised: OVERLOADED when too many wait, NOT_SERVING once this is closed, or whatever
+        kept the prompt from a score.
         """
         loop = asyncio.get_running_loop()
         item = _Waiting(text, models, loop.create_future())
@@ -96,7 +98,8 @@ class Batcher:
         return await item.future
 
     def close(self) -> None:
-        """Stop the worker threads once their batches are done."""
+        """Stop the worker threads once their batches are done. What still waits is answered with NOT_SERVING."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _work(self) -> None:
@@ -114,8 +117,12 @@ class Batcher:
         start_ns = perf_counter_ns()
         results: Sequence[Scored | DecisionError]
         try:
-            loop = asyncio.get_running_loop()
-            results = await loop.run_in_executor(self._threads, score, self._router, texts, models)
+            if self._closed:
+                stopping = DecisionError(Reason.NOT_SERVING, "The server is stopping; ask another, or again.")
+                results = [stopping] * len(batch)
+            else:
+                loop = asyncio.get_running_loop()
+                results = await loop.run_in_executor(self._threads, score, self._router, texts, models)
         except Exception as error:
             # `score` returns errors; if it raises, no caller may be left waiting.
             log.error("batch_failed", router=self._router.type, raised=exception_summary(error))

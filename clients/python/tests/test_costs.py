@@ -68,6 +68,23 @@ def test_unknown_usage_is_unknown_until_it_is_told() -> None:
     assert ledger.total.output_tokens == 1_000_000
 
 
+def test_calls_without_a_price_are_counted_once_each_and_cost_nothing() -> None:
+    ledger = CostLedger(PRICES, strong_model="big")
+    entries = [ledger.record("free", MILLION, decision(Tier.WEAK)) for _ in range(3)]
+    ledger.record("unheard of", MILLION, decision(Tier.WEAK))
+    ledger.record("free", None, decision(Tier.WEAK))  # without a usage it is not known whether a price is missing
+    ledger.record("small", MILLION, decision(Tier.WEAK))
+    entries[0].settle(MILLION)  # a running total is still one call
+    assert {name: costs.calls_without_price for name, costs in ledger.models.items()} == {
+        "free": 3,
+        "unheard of": 1,
+        "small": 0,
+    }
+    assert (ledger.total.calls_without_price, ledger.total.calls_without_usage, ledger.total.calls) == (4, 1, 6)
+    assert (ledger.spent, ledger.all_strong) == (3.0, 40.0)
+    assert (entries[0].cost, ledger.total.input_tokens) == (None, 5_000_000)
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [

@@ -148,6 +148,40 @@ async def test_a_cancelled_prompt_costs_nothing(router: SlowRouter) -> None:
     batcher.close()
 
 
+async def test_a_prompt_cancelled_while_it_is_scored_leaves_nobody_else_without_an_answer(router: SlowRouter) -> None:
+    batcher = Batcher(router)
+    before, gone, after = (asyncio.create_task(batcher.score(text, PAIR)) for text in ("before", "gone", "after"))
+    await asyncio.to_thread(router.entered.acquire, timeout=10)
+    assert router.batches == [["before", "gone", "after"]]
+    gone.cancel()
+    router.go.set()
+    async with asyncio.timeout(10):
+        assert all(isinstance(scored, Scored) for scored in await asyncio.gather(before, after))
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert isinstance(await batcher.score("next", PAIR), Scored)
+    batcher.close()
+
+
+async def test_closing_answers_what_is_scored_and_what_waits(router: SlowRouter) -> None:
+    batcher = Batcher(router)
+    first = await busy(batcher, router)
+    waiting = asyncio.create_task(batcher.score("waiting", PAIR))
+    await asyncio.sleep(0)
+    batcher.close()
+    batcher.close()
+    router.go.set()
+    async with asyncio.timeout(10):
+        assert isinstance(await first, Scored)
+        for late in (await waiting, await batcher.score("late", PAIR)):
+            assert isinstance(late, DecisionError)
+            assert late.reason is Reason.NOT_SERVING
+    assert router.batches == [["first"]]
+    for thread in batcher._threads._threads:
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
+
+
 async def test_a_failing_prompt_fails_nobody_else(router: SlowRouter) -> None:
     batcher = Batcher(router)
     first = await busy(batcher, router)
