@@ -118,6 +118,23 @@ def test_parts_hold_every_row_once_and_little_padding(lengths: list[int]) -> Non
             assert longest <= max(1.25 * lengths[index], lengths[index] + tokenizing.FREE_PADDING)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "parts"),
+    [
+        ([2, 10], [[1, 0]]),  # a few tokens of padding are free
+        ([2, 11], [[1], [0]]),
+        ([100, 80], [[0, 1]]),  # a quarter of the length, too
+        ([101, 80], [[0], [1]]),
+        ([4096, 4096], [[0, 1]]),  # 8192 tokens in all
+        ([4097, 4096], [[0], [1]]),
+        ([9000], [[0]]),
+        ([], []),
+    ],
+)
+def test_rows_are_parted_where_padding_or_tokens_become_too_many(lengths: list[int], parts: list[list[int]]) -> None:
+    assert list(length_buckets(lengths)) == parts
+
+
 def test_rows_are_padded_on_their_side() -> None:
     ids, mask = padded([[5, 6, 7], [8]], 1, "right")
     np.testing.assert_array_equal(ids, [[5, 6, 7], [8, 1, 1]])
