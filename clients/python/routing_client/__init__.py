@@ -12,47 +12,52 @@
 `routing_client.testing` has fakes.
 """
 
-from routing_client._settings import OnUnavailable
-from routing_client.aio import AsyncRoutingClient
-from routing_client.client import RoutingClient
-from routing_client.exceptions import (
-    AccessDeniedError,
-    DeadlineExceededError,
-    FailedPreconditionError,
-    FieldViolation,
-    InvalidRequestError,
-    ModelNameError,
-    NotFoundError,
-    NotImplementedByServerError,
-    OverloadedError,
-    RouterFailedError,
-    RoutingError,
-    UnavailableError,
-)
-from routing_client.types import (
-    Asked,
-    Calibration,
-    CalibrationPoint,
-    CalibrationTable,
-    Candidate,
-    ConfidenceInterval,
-    Decision,
-    DecisionReason,
-    DecisionRequest,
-    Explanation,
-    Influence,
-    MessageLike,
-    Messages,
-    ModelPair,
-    PolicyInfo,
-    Requirements,
-    RouterInfo,
-    RouterList,
-    ScoreSource,
-    Span,
-    Tier,
-    Timing,
-)
+# Loaded when they are used: `proxies` and `targets`, which read no more than text, come without gRPC.
+import importlib
+import typing
+
+if typing.TYPE_CHECKING:
+    from routing_client._settings import OnUnavailable
+    from routing_client.aio import AsyncRoutingClient
+    from routing_client.client import RoutingClient
+    from routing_client.exceptions import (
+        AccessDeniedError,
+        DeadlineExceededError,
+        FailedPreconditionError,
+        FieldViolation,
+        InvalidRequestError,
+        ModelNameError,
+        NotFoundError,
+        NotImplementedByServerError,
+        OverloadedError,
+        RouterFailedError,
+        RoutingError,
+        UnavailableError,
+    )
+    from routing_client.types import (
+        Asked,
+        Calibration,
+        CalibrationPoint,
+        CalibrationTable,
+        Candidate,
+        ConfidenceInterval,
+        Decision,
+        DecisionReason,
+        DecisionRequest,
+        Explanation,
+        Influence,
+        MessageLike,
+        Messages,
+        ModelPair,
+        PolicyInfo,
+        Requirements,
+        RouterInfo,
+        RouterList,
+        ScoreSource,
+        Span,
+        Tier,
+        Timing,
+    )
 
 __all__ = [
     "AccessDeniedError",
@@ -93,3 +98,23 @@ __all__ = [
     "Timing",
     "UnavailableError",
 ]
+
+# Where the names above are, the cheapest first.
+_MODULES = ("types", "exceptions", "_settings", "client", "aio")
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for module in _MODULES:
+        found = vars(importlib.import_module(f"{__name__}.{module}"))
+        if name in found:
+            globals()[name] = found[name]
+            return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

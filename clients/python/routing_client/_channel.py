@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from routing_client import proxies
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,9 +42,12 @@ def service_config(max_attempts: int) -> str:
     return json.dumps(config)
 
 
-def channel_options(max_attempts: int, extra: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+def channel_options(
+    max_attempts: int, proxy: proxies.Proxy | None, extra: Sequence[tuple[str, Any]]
+) -> list[tuple[str, Any]]:
     """Channel options; those in `extra` override the others."""
     options: dict[str, Any] = {
+        **dict(proxies.channel_options(proxy)),
         "grpc.service_config": service_config(max_attempts),
         "grpc.enable_retries": 1,
         # How long one attempt to connect may take, and how long until the next. gRPC's own (20 s, and up to 120 s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,6 +15,7 @@ from routing_client._fake_service import FakeService
 from routing_client._gen.llmrouting.v1 import routing_service_pb2
 from routing_client._status import DETAILS_KEY
 from routing_client.exceptions import RoutingError
+from routing_client.targets import read_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,14 +23,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def serve(service: FakeService, address: str) -> Iterator[str]:
-    """Serve at `address`, `host:port`, while the context lasts. Gives `host:port` with the bound port."""
+    """Serve at `address`, `HOST:PORT` or `unix:PATH`, while the context lasts. Gives it with the bound port."""
+    where = read_address(address)
     with ThreadPoolExecutor(max_workers=4) as pool:
         server = grpc.server(pool)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, _handlers(service)),))
-        port = server.add_insecure_port(address)
+        port = server.add_insecure_port(where.target)
         server.start()
         try:
-            yield f"{address.rpartition(':')[0]}:{port}"
+            yield str(where if where.path else replace(where, port=port))
         finally:
             server.stop(grace=None).wait()
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from routing_client._channel import MAX_ATTEMPTS_LIMIT, channel_options
 from routing_client._requests import model_pair
-from routing_client.targets import check_target
+from routing_client.proxies import Proxy, proxy_for_target
+from routing_client.targets import check_target, read_target
 from routing_client.types import Decision, DecisionReason, DecisionRequest, ModelPair, Tier
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Settings:
     credentials: grpc.ChannelCredentials | None = field(repr=False)
     metadata: tuple[tuple[str, str | bytes], ...] = field(repr=False)  # often a token
     options: tuple[tuple[str, Any], ...] = field(repr=False)
+    proxy: Proxy | None = field(init=False, default=None)
+    """The proxy that the environment names for the calls, read once."""
 
     @classmethod
     def make(
@@ -77,6 +80,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_target(self.target)
+        if not {name for name, _ in self.options} & {"grpc.enable_http_proxy", "grpc.http_proxy"}:
+            object.__setattr__(self, "proxy", proxy_for_target(self.target))
         for name in ("timeout", "batch_timeout"):
             check_timeout(getattr(self, name), name)
         if self.on_unavailable not in get_args(OnUnavailable):
@@ -90,7 +95,12 @@ class Settings:
 
     def channel_options(self) -> list[tuple[str, Any]]:
         """Options for the gRPC channel; the caller's override the others."""
-        return channel_options(self.max_attempts, self.options)
+        return channel_options(self.max_attempts, self.proxy, self.options)
+
+    @property
+    def grpc_target(self) -> str:
+        """The target as gRPC takes it."""
+        return read_target(self.target).grpc
 
     def channel(self) -> grpc.Channel:
         """A new channel of gRPC's synchronous API."""
@@ -98,8 +108,8 @@ class Settings:
 
         options = self.channel_options()
         if self.credentials is None:
-            return grpc.insecure_channel(self.target, options)
-        return grpc.secure_channel(self.target, self.credentials, options)
+            return grpc.insecure_channel(self.grpc_target, options)
+        return grpc.secure_channel(self.grpc_target, self.credentials, options)
 
     def own_decision(self, request: DecisionRequest, error: RoutingError) -> Decision | None:
         """The decision to give instead of `error`, which must be an outage; None when the error must be raised.

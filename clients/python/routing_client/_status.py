@@ -15,6 +15,8 @@ from routing_client._gen.llmrouting.v1 import error_reason_pb2, item_error_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from routing_client.proxies import Proxy
+
 DETAILS_KEY = "grpc-status-details-bin"
 ERROR_DOMAIN = "llmrouting.v1"
 
@@ -45,13 +47,22 @@ _EXCEPTIONS: dict[grpc.StatusCode, type[exc.RoutingError]] = {
 }
 
 
-def error_from_call(call: grpc.RpcError) -> exc.RoutingError:
-    """The exception for a failed call of either gRPC API. Both have `code`, `details` and trailing metadata."""
+def error_from_call(call: grpc.RpcError, proxy: Proxy | None = None) -> exc.RoutingError:
+    """The exception for a failed call of either gRPC API. Both have `code`, `details` and trailing metadata.
+
+    Args:
+        call: What gRPC raised.
+        proxy: The proxy that it went through, which may be why the service did not answer.
+    """
     status = _status_in(_read(call, "trailing_metadata") or ())
     code = _read(call, "code")
     if not isinstance(code, grpc.StatusCode):
         code = _Code.UNKNOWN
-    return _error(code, _read(call, "details") or (status.message if status else ""), status.details if status else ())
+    said = _read(call, "details") or (status.message if status else "")
+    error = _error(code, said, status.details if status else ())
+    if proxy is not None and error.reason is None and isinstance(error, exc.UnavailableError):
+        error.message += f"; the call went through the proxy {proxy}"
+    return error
 
 
 def error_from_item(error: item_error_pb2.ItemError) -> exc.RoutingError:

@@ -169,7 +169,7 @@ class AsyncRoutingClient:
                 call.request, timeout=call.timeout, metadata=self._settings.metadata
             )
         except grpc.RpcError as error:
-            raise error_from_call(error) from error
+            raise error_from_call(error, self._settings.proxy) from error
 
     async def _invoke_streaming(self, call: _flows.Call, stream: PromptStream) -> Any:
         self._connected()  # or says why not
@@ -181,7 +181,7 @@ class AsyncRoutingClient:
                 # gRPC cancels a call whose request iterator raises.
                 if stream.failure is not None:
                     raise stream.failure from None
-                raise error_from_call(error) from error
+                raise error_from_call(error, self._settings.proxy) from error
 
     def _connected(self) -> Any:
         if self._closed:
@@ -190,9 +190,9 @@ class AsyncRoutingClient:
         if self._stub is None:
             settings, options = self._settings, self._settings.channel_options()
             self._channel = (
-                grpc.aio.insecure_channel(settings.target, options)
+                grpc.aio.insecure_channel(settings.grpc_target, options)
                 if settings.credentials is None
-                else grpc.aio.secure_channel(settings.target, settings.credentials, options)
+                else grpc.aio.secure_channel(settings.grpc_target, settings.credentials, options)
             )
             self._stub = RoutingServiceStub(self._channel)
             self._loop = loop

@@ -40,7 +40,7 @@ class RoutingClient:
     parent has made no call yet: gRPC's threads do not survive a fork.
 
     Args:
-        target: The service's address, `host:port` or any gRPC target such as `dns:///router:50051`.
+        target: The service's address: `host:port`, `unix:PATH`, or a gRPC target such as `dns:///router:50051`.
         timeout: Seconds for a `decide` or `routers` call, including attempts and connecting. Raise it for a router that
             embeds through a remote API.
         batch_timeout: Seconds for each call that `decide_batch` makes.
@@ -57,7 +57,7 @@ class RoutingClient:
         options: gRPC channel options. They override the client's own.
 
     Raises:
-        ValueError: An argument makes no sense.
+        ValueError: An argument makes no sense, or the environment names a proxy that cannot be used.
     """
 
     def __init__(
@@ -255,7 +255,7 @@ class RoutingClient:
         except grpc.RpcError as error:
             if stream is not None and stream.failure is not None:
                 raise stream.failure from None
-            raise error_from_call(error) from error
+            raise error_from_call(error, self._settings.proxy) from error
 
     def _connected(self) -> Any:
         stub = self._stub

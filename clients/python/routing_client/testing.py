@@ -89,7 +89,7 @@ class FakeRoutingClient(_Scripted, RoutingClient):
         )
         pair = self.service.models
         super().__init__(
-            "fake", on_unavailable=on_unavailable, strong_model=pair.strong, weak_model=pair.weak, max_attempts=1
+            "unix:fake", on_unavailable=on_unavailable, strong_model=pair.strong, weak_model=pair.weak, max_attempts=1
         )
 
     def _invoke(self, call: Call) -> Any:
@@ -118,7 +118,7 @@ class AsyncFakeRoutingClient(_Scripted, AsyncRoutingClient):
         )
         pair = self.service.models
         super().__init__(
-            "fake", on_unavailable=on_unavailable, strong_model=pair.strong, weak_model=pair.weak, max_attempts=1
+            "unix:fake", on_unavailable=on_unavailable, strong_model=pair.strong, weak_model=pair.weak, max_attempts=1
         )
 
     async def _invoke(self, call: Call) -> Any:
@@ -134,7 +134,7 @@ def fake_server(service: FakeService | None = None, *, address: str = "127.0.0.1
 
     Args:
         service: The service to serve. None: a `FakeService` with its defaults.
-        address: Where to listen; port 0 is any free one.
+        address: Where to listen, `HOST:PORT` or `unix:PATH`; port 0 is any free one.
     """
     with serve(service or FakeService(), address) as target:
         yield target

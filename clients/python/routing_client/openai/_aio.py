@@ -51,7 +51,7 @@ class AsyncRoutedOpenAI(_shared.Routed[AsyncRoutingClient, openai.AsyncOpenAI], 
             failover=failover,
         )
         arguments, self.lacks_key = _shared.with_placeholder_key(arguments, known)
-        super().__init__(**arguments)
+        super().__init__(**_shared.with_http_client(openai.AsyncOpenAI, arguments, is_called=not self.lacks_key))
         upstreams = Upstreams(openai.AsyncOpenAI, async_litellm_client, arguments.get("http_client"))
         self._shared = _shared.make(known, service, AsyncRoutingClient, costs, upstreams)
 

@@ -51,7 +51,7 @@ class RoutedOpenAI(_shared.Routed[RoutingClient, openai.OpenAI], openai.OpenAI):
 
     Raises:
         EndpointsError: The endpoints are wrong.
-        ValueError: The service's address makes no sense.
+        ValueError: The service's address makes no sense, or the environment names a proxy that cannot be used.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class RoutedOpenAI(_shared.Routed[RoutingClient, openai.OpenAI], openai.OpenAI):
             failover=failover,
         )
         arguments, self.lacks_key = _shared.with_placeholder_key(arguments, known)
-        super().__init__(**arguments)
+        super().__init__(**_shared.with_http_client(openai.OpenAI, arguments, is_called=not self.lacks_key))
         upstreams = Upstreams(openai.OpenAI, litellm_client, arguments.get("http_client"))
         self._shared = _shared.make(known, service, RoutingClient, costs, upstreams)
 

@@ -6,8 +6,9 @@ import importlib
 from typing import Any
 
 from routing_client._extras import missing_extra
+from routing_client.proxies import httpx_kinds, proxies_are_set, proxy_for_url
 
-__all__ = ["OFFICIAL_HOST", "http", "openai", "why_failed"]
+__all__ = ["OFFICIAL_HOST", "http", "http_client", "openai", "why_failed"]
 
 try:
     import openai
@@ -25,6 +26,31 @@ OFFICIAL_HOST = "api.openai.com"
 
 # The SDK itself retries 408, 409 and 5xx. 409 is left out: another model does not solve a conflict.
 _FAILED = frozenset({408, 429})
+
+
+def http_client(client_class: Any, base_url: str | None) -> Any:
+    """The HTTP client for a client of the SDK, with the proxy that the environment names for `base_url`.
+
+    The SDK's own client reads the proxy variables in another way, and raises for some of their values.
+
+    Args:
+        client_class: `openai.OpenAI`, `openai.AsyncOpenAI`, or a subclass.
+        base_url: What it will call. None: nothing, so that no proxy matters.
+
+    Returns:
+        The HTTP client; None for the SDK's own, where no such variable is set.
+
+    Raises:
+        ProxyError: A variable cannot be used.
+    """
+    if not proxies_are_set():
+        return None
+    proxy = None if base_url is None else proxy_for_url(base_url, httpx_kinds())
+    is_async = issubclass(client_class, openai.AsyncOpenAI)
+    transport = (http.AsyncHTTPTransport if is_async else http.HTTPTransport)(
+        limits=openai.DEFAULT_CONNECTION_LIMITS, proxy=None if proxy is None else http.Proxy(proxy.url)
+    )
+    return (openai.DefaultAsyncHttpxClient if is_async else openai.DefaultHttpxClient)(transport=transport)
 
 
 def why_failed(error: Exception) -> str | None:

@@ -15,7 +15,7 @@ from routing_client.dispatch import Dispatcher, Send
 from routing_client.endpoints import LITELLM, Endpoint, Endpoints, EndpointsError, load_endpoints
 from routing_client.openai import _requests
 from routing_client.openai._responses import RoutedResponse, no_json
-from routing_client.openai._sdk import OFFICIAL_HOST, http, openai, why_failed
+from routing_client.openai._sdk import OFFICIAL_HOST, http, http_client, openai, why_failed
 from routing_client.openai._upstreams import Upstreams
 from routing_client.targets import DEFAULT_TARGET
 
@@ -148,6 +148,18 @@ def with_placeholder_key(arguments: dict[str, Any], endpoints: Endpoints) -> tup
     if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_ADMIN_KEY"):
         return arguments, False
     return {**arguments, "api_key": "none"}, True
+
+
+def with_http_client(client_class: Any, arguments: dict[str, Any], *, is_called: bool) -> dict[str, Any]:
+    """The SDK's arguments, with an HTTP client that reads the proxy variables as all parts do.
+
+    Raises:
+        ProxyError: The environment names a proxy for the base URL that cannot be used.
+    """
+    if arguments.get("http_client") is not None:
+        return arguments
+    base_url = str(arguments.get("base_url") or os.environ.get("OPENAI_BASE_URL") or f"https://{OFFICIAL_HOST}/v1")
+    return {**arguments, "http_client": http_client(client_class, base_url if is_called else None)}
 
 
 class Attempt:

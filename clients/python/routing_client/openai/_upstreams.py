@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from routing_client.endpoints import LITELLM, Endpoint
-from routing_client.openai._sdk import OFFICIAL_HOST
+from routing_client.openai._sdk import OFFICIAL_HOST, http_client
 
 C = TypeVar("C")
 
@@ -36,6 +36,7 @@ class Upstreams(Generic[C]):
 
         Raises:
             EndpointsError: Its key is in an environment variable that is not set.
+            ProxyError: The environment names a proxy for it that cannot be used.
             MissingExtraError: It needs LiteLLM, which is not installed.
         """
         client = self._clients.get(endpoint)
@@ -55,9 +56,11 @@ class Upstreams(Generic[C]):
 
     def _make(self, endpoint: Endpoint) -> C:
         key = endpoint.key()
-        arguments: dict[str, Any] = {"base_url": endpoint.base_url, "http_client": self._http_client}
         if endpoint.base_url == LITELLM:
             arguments = {"base_url": "http://litellm.invalid/v1", "http_client": self._litellm_client(endpoint)}
+        else:
+            calls = self._http_client or http_client(self._client_class, endpoint.base_url)
+            arguments = {"base_url": endpoint.base_url, "http_client": calls}
         # An explicit header overrides one that the environment may have for OpenAI. The SDK insists on a key;
         # if there is none, or it goes in another header, `without_key` removes it.
         own = dict([endpoint.key_header(key)]) if key else {}
