@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from routing_gateway.exchange import Exchange
     from routing_gateway.state import State
     from routing_gateway.targets import Target
+
+
+# `/v1/engines/MODEL/completions` and `DELETE /v1/models/MODEL` have the model here and nowhere else.
+_MODEL_IN_PATH = re.compile(r"/v1/(?:engines|deployments|models)/([^/]+)")
 
 
 class PassThrough(Proxy):
@@ -33,6 +38,8 @@ class PassThrough(Proxy):
         model = asked_model(body.model)
         if model is None:
             model = dict(parse_qsl(exchange.query.decode("latin-1"))).get("model")
+        if model is None and (named := _MODEL_IN_PATH.match(exchange.path)):
+            model = named[1]
         if model is None:
             model = self._of_response(exchange.raw_path)
         if model is None:

@@ -8,6 +8,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from routing_client.endpoints import Endpoint
@@ -154,6 +155,11 @@ def test_the_model_of_a_query(two: Gateway, scripted: ScriptedUpstream, query: s
     assert scripted.header("authorization") == "Bearer sk-big"
 
 
+def test_the_model_of_a_path(two: Gateway, scripted: ScriptedUpstream) -> None:
+    assert two.request("POST", "/v1/engines/b%69g/completions", b'{"prompt": "x"}').status == 200
+    assert scripted.header("authorization") == "Bearer sk-big"
+
+
 @pytest.mark.parametrize(
     ("body", "label"),
     [
@@ -203,7 +209,7 @@ def test_what_cannot_be_read_is_refused(
 @pytest.mark.parametrize(
     "name", ["router-fake-0.5", "router-", "Router-Fake", "openai/router-fake-0.5", "router-fake-50pct[1m]", "auto"]
 )
-@pytest.mark.parametrize("how", ["json", "gzip", "multipart", "form", "query"])
+@pytest.mark.parametrize("how", ["json", "gzip", "multipart", "form", "query", "path"])
 def test_a_routers_name_is_refused_where_nothing_is_routed(
     make_gateway: MakeGateway, scripted: ScriptedUpstream, name: str, how: str
 ) -> None:
@@ -214,10 +220,11 @@ def test_a_routers_name_is_refused_where_nothing_is_routed(
         "gzip": ("", gzip.compress(plain), {"content-encoding": "gzip"}),
         "multipart": ("", multipart(('name="model"', name.encode())), {"content-type": FORM}),
         "form": ("", f"model={name}".encode(), {"content-type": "application/x-www-form-urlencoded"}),
-        "query": (f"?model={name}", b"{}", {}),
+        "query": (f"embeddings?model={name}", b"{}", {}),
+        "path": (f"engines/{quote(name.replace('/', ':'))}/embeddings", b"{}", {}),
     }
-    query, body, headers = sent[how]
-    answer = gateway.request("POST", f"/v1/embeddings{query}", body, headers)
+    path, body, headers = sent[how]
+    answer = gateway.request("POST", f"/v1/{path or 'embeddings'}", body, headers)
     assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "not_routed", "model")
     assert not scripted.requests
 
@@ -229,7 +236,17 @@ def test_an_alias_of_a_model(two: Gateway, make_gateway: MakeGateway, scripted: 
 
 
 @pytest.mark.parametrize(
-    "name", ["auto", "AUTO", "auto[1m]", "openai/router-fake-0.5", "gw/Router-Fake-0.5", "router-fake-0.5[1m]"]
+    "name",
+    [
+        "auto",
+        "AUTO",
+        "auto[1m]",
+        "openai/auto",
+        "gw:Auto [1m]",
+        "openai/router-fake-0.5",
+        "gw/Router-Fake-0.5",
+        "router-fake-0.5[1m]",
+    ],
 )
 def test_chats_are_routed_by_every_name(make_gateway: MakeGateway, name: str) -> None:
     answer = make_gateway(aliases={"auto": "router-fake-0.5"}).chat(name, "a hard one")

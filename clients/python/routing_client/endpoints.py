@@ -30,12 +30,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from routing_client._extras import require
+from routing_client.model_names import bare_names
 
 __all__ = ["LITELLM", "Endpoint", "Endpoints", "EndpointsError", "load_endpoints", "parse_endpoints"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _MAX_NAME = 300
-_REMARK = re.compile(r"\s*\[[^\[\]]*\]\s*$")
 
 LITELLM = "litellm"
 """As a `base_url`: the model is called through LiteLLM, by its `upstream_model` of the form `provider/model`."""
@@ -192,11 +192,15 @@ class Endpoints(Mapping[str, Endpoint]):
         return self.models.get(model, self.default)
 
     def resolve(self, model: str) -> str:
-        """What `model` is an alias of (in any case, with or without a suffix such as `[1m]`); else `model` itself."""
+        """What `model` is an alias of, else `model` itself.
+
+        An alias is known in any case, and with what programs add to names: `openai/auto` and `auto[1m]` are `auto`.
+        """
         if model in self.models or not self.aliases or len(model) > _MAX_NAME:
             return model
-        bare = _REMARK.sub("", model).lower()
-        return next((name for alias, name in self.aliases.items() if alias.lower() in {model.lower(), bare}), model)
+        names = {alias.lower(): name for alias, name in self.aliases.items()}
+        asked = (model, *reversed(list(bare_names(model))))  # an alias may have a slash itself
+        return next((names[name.lower()] for name in asked if name.lower() in names), model)
 
 
 def load_endpoints(path: str | os.PathLike[str]) -> Endpoints:

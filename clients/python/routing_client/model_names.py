@@ -17,7 +17,7 @@ contain dashes. A policy with a name that ends like a number cannot be asked for
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -32,8 +32,7 @@ _FORMS = "router-<name>-<threshold from 0 to 1>, router-<name>-<share>pct or rou
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
 # The exponent first: "mf-1e-05" is 1e-05 for `mf`, and not 5 for a router named "mf-1e".
 _THRESHOLDS = (re.compile(rf"(.*)-({_NUMBER}e[+-]?\d+)", re.IGNORECASE), re.compile(rf"(.*)-({_NUMBER})"))
-# With additions of programs: a provider and a slash or colon, white space, a suffix in brackets.
-_ASKS = re.compile(r"(?:.*[/:])?\s*(router-.*?)\s*(?:\[[^\[\]]*\])?\s*", re.IGNORECASE | re.DOTALL)
+_SEPARATOR = re.compile("[/:]")
 _SHARE = re.compile(rf"(.*)-({_NUMBER})(?:pct|PCT)")
 # Mistyped numbers. A name such as "qwen-7b" is none of these.
 _NO_NUMBER = re.compile(r"(?:.*-)?[+-]?(?:nan|inf|infinity|\.?\d[\d.,_]*(?:%|pct|e[+-]?\d+)?)", re.IGNORECASE)
@@ -89,10 +88,10 @@ def parse_model(model: str) -> RoutedModel | None:
         return None
     if len(model) > _LONGEST:
         raise _error(f"a model with {PREFIX!r} in its name has at most {_LONGEST} characters")
-    asked = _ASKS.fullmatch(model)
+    asked = next((name for name in bare_names(model) if name.lower().startswith(PREFIX)), None)
     if asked is None:
         return None
-    model = asked[1] if asked[1].startswith(PREFIX) else asked[1].lower()
+    model = asked if asked.startswith(PREFIX) else asked.lower()
     if not model.isprintable():
         raise _error(f"a model that begins with {PREFIX!r} has printable characters only")
     rest = model.removeprefix(PREFIX)
@@ -111,6 +110,21 @@ def parse_model(model: str) -> RoutedModel | None:
     if _NO_NUMBER.fullmatch(rest):
         raise _error(f"model {model!r} has no name with a valid number after it; the forms are {_FORMS}")
     return RoutedModel(_name(rest, model))
+
+
+def bare_names(model: str) -> Iterator[str]:
+    """The names that `model` may be without what programs add: white space, a suffix such as `[1m]`, and a provider.
+
+    A provider stands before a slash or a colon. The shortest name comes first.
+    """
+    model = model.strip()
+    if model.endswith("]"):
+        start = model.rfind("[")
+        if start >= 0 and "]" not in model[start:-1]:
+            model = model[:start].rstrip()
+    for separator in reversed(list(_SEPARATOR.finditer(model))):
+        yield model[separator.end() :].lstrip()
+    yield model
 
 
 def model_name(name: str, *, threshold: float | None = None, strong_share: float | None = None) -> str:
