@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -67,11 +67,16 @@ class BenchmarkData:
     @property
     def content_hash(self) -> str:
         """SHA-256, in hexadecimal, of `distinct_prompts`: of all that win rates depend on."""
-        digest = hashlib.sha256()
-        for prompt in self.distinct_prompts:
-            text = prompt.encode("utf-8", "surrogatepass")
-            digest.update(len(text).to_bytes(8, "big") + text)
-        return digest.hexdigest()
+        return hash_of(self.distinct_prompts)
+
+
+def hash_of(prompts: Sequence[str]) -> str:
+    """SHA-256, in hexadecimal, of the prompts in their order."""
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        text = prompt.encode("utf-8", "surrogatepass")
+        digest.update(len(text).to_bytes(8, "big") + text)
+    return digest.hexdigest()
 
 
 class Benchmark(ABC):
@@ -79,7 +84,7 @@ class Benchmark(ABC):
 
     A new benchmark is a subclass with `load`, which can be made without arguments, and an entry point in
     `routing_service.benchmarks` whose name `--benchmark` takes. A file of prompts and scores needs no code: see
-    `jsonl`.
+    `file_benchmark`.
     """
 
     @abstractmethod

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from routing_lab.evals.benchmarks import BenchmarkData, PairedBenchmark, audit_half, audit_rows, for_pair
-from routing_lab.evals.cache import WinRateCache
+from routing_lab.evals import robustness
+from routing_lab.evals.benchmarks import BenchmarkData, PairedBenchmark, audit_half, audit_rows, for_pair, hash_of
+from routing_lab.evals.cache import CacheKey, WinRateCache
 from routing_lab.evals.curves import BAND_SHARES, CPT_LEVELS, bootstrap, full_curve, optimal_curve
 from routing_lab.evals.metrics import (
     Float64,
@@ -21,6 +22,7 @@ from routing_lab.evals.metrics import (
 )
 from routing_lab.evals.provenance import sample_of
 from routing_lab.evals.results import BenchmarkResult, ExactMetrics, ProbabilityMetrics, Reference, RouterResult
+from routing_lab.evals.robustness import Robustness
 from routing_lab.evals.routellm_metrics import routellm_metrics
 from routing_lab.evals.routers import LoadedRouter, cache_key, load_router
 from routing_lab.evals.scoring import Scoring, draw, win_rates
@@ -79,7 +81,7 @@ def _results(
     pair: PairedBenchmark, routers: Sequence[LoadedRouter], how: Scoring, settings: Settings
 ) -> list[BenchmarkResult]:
     scored = [_scored(router, pair.data, how, settings) for router in routers]
-    whole = _benchmark_result(pair, scored, settings)
+    whole = _benchmark_result(pair, scored, how, settings)
     rows = audit_rows(pair.data) if whole.in_sample else None
     if rows is None:
         return [whole]
@@ -91,14 +93,30 @@ def _results(
         else _scored(each.loaded, half.data, how, settings)
         for each in scored
     ]
-    return [_benchmark_result(half, again, settings), whole]
+    return [_benchmark_result(half, again, how, settings), whole]
+
+
+def _robustness(
+    loaded: LoadedRouter, rates: Float64, data: BenchmarkData, how: Scoring, settings: Settings
+) -> Robustness:
+    """Flips at the threshold that gives the wanted share on all of the benchmark, over some of its prompts."""
+    prompts = robustness.sample(data.distinct_prompts, settings.seed)
+    texts = robustness.edited(prompts, settings.seed)
+    distinct = list(dict.fromkeys([*prompts, *(text for edited in texts.values() for text in edited)]))
+    found, _ = win_rates(
+        loaded, distinct, how, _kept(loaded, distinct, settings), fresh=loaded.name in settings.overwrite
+    )
+    rate_of = dict(zip(distinct, found, strict=True))
+    threshold = robustness.threshold_of(rates, settings.robustness_share)
+    before = np.array([rate_of[prompt] for prompt in prompts])
+    after = {name: np.array([rate_of[text] for text in edited]) for name, edited in texts.items()}
+    return Robustness(settings.robustness_share, threshold, len(prompts), robustness.flips(before, after, threshold))
 
 
 def _scored(loaded: LoadedRouter, data: BenchmarkData, how: Scoring, settings: Settings) -> _Scored:
     prompts = data.distinct_prompts
-    key = cache_key(loaded, data.content_hash)
     if loaded.router.deterministic:
-        kept = (WinRateCache(settings.cache), key) if settings.cache is not None and key is not None else None
+        kept = _kept(loaded, prompts, settings)
         rates, cached = win_rates(loaded, prompts, how, kept, fresh=loaded.name in settings.overwrite)
         rates = rates[np.newaxis]
     else:
@@ -107,7 +125,15 @@ def _scored(loaded: LoadedRouter, data: BenchmarkData, how: Scoring, settings: S
     return _Scored(loaded, rates[:, [places[prompt] for prompt in data.prompts]], cached)
 
 
-def _benchmark_result(pair: PairedBenchmark, scored: Sequence[_Scored], settings: Settings) -> BenchmarkResult:
+def _kept(loaded: LoadedRouter, prompts: Sequence[str], settings: Settings) -> tuple[WinRateCache, CacheKey] | None:
+    """Where the router's win rates on these prompts are kept; None for nowhere."""
+    key = cache_key(loaded, hash_of(prompts))
+    return None if settings.cache is None or key is None else (WinRateCache(settings.cache), key)
+
+
+def _benchmark_result(
+    pair: PairedBenchmark, scored: Sequence[_Scored], how: Scoring, settings: Settings
+) -> BenchmarkResult:
     best = optimal_curve(pair.strong, pair.weak)
     weak, gap = best.weak_quality, best.strong_quality - best.weak_quality
     # Chance in expectation: a straight line. `random` as a router has the luck of its draws.
@@ -120,11 +146,11 @@ def _benchmark_result(pair: PairedBenchmark, scored: Sequence[_Scored], settings
         weak,
         chance,
         Reference(apgr(best), _cpt(best), _quality(best)),
-        [_router_result(each, pair, settings) for each in scored],
+        [_router_result(each, pair, how, settings) for each in scored],
     )
 
 
-def _router_result(scored: _Scored, pair: PairedBenchmark, settings: Settings) -> RouterResult:
+def _router_result(scored: _Scored, pair: PairedBenchmark, how: Scoring, settings: Settings) -> RouterResult:
     loaded, router, rates = scored.loaded, scored.loaded.router, scored.rates
     curves = [full_curve(run, pair.strong, pair.weak) for run in rates]
     return RouterResult(
@@ -145,6 +171,9 @@ def _router_result(scored: _Scored, pair: PairedBenchmark, settings: Settings) -
         ),
         probabilities=_probabilities(rates[0], pair),
         sample=sample_of(router.manifest, pair.data, learns=router.learns),
+        robustness=_robustness(loaded, rates[0], pair.data, how, settings)
+        if settings.robustness and router.deterministic
+        else None,
     )
 
 

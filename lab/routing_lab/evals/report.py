@@ -14,6 +14,7 @@ from typing import Any
 from routing_lab.evals.curves import BAND_SHARES, Interval
 from routing_lab.evals.provenance import Exposure
 from routing_lab.evals.results import BenchmarkResult, Reference, RouterResult
+from routing_lab.evals.robustness import Robustness
 from routing_lab.evals.settings import Settings
 
 # Resamples of fewer prompts repeat too few different ones for a percentile interval to cover what it says.
@@ -32,6 +33,7 @@ def document(results: Sequence[BenchmarkResult], settings: Settings) -> dict[str
             "random_iters": settings.runs,
             "resamples": settings.resamples,
             "seed": settings.seed,
+            "robustness_share": settings.robustness_share if settings.robustness else None,
         },
         "benchmarks": [_benchmark(result) for result in results],
     }
@@ -116,6 +118,20 @@ def _router(router: RouterResult, result: BenchmarkResult) -> dict[str, Any]:
             "quality_low": [float(q) for q in intervals.band_low],
             "quality_high": [float(q) for q in intervals.band_high],
         },
+        "robustness": _robustness(router.robustness),
+    }
+
+
+def _robustness(found: Robustness | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "strong_share": found.strong_share,
+        "threshold": found.threshold,
+        "prompts": found.prompts,
+        "flips": dict(found.flips),
+        "mean_flips": found.mean_flips,
+        "robustness": 1 - found.mean_flips,
     }
 
 
@@ -159,6 +175,8 @@ def _metric_rows(results: Sequence[BenchmarkResult]) -> Iterator[dict[str, Any]]
             row |= {"routellm_apgr": theirs.apgr, "routellm_auc": theirs.auc}
             row |= {f"routellm_cpt_{_level(x)}": value for x, value in theirs.cpt.items()}
             row |= {"calibration_error": router.probabilities.calibration_error}
+            if router.robustness is not None:
+                row |= {"flips": router.robustness.mean_flips}
             row |= {"apgr": exact.apgr, **_ends("apgr", exact.intervals.apgr)}
             for x, value in exact.cpt.items():
                 row |= {f"cpt_{_level(x)}": value, **_ends(f"cpt_{_level(x)}", exact.intervals.cpt[x])}

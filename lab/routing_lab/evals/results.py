@@ -8,6 +8,7 @@ from routing_lab.evals.benchmarks import PairedBenchmark
 from routing_lab.evals.curves import BootstrapResult
 from routing_lab.evals.metrics import Float64, ReliabilityBin
 from routing_lab.evals.provenance import Exposure, Sample
+from routing_lab.evals.robustness import Robustness
 from routing_lab.evals.routellm_metrics import RouteLLMMetrics
 from routing_service.models import ModelPair
 
@@ -44,7 +45,8 @@ class RouterResult:
 
     `models` are what its win rates are for; `own_pair` says that it knows no other pair and that
     the benchmark's is another. `cached` of the distinct prompts' rates came from the cache. `runs` is 1 for a router
-    that gives a prompt the same rate every time.
+    that gives a prompt the same rate every time. `robustness` is None where it was not asked for, or where the same
+    prompt may get another rate.
     """
 
     name: str
@@ -59,6 +61,7 @@ class RouterResult:
     exact: ExactMetrics
     probabilities: ProbabilityMetrics
     sample: Sample
+    robustness: Robustness | None
 
 
 @dataclass(frozen=True, slots=True)

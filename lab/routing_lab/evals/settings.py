@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from routing_lab.options import SEED, option, whole
+from routing_lab.options import SEED, number, option, whole
 from routing_lab.progress import Progress, terminal_progress
 
 
@@ -35,6 +35,13 @@ class Settings:
     seed: int = field(default=0, metadata=option("random seed", parse=SEED, metavar="N"))
     processes: int = field(
         default=1, metadata=option("processes to score with", parse=whole(1, 256), metavar="N", name="parallel")
+    )
+    robustness: bool = field(
+        default=False, metadata=option("also measure how often edits that keep a prompt's meaning change its decision")
+    )
+    robustness_share: float = field(
+        default=0.5,
+        metadata=option("share of strong calls at which --robustness decides", parse=number(0, 1), metavar="S"),
     )
     cache: Path | None = None
     overwrite: frozenset[str] = frozenset()

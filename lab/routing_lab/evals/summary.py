@@ -101,6 +101,13 @@ def _sweep_lines(router: RouterResult) -> Iterator[str]:
     yield "  threshold, strong calls, average score"
     for threshold, share, quality in points(router):
         yield f"  {threshold:.5f}  {share:7.2%}  {quality:.4f}"
+    if (found := router.robustness) is not None:
+        yield (
+            f"  flips at {found.strong_share:.0%} strong calls (threshold {found.threshold:.5f}), of {found.prompts} "
+            f"prompts: mean {found.mean_flips:.1%}; robustness {1 - found.mean_flips:.3f}"
+        )
+        for name, flipped in found.flips.items():
+            yield f"  {flipped:7.1%}  {name}"
 
 
 def _range(interval: Interval, shown: Any) -> str:
