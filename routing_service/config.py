@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
+from routing_service.asks_config import AsksConfig
 from routing_service.errors import ConfigError, unknown_name
 from routing_service.models import ModelPair
 from routing_service.routellm_config import translation
@@ -294,6 +295,8 @@ class Config:
     """Embedders by name, for routers that need vectors."""
     policies: dict[str, PolicyConfig] = field(default_factory=dict)
     """Policies by name."""
+    asks: AsksConfig = field(default_factory=AsksConfig)
+    """What of a request is read."""
     fallback: FallbackConfig = field(default_factory=FallbackConfig)
     """What happens when a router fails."""
     cache: CacheConfig = field(default_factory=CacheConfig)
@@ -316,6 +319,7 @@ class _File:
     routers: dict[str, Section] = field(default_factory=dict)
     embedders: dict[str, Section] = field(default_factory=dict)
     policies: dict[str, PolicyConfig] = field(default_factory=dict)
+    asks: AsksConfig = field(default_factory=AsksConfig)
     fallback: FallbackConfig = field(default_factory=FallbackConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
@@ -386,6 +390,7 @@ def parse_config(text: str, source: str, base: Path) -> Config:
         routers=routers,
         embedders={name: _embedder(section) for name, section in file.embedders.items()},
         policies=file.policies,
+        asks=file.asks,
         fallback=file.fallback,
         cache=file.cache,
         server=file.server,

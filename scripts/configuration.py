@@ -114,6 +114,7 @@ def sections() -> Iterator[tuple[str, Dataclass, Dataclass | None]]:
             yield f"#{heading}: {name}", own, SessionConfig if issubclass(own, SessionConfig) else None
     yield "### routers and embedders: how a graph is run", SessionConfig, None
     yield "## policies", config.PolicyConfig, None
+    yield "## asks", config.AsksConfig, None
     yield "## fallback", config.FallbackConfig, None
     yield "## cache", config.CacheConfig, None
     yield "## server", config.ServerConfig, None

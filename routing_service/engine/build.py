@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from routing_service.asks.reader import AskReader
 from routing_service.calibration.tables import table_for
 from routing_service.config import Config
 from routing_service.embedders.registry import Embedders
@@ -36,6 +37,7 @@ def build_engine(config: Config) -> Engine:
         planner,
         config.fallback,
         config.cache.max_entries,
+        asks=AskReader(config.asks),
         digest_key=digest_key,
         max_waiting_bytes=config.server.limits.max_waiting_bytes,
         on_close=embedders.close,

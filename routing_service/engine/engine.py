@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from time import perf_counter_ns
 from typing import NamedTuple
 
+from routing_service.asks.reader import AskReader
 from routing_service.config import FallbackConfig
 from routing_service.engine.asked import AskDigest
 from routing_service.engine.batcher import DEFAULT_MAX_WAITING_BYTES, Batcher
@@ -61,6 +62,7 @@ class Engine:
         planner: turns a request's router, policy and models into a `Plan`.
         fallback: what to do when a router fails.
         cached_scores: how many scores the `_async` methods keep for repeated prompts, 0 for none.
+        asks: reads what is asked of prompts and conversations; requests have what it read.
         generation: counts the configurations that this process has loaded, from 1; decisions have it.
         digest_key: the key for the digests of scored texts; empty for none.
         max_waiting_bytes: how much memory the texts that wait for one router may take.
@@ -74,12 +76,14 @@ class Engine:
         fallback: FallbackConfig,
         cached_scores: int = 0,
         *,
+        asks: AskReader | None = None,
         generation: int = 1,
         digest_key: bytes = b"",
         max_waiting_bytes: int = DEFAULT_MAX_WAITING_BYTES,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.routers, self.planner = dict(routers), planner
+        self.asks = asks or AskReader()
         self._on_close = on_close
         self._cache = ScoreCache(cached_scores)
         self._generation, self._digest = generation, AskDigest(digest_key)

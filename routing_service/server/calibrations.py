@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from routing_client.proto import routing_service_pb2
 
 from routing_service import protobuf_wire as wire
+from routing_service.asks.reader import AskReader
 from routing_service.calibration.distribution import ScoreDistribution
 from routing_service.calibration.intervals import Interval
 from routing_service.calibration.points import CalibrationPoint, point_from_scores
@@ -21,7 +22,7 @@ from routing_service.engine.policies import Plan
 from routing_service.engine.scoring import Scored
 from routing_service.engine.types import RouteRequest
 from routing_service.errors import DecisionError, Reason
-from routing_service.server.codec import check_prompt, parse, routed_conversation
+from routing_service.server.codec import check_prompt, parse, read_conversation
 from routing_service.server.counts import RequestCounts
 from routing_service.server.open_streams import OpenStream, OpenStreams
 
@@ -72,7 +73,7 @@ class Calibrations:
                 settings = _Settings(message, engine)
             else:
                 settings.check_unchanged(message, first)
-            for prompt in _texts(message, first, self._limits):
+            for prompt in _texts(message, first, self._limits, engine.asks):
                 batch.append(prompt)
                 characters += len(prompt)
                 if len(batch) >= settings.max_prompts or characters > settings.max_characters:
@@ -206,16 +207,18 @@ def _is_overload(result: Scored | DecisionError) -> bool:
     return isinstance(result, DecisionError) and result.reason is Reason.OVERLOADED
 
 
-def _texts(message: routing_service_pb2.CalibrateRequest, first_index: int, limits: LimitsConfig) -> Iterator[str]:
-    """The texts of a message to score: its prompts, then the routed texts of its conversations."""
+def _texts(
+    message: routing_service_pb2.CalibrateRequest, first_index: int, limits: LimitsConfig, asks: AskReader
+) -> Iterator[str]:
+    """The texts of a message to score: what its prompts ask, then what its conversations do."""
     for place, prompt in enumerate(message.prompts):
         with _at(first_index + place):
             check_prompt(prompt, limits, f"prompts[{place}]")
-        yield prompt
+        yield asks.prompt(prompt).text
     for place, conversation in enumerate(message.conversations):
         with _at(first_index + len(message.prompts) + place):
-            routed = routed_conversation(conversation, limits, f"conversations[{place}]")
-        yield routed.text
+            read = read_conversation(conversation, limits, asks, f"conversations[{place}]")
+        yield read.text
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from google.protobuf.message import Message as ProtoMessage
 from routing_client.proto import conversation_pb2, decision_pb2, error_reason_pb2, item_error_pb2, routing_service_pb2
 
 from routing_service import protobuf_wire as wire
+from routing_service.asks.reader import AskReader, ReadText, Turn
+from routing_service.asks.spans import Piece
 from routing_service.config import LimitsConfig
-from routing_service.engine.conversation import RoutedText, Turn, routed_text
 from routing_service.engine.types import Decision, RouteRequest, Span
 from routing_service.errors import DecisionError, Reason
 from routing_service.server.malformed import explain, malformed
@@ -51,8 +52,8 @@ def split_batch(raw: bytes) -> list[bytes]:
         raise malformed(routing_service_pb2.BatchDecideRequest) from error
 
 
-def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig) -> RouteRequest:
-    """Check a request's form and turn it into the engine's.
+def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig, asks: AskReader) -> RouteRequest:
+    """Check a request's form and turn it into the engine's, with the text that `asks` reads.
 
     Raises:
         DecisionError: neither or both inputs, an empty or too large one, no user turn, an unknown role, an id too long.
@@ -63,16 +64,15 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig)
             Reason.INPUT_AMBIGUOUS, "Both `prompt` and `conversation` are set; set exactly one of them.", "conversation"
         )
     if has_prompt:
-        text, skipped = message.prompt, 0
-        check_prompt(text, limits)
-        spans = _spans([text], 0) if message.explain else None
+        check_prompt(message.prompt, limits)
+        read = asks.prompt(message.prompt)
+        spans = _spans([message.prompt], read, 0) if message.explain else None
     elif has_conversation:
-        text, skipped, newer_turns = routed_conversation(message.conversation, limits)
+        read = read_conversation(message.conversation, limits, asks)
+        spans = None
         if message.explain:
-            index = len(message.conversation.messages) - 1 - newer_turns
-            spans = _spans([part.text for part in message.conversation.messages[index].content], index)
-        else:
-            spans = None
+            index = len(message.conversation.messages) - 1 - read.newer_turns
+            spans = _spans([part.text for part in message.conversation.messages[index].content], read, index)
     else:
         raise DecisionError(
             Reason.INPUT_MISSING, "Neither `prompt` nor `conversation` is set; set exactly one of them.", "prompt"
@@ -85,7 +85,7 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig)
             {"field": "requirements"},
         )
     _check_metadata(message)
-    request = RouteRequest(text, skipped, message.router, spans=spans)
+    request = RouteRequest(read.text, read.skipped_parts, message.router, spans=spans)
     if message.HasField("threshold"):
         request.threshold = message.threshold
     if message.HasField("strong_share"):
@@ -98,17 +98,15 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig)
     return request
 
 
-def routed_conversation(
-    conversation: conversation_pb2.Conversation, limits: LimitsConfig, field: str = "conversation"
-) -> RoutedText:
+def read_conversation(
+    conversation: conversation_pb2.Conversation, limits: LimitsConfig, asks: AskReader, field: str = "conversation"
+) -> ReadText:
     """The text to score of a conversation in `field`.
 
     Raises:
         DecisionError: a role is not known, no user message has text, or the text is too large.
     """
-    routed = routed_text(_turns(conversation, field), field)
-    _check_size(routed.text, field, limits.max_prompt_bytes)
-    return routed
+    return asks.conversation(_not_too_large(_turns(conversation, field), field, limits), field)
 
 
 def check_prompt(text: str, limits: LimitsConfig, field: str = "prompt") -> None:
@@ -124,13 +122,13 @@ def check_prompt(text: str, limits: LimitsConfig, field: str = "prompt") -> None
     _check_size(text, field, limits.max_prompt_bytes)
 
 
-def item_request(raw: bytes, limits: LimitsConfig) -> tuple[RouteRequest | DecisionError, str]:
+def item_request(raw: bytes, limits: LimitsConfig, asks: AskReader) -> tuple[RouteRequest | DecisionError, str]:
     """Parse an item of a batch: its request or its error, and its id, empty if it cannot be read."""
     request_id = ""
     try:
         message = parse(raw, routing_service_pb2.DecideRequest)
         request_id = _checked_id(message.request_id, "request_id")
-        return to_request(message, limits), request_id
+        return to_request(message, limits, asks), request_id
     except DecisionError as error:
         return error, request_id
 
@@ -186,10 +184,29 @@ def _explanation(spans: Iterable[Span]) -> decision_pb2.Explanation:
     )
 
 
-def _spans(texts: Sequence[str], message: int) -> tuple[Span, ...]:
-    """The place of the routed text: all text parts of a message. A part without text is "" here."""
-    sizes = [len(text.encode()) for text in texts]
-    return tuple(Span(message, part, 0, size) for part, size in enumerate(sizes) if size)
+def _spans(texts: Sequence[str], read: ReadText, message: int) -> tuple[Span, ...]:
+    """The places of the text that was read, of a message's parts. A part without text is "" here."""
+    pieces = None if read.pieces is None else list(read.pieces)
+    found: list[Span] = []
+    begin = 0
+    for part, text in enumerate(texts):
+        if text:
+            end = begin + len(text)
+            inside = [(0, len(text))] if pieces is None else _overlaps(pieces, begin, end)
+            found += [Span(message, part, *_bytes(text, *piece)) for piece in inside]
+            begin = end + 1  # the newline that joins it to the next
+    return tuple(found)
+
+
+def _overlaps(pieces: Sequence[Piece], begin: int, end: int) -> list[Piece]:
+    """The parts of `pieces` from `begin` to `end`, counted from `begin`."""
+    cut = ((max(low, begin) - begin, min(high, end) - begin) for low, high in pieces)
+    return [(low, high) for low, high in cut if low < high]
+
+
+def _bytes(text: str, begin: int, end: int) -> Piece:
+    start = len(text[:begin].encode())
+    return start, start + len(text[begin:end].encode())
 
 
 def _turns(conversation: conversation_pb2.Conversation, path: str) -> Iterator[Turn]:
@@ -207,6 +224,24 @@ def _turns(conversation: conversation_pb2.Conversation, path: str) -> Iterator[T
         content = message.content
         texts = [part.text for part in content if part.text or part.WhichOneof("part") == "text"]
         yield Turn(True, texts, len(content) - len(texts))
+
+
+def _not_too_large(turns: Iterable[Turn], field: str, limits: LimitsConfig) -> Iterator[Turn]:
+    """The turns, newest first, to the first user turn that is too large.
+
+    Raises:
+        DecisionError: that is the newest with text. An older one is only left out: the newest can be read without it.
+    """
+    is_newest = True
+    for turn in turns:
+        if turn.is_user and turn.texts:
+            text = "\n".join(turn.texts)
+            if is_newest:
+                _check_size(text, field, limits.max_prompt_bytes)
+                is_newest = not text or text.isspace()
+            elif len(text) * 4 > limits.max_prompt_bytes and len(text.encode()) > limits.max_prompt_bytes:
+                return
+        yield turn
 
 
 def _check_size(text: str, field: str, limit: int) -> None:

@@ -112,6 +112,11 @@ def test_explaining_says_what_was_read(stub: pb_grpc.RoutingServiceStub) -> None
         {"role": "ROLE_USER", "content": [{"other": {"kind": "tool_result"}}]},
     ]
     assert spans(conversation={"messages": messages}) == [(1, 0, 0, 4), (1, 3, 0, 7)]
+    assert spans(prompt="<note>é</note>\n¿Qué?") == [(0, 0, 16, 23)]
+    parts = [{"text": "Qué\n<system-reminder>é</system-reminder>"}, {}, {"text": '<note a="é"/>'}, {"text": "es esto"}]
+    harness = [{"role": "ROLE_USER", "content": [{"text": "Begin."}]}]
+    messages = [{"role": "ROLE_USER", "content": parts}, *harness]
+    assert spans(conversation={"messages": messages}) == [(0, 0, 0, 5), (0, 3, 0, 7)]
     assert not decide(stub, prompt="hi").HasField("explanation")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from routing_lab.data.preferences import PreferenceData, load_preferences
 from routing_lab.data.routellm_files import contaminated_prompts
 from routing_lab.data.routellm_folders import benchmark_folders, held_out_prompts
 from routing_lab.data.splits import Overlap, keep_apart
+from routing_lab.evals.routellm_benchmarks import Gsm8k, Mmlu, MtBench
 
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT, open_artifact
+from routing_service.asks.reader import AskReader
 from routing_service.models import ROUTELLM_PAIR
+from routing_service.rows.reader import RowFile
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +68,18 @@ def test_the_shipped_router_is_as_good_as_it_must_be_and_small() -> None:
         assert metrics[name]["apgr_mean_of_folds"] >= least
     assert metrics["all"]["calibration_error"] < 0.02
     assert sum(path.stat().st_size for path in DEFAULT_ARTIFACT.iterdir()) < 12_000_000
+
+
+@pytest.mark.shared
+def test_benchmarks_and_preferences_are_read_as_they_are(shared_dir: Path) -> None:
+    """Figures of routers that were there before anything was stripped stand, and training sees the same prompts."""
+    asks = AskReader()
+    folder = shared_dir / "data" / "routellm_evals"
+    prompts = [prompt for benchmark in (Mmlu(), Gsm8k(), MtBench()) for prompt in benchmark.load(folder).prompts]
+    golden = json.loads((shared_dir / "golden" / "routellm" / "prompts.json").read_text())
+    assert all(asks.prompt(prompt).text is prompt for prompt in (*prompts, *golden))
+    files = sorted((shared_dir / "data" / "preferences").iterdir())
+    rows = {row.values["prompt"] for path in files for row in RowFile(path, ["prompt"])}
+    assert len(rows) > 10_000
+    # These end with passages or a table, and a question beside them.
+    assert len([prompt for prompt in rows if asks.prompt(prompt).text is not prompt]) <= 2

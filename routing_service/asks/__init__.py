@@ -1,0 +1,1 @@
+"""What of a prompt or a conversation is asked, and the rules that look at it before a router does."""

@@ -1,0 +1,240 @@
+"""Takes from both ends of a text what programs have put there, until the request is at both ends.
+
+Blocks in tags and between marked lines, headings of instruction files, notes about tool calls, rules that follow the
+request, a label or quotation marks around it. Names that nobody listed count as well: what is judged is the shape.
+"""
+
+from __future__ import annotations
+
+import re
+
+from routing_service.asks.spans import Piece, skip_space, trimmed
+from routing_service.asks.tags import ASKS, ASKS_ALONE, HTML, WRAPPERS, Block, Scanner, begins_line, plain_name
+
+# More blocks than this in a row are no program's.
+MAX_BLOCKS = 128
+# How much of a long text is searched for a line that ends the request, or begins it.
+WINDOW = 16_384
+
+_QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“", "「": "」"}
+_INSTRUCTION_FILE = re.compile(r"#{1,6} [^\n]{0,200}\.md\b[^\n]{0,400}\n\s{0,100}(?=<)")
+# What is left of an image's tags, which some programs send as parts of their own.
+_STRAY = "</image>"
+_TOOL_NOTE = re.compile(r"Called the [\w.:-]{1,60} tool with the following input:[^\n]*(?:\n|\Z)")
+# "--- Content of x ---", "===== BEGIN CONTEXT =====", and what ends it.
+_MARK = re.compile(
+    r"(-{3,80}|={3,80}|#{3,80}|\*{3,80}) ?(?=(?:begin|start|content|context|file|document|attach|source))"
+    r"[^\n]{0,200}\n",
+    re.I,
+)
+_LABEL = re.compile(
+    r"(?:Directive|(?:The )?[Uu]ser(?:'s)? (?:[Rr]equest|[Qq]uery|[Qq]uestion|[Mm]essage|[Ii]nput|[Pp]rompt)):\s"
+)
+_REQUEST_HEADING = re.compile(
+    r"^#{1,6}[ \t]+(?:my|(?:the[ \t]+)?user(?:'s)?|current|actual)[ \t]+"
+    r"(?:request|question|query|task|prompt|message|instructions?)\b[^\n]{0,60}$",
+    re.I | re.M,
+)
+# Lines after which only a program's rules for the answer follow.
+_RULES = re.compile(
+    r"^(?:To suggest changes to a file you MUST\b|#{1,6} (?:task_progress\b|([^\n]{0,80})\b[Rr]ules:?[ \t]*$)"
+    r"|\[(?:IMPORTANT|REMINDER|SYSTEM)\b[^\n]{0,40}[\]:])",
+    re.M,
+)
+# Of headings that end with "rules", those of rules for an answer; a game has rules as well.
+_ANSWER_RULES = re.compile(
+    r"SEARCH/REPLACE|\b(?:file|edit|output|format|response|answer|cod(?:e|ing)|tool|commit|shell)", re.I
+)
+_RULES_HINTS = ("ules", "you MUST", "# task_progress", "\n[")
+
+
+def peel(text: str, extra: frozenset[str]) -> Piece | None:
+    """The request between what a program has put around it; None when there is nothing of the kind.
+
+    Args:
+        text: not blank.
+        extra: names of further tags that are a program's.
+    """
+    begin, end = trimmed(text, 0, len(text))
+    ends = _Ends(text, extra)
+    whole, front, back = (begin, end), -1, -1
+    for _ in range(MAX_BLOCKS):
+        if begin >= end:
+            # Blocks and nothing else: the last of those that may hold a request.
+            return ends.alone[-1] if ends.alone else (begin, begin)
+        found = ends.front(begin, end) if front != begin else None
+        if found is None:
+            front = begin
+            found = ends.back(begin, end) if back != end else None
+        if found is None:
+            back = end
+            found = _label(text, begin, end, peeled=(begin, end) != whole) or _quotes(text, begin, end)
+        if found is None:
+            break
+        begin, end = trimmed(text, *found)
+    else:
+        return None
+    if ends.gave_up:
+        return None
+    if (begin, end) == whole:
+        return None
+    # A request that speaks of `<data>` is about it, and is left with it.
+    near = text[begin : min(end, begin + WINDOW)]
+    if any(f"<{name}" in near for name in ends.generic):
+        return None
+    return begin, end
+
+
+class _Ends:
+    """Finds what to take from the ends of a text.
+
+    `alone` has the contents of blocks that may hold the request where nothing stands outside of blocks, `generic` the
+    names of tags that nobody listed.
+    """
+
+    def __init__(self, text: str, extra: frozenset[str]) -> None:
+        self._text, self._known = text, extra | _KNOWN
+        self._scanner = Scanner(text)
+        self.alone: list[Piece] = []
+        self.generic: set[str] = set()
+
+    @property
+    def gave_up(self) -> bool:
+        return self._scanner.gave_up
+
+    def front(self, begin: int, end: int) -> Piece | None:
+        """What is left when something is taken from the beginning; None when nothing is."""
+        text, first = self._text, self._text[begin]
+        if first == "<":
+            if text.startswith(_STRAY, begin, end):
+                return begin + len(_STRAY), end
+            block = self._scanner.block_at(begin, end)
+            return None if block is None else self._after(block, end)
+        if first == "#" and (heading := _INSTRUCTION_FILE.match(text, begin, end)):
+            return heading.end(), end
+        if first == "C" and (note := _TOOL_NOTE.match(text, begin, end)):
+            return note.end(), end
+        if first in "-=#*" and (mark := _MARK.match(text, begin, end)):
+            close = self._end_mark(mark[1], mark.end() - 1, end)
+            return None if close is None else (close, end)
+        return None
+
+    def back(self, begin: int, end: int) -> Piece | None:
+        """What is left when something is taken from the end; None when nothing is."""
+        text, last = self._text, self._text[end - 1]
+        if last == ">":
+            block = self._scanner.block_before(begin, end)
+            return None if block is None else self._before(block, begin)
+        if last in "-=#*":
+            line = text.rfind("\n", max(begin, end - 300), end) + 1
+            ruler = text[line:end].partition(" ")[0]
+            if line > begin and len(ruler) >= 3 and text[line + len(ruler) :].lstrip()[:3].lower() == "end":
+                start = self._begin_mark(ruler, begin, line)
+                if start is not None:
+                    return begin, start
+        return _before_rules(text, begin, end)
+
+    def _after(self, block: Block, end: int) -> Piece | None:
+        text, name, rest = self._text, plain_name(block.name), skip_space(self._text, block.end, end)
+        inner = (block.inner_begin, block.inner_end)
+        if name in ASKS:
+            return inner if _holds(text, inner) else (rest, end)
+        if block.name not in self._known:
+            # Whatever begins a line and ends one; in the middle of a sentence it is a word.
+            if name in HTML or not (rest == end or text[rest] == "<" or "\n" in text[block.end : rest]):
+                return None
+            self.generic.add(block.name)
+        self._keep(block.name, inner)
+        return block.end, end
+
+    def _before(self, block: Block, begin: int) -> Piece | None:
+        text, name = self._text, plain_name(block.name)
+        inner = (block.inner_begin, block.inner_end)
+        if name in ASKS and begins_line(text, block.begin, begin):
+            return inner if _holds(text, inner) else (begin, block.begin)
+        if block.name not in self._known:
+            before = text[max(begin, block.begin - 200) : block.begin].rstrip()
+            # "Translate this text:" needs what follows it.
+            if name in HTML or before.endswith((":", "\uff1a")) or not begins_line(text, block.begin, begin):
+                return None
+            self.generic.add(block.name)
+        self._keep(block.name, inner)
+        return begin, block.begin
+
+    def _keep(self, name: str, inner: Piece) -> None:
+        if plain_name(name) in ASKS_ALONE and name not in self._known and _holds(self._text, inner):
+            self.alone.append(trimmed(self._text, *inner))
+
+    def _end_mark(self, ruler: str, begin: int, end: int) -> int | None:
+        """The end of the line that closes a marked block; None without one."""
+        place, wanted = begin, f"\n{ruler}"
+        for _ in range(MAX_BLOCKS):
+            place = self._scanner.find(wanted, place, end)
+            if place < 0:
+                return None
+            place += len(wanted)
+            if self._text[place : place + 4].lstrip(" ")[:3].lower() == "end":
+                line = self._text.find("\n", place, min(end, place + 200))
+                return min(end, place + 200) if line < 0 else line
+        return None
+
+    def _begin_mark(self, ruler: str, begin: int, end: int) -> int | None:
+        """Where the line begins that opens the marked block before `end`."""
+        place = end
+        for _ in range(MAX_BLOCKS):
+            place = self._scanner.rfind(ruler, begin, place)
+            if place < 0:
+                return None
+            if begins_line(self._text, place, begin) and _MARK.match(self._text, place, end):
+                return place
+        return None
+
+
+def _before_rules(text: str, begin: int, end: int) -> Piece | None:
+    """What stands before the rules that a program appends: in the head of a long text, else in its tail."""
+    for start, stop in ((begin, min(end, begin + WINDOW)), (max(begin, end - WINDOW), end)):
+        part = text[start:stop]
+        if any(hint in part for hint in _RULES_HINTS):
+            line = skip_space(text, start, stop)
+            for rules in _RULES.finditer(text, text.find("\n", line, stop) + 1 or stop, stop):
+                if rules[1] is None or _ANSWER_RULES.search(rules[1]):
+                    return begin, rules.start()
+        if stop == end:
+            break
+    return None
+
+
+def _label(text: str, begin: int, end: int, *, peeled: bool) -> Piece | None:
+    label = _LABEL.match(text, begin, end)
+    if label is not None and (peeled or text[begin] == "D") and _holds(text, (label.end(), end)):
+        return label.end(), end
+    tail = max(begin, end - WINDOW)
+    if text[begin] == "#" or text.find("\n#", tail, end) >= 0:
+        heading = None
+        for heading in _REQUEST_HEADING.finditer(text, tail, end):  # noqa: B007 - the last one
+            pass
+        if heading is not None and _holds(text, (heading.end(), end)):
+            return heading.end(), end
+    return None
+
+
+def _quotes(text: str, begin: int, end: int) -> Piece | None:
+    close = _QUOTES.get(text[begin])
+    if close is None or text[end - 1] != close or end - begin < 3:
+        return None
+    if end - begin > WINDOW:
+        return None
+    if text.find(close * 2, begin + 1, end - 1) >= 0:
+        return None  # a cell of CSV, whose marks are doubled
+    inside = text.find(close, begin + 1, end - 1)
+    # `"a" and "b"` is no quotation: its second mark closes, as it follows a word.
+    if inside > 0 and (text[inside - 1].isalnum() or text[inside - 1] in ".,;:!?…)"):
+        return None
+    return (begin + 1, end - 1) if _holds(text, (begin + 1, end - 1)) else None
+
+
+def _holds(text: str, piece: Piece) -> bool:
+    return skip_space(text, *piece) < piece[1]
+
+
+_KNOWN = frozenset(WRAPPERS)

@@ -1,0 +1,71 @@
+"""What one text asks: the stretches of it that are left when everything that programs put around is taken out.
+
+A text without any of it is left as it is, white space too. Time is linear in the text: what searches the whole of it is
+a `str.find`, and patterns see windows at both ends only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from routing_service.asks.blobs import without_blobs
+from routing_service.asks.ends import WINDOW, peel
+from routing_service.asks.mail import unquoted
+from routing_service.asks.passages import piped, question
+from routing_service.asks.spans import Pieces, joined, trimmed, within, without
+from routing_service.asks.tags import WRAPPERS, known_blocks, opening_of
+
+# A short text of one line that begins and ends like a sentence has nothing around it.
+_SHORT = 240
+# The marks of everything that is not one.
+_MARKS = frozenset('"“«„「>#-=*D')
+_MAX_ROUNDS = 12
+_MAX_READ = 1
+_KNOWN_WINDOW = 4 * WINDOW
+
+
+class Stripper:
+    """Finds what texts ask.
+
+    Args:
+        extra: names of tags, beside those that are known, whose blocks are a program's.
+    """
+
+    def __init__(self, extra: tuple[str, ...] = ()) -> None:
+        self._extra = frozenset(extra)
+        self._opening: re.Pattern[str] = opening_of((*WRAPPERS, *extra))
+
+    def pieces(self, text: str) -> Pieces | None:
+        """The stretches that ask, in order; None for the whole text as it is, and none when nothing is asked."""
+        if len(text) <= _SHORT and "<" not in text and "\n" not in text and text[:1] not in _MARKS:
+            return None
+        found: Pieces = ((0, len(text)),)
+        current, left = text, _MAX_READ * len(text) + WINDOW
+        for _ in range(_MAX_ROUNDS):
+            inner = None if not current or current.isspace() else self._once(current)
+            if inner is None:
+                return None if current is text else found
+            found, current = within(found, inner), joined(current, inner)
+            if not current or current.isspace():
+                return ()
+            left -= len(current)
+            if left < 0:
+                break
+        return None  # no program's text has so much around it
+
+    def _once(self, text: str) -> Pieces | None:
+        piece = peel(text, self._extra)
+        if piece is not None:
+            return (piece,)
+        return self._without_known(text) or unquoted(text) or _one(question(text)) or piped(text) or without_blobs(text)
+
+    def _without_known(self, text: str) -> Pieces | None:
+        """Without the known blocks between other text; a long text has them at its ends."""
+        if len(text) > _KNOWN_WINDOW or "</" not in text:
+            return None
+        blocks = known_blocks(text, self._opening)
+        return without(*trimmed(text, 0, len(text)), blocks) if blocks else None
+
+
+def _one(piece: tuple[int, int] | None) -> Pieces | None:
+    return None if piece is None else (piece,)
