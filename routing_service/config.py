@@ -220,12 +220,16 @@ class ServerConfig:
     other several times for each call; with this they interrupt each other less."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     """How much a caller may ask for."""
+    start_seconds: float = 600.0
+    """How long loading the routers may take. After that `serve` says so and ends. From 1 to 86400 seconds."""
     shutdown: ShutdownConfig = field(default_factory=ShutdownConfig)
     """What SIGTERM does."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= 256:
             raise ValueError("workers must be from 1 to 256")
+        if not 1.0 <= self.start_seconds <= 86_400.0:
+            raise ValueError("start_seconds must be from 1 to 86400")
         for name in ("address", "metrics_address"):
             if (address := getattr(self, name)) is not None:
                 try:

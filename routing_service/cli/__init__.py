@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from routing_service.observability.logging import configure_logging
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line. Returns the exit code: 0, 1 when something is wrong, 2 for wrong usage."""
+    # gRPC's own log quotes what a peer says, line ends included: that could pass for lines of ours. Read at its import.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     show_any_text()
     # Until `serve` has read its configuration. Other commands print their own messages.
     configure_logging(ObservabilityConfig(log_level="warning", log_format="console"))
@@ -22,13 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1  # the reader of the pipe has gone; nobody can read a message
     except KeyboardInterrupt:
-        return _complain("interrupted", 1)
+        return complain("interrupted", 1)
     except Exception as error:
         # Commands come from other packages too, so a failure is recognized by its shape.
         code = getattr(error, "exit_code", None)
         if not isinstance(code, int):
             raise
-        return _complain(getattr(error, "message", None) or str(error), code)
+        return complain(getattr(error, "message", None) or str(error), code)
     return 0
 
 
@@ -38,6 +41,7 @@ def show_any_text() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _complain(message: str, code: int) -> int:
+def complain(message: str, code: int) -> int:
+    """Print an error, and return the exit code."""
     print(f"routing-service: error: {message}", file=sys.stderr)
     return code

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from routing_service.cli.options import add_config_option, address
 from routing_service.config import DEFAULT_ADDRESS, Config, load_config
 from routing_service.errors import UsageError
 from routing_service.observability.logging import configure_logging
+
+if TYPE_CHECKING:
+    from routing_service.server.stopping import Stopping
 
 name = "serve"
 summary = "Serve decisions over gRPC until SIGTERM."
@@ -27,25 +31,47 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ready-file", type=Path, metavar="F", help="file that gets the bound address once the service is SERVING"
     )
-    parser.add_argument("--reuse-port", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(options: argparse.Namespace) -> None:
     """Serve decisions until SIGTERM."""
+    from routing_service.server.stopping import Stopping
+
+    with Stopping(is_worker=options.worker) as stopping:
+        _run(options, stopping)
+
+
+def _run(options: argparse.Namespace, stopping: Stopping) -> None:
     import uvloop
 
+    from routing_service import cli
     from routing_service.server import app
     from routing_service.server.environment import check_onnxruntime, favour_throughput
+    from routing_service.server.listening import write_atomically
+    from routing_service.server.loading import LoadingAbandonedError
+    from routing_service.server.stopping import end_at_once
     from routing_service.server.workers import serve_with_workers
+    from routing_service.tether import tether
+
+    def ready(address: str) -> None:
+        if options.ready_file is not None:
+            write_atomically(options.ready_file, f"{address}\n")
+        if options.worker:
+            tether.tell_ready()
 
     config = _with_options(load_config(options.config), options)
     configure_logging(config.observability)
     check_onnxruntime()
     if config.server.workers > 1:
-        serve_with_workers(config, options.config, options.ready_file)
-    else:
-        favour_throughput(config.server)
-        uvloop.run(app.serve(config, options.ready_file, reuse_port=options.reuse_port))
+        serve_with_workers(config, options.config, ready, stopping)
+        return
+    favour_throughput(config.server)
+    try:
+        uvloop.run(app.serve(config, stopping, ready, is_worker=options.worker))
+    except LoadingAbandonedError as error:
+        # At its end, Python would wait for some threads, and code in C that still runs in others might crash.
+        end_at_once(cli.complain(str(error), error.exit_code) if str(error) else error.exit_code)
 
 
 def _with_options(config: Config, options: argparse.Namespace) -> Config:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from enum import Enum
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -67,12 +67,3 @@ class Metrics(Collector):
                 cumulated.append((str(bound) if bound != float("inf") else "+Inf", float(total)))
             seconds.add_metric((method,), cumulated, self._seconds[method])
         yield seconds
-
-    def serve(self, host: str, port: int) -> int:
-        """Serve the metrics over HTTP from a thread and return the bound port.
-
-        Raises:
-            OSError: the address cannot be bound.
-        """
-        server, _ = start_http_server(port, addr=host, registry=self.registry)
-        return int(server.server_port)

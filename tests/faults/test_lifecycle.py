@@ -72,7 +72,7 @@ def test_calls_in_flight_finish(start_service: StartService) -> None:
         _wait_for_traffic(service.address)
         service.process.send_signal(signal.SIGTERM)
         assert len(call.result(timeout=PATIENCE_SECONDS).results) == 1000
-    assert service.stop() == 0
+    assert service.process.wait(PATIENCE_SECONDS) == 0
 
 
 def _wait_for_traffic(address: str) -> None:

@@ -62,6 +62,7 @@ FOUNDATION = {
     "protobuf_wire",
     "routellm_config",
     "scratch",
+    "tether",
     "yaml_sections",
 }
 # Rooms that the design names and that later work will bring.

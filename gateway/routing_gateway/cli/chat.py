@@ -196,7 +196,7 @@ def _decision_service(config: Path | None, signals: _Signals) -> Iterator[_Decis
         # Gone as soon as the service is there: nobody could remove it after SIGKILL.
         with tempfile.TemporaryDirectory(prefix="routing-service-chat-") as folder:
             ready, log = Path(folder, "ready"), Path(folder, "log")
-            command = [sys.executable, "-m", "routing_service.cli.tether", "serve", "--workers", "1"]
+            command = [sys.executable, "-m", "routing_service.tether", "serve", "--workers", "1"]
             command += ["--address", f"{HOST}:0", "--ready-file", str(ready)]
             if config is not None:
                 command += ["--config", str(config)]
