@@ -9,6 +9,7 @@ thread from running.
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -60,15 +61,12 @@ class Tether:
 tether = Tether()
 
 
-def main() -> int:
-    """Run the command. Returns its exit code."""
+def main() -> None:
+    """Run the command, tied. It ends the process, as a module that is run does."""
     # Until the command says what SIGHUP is to do. Unlike SIG_IGN this is not inherited.
     signal.signal(signal.SIGHUP, lambda *_: None)
     tether.tie()
-
-    from routing_service.cli import main as run
-
-    return run(sys.argv[1:])
+    runpy.run_module("routing_service", run_name="__main__")
 
 
 def _signal_at_the_starters_end(number: int) -> None:
@@ -82,4 +80,4 @@ if __name__ == "__main__":
     # The command imports this module, and not `__main__`.
     from routing_service.tether import main as run_tied
 
-    raise SystemExit(run_tied())
+    run_tied()

@@ -1,7 +1,7 @@
 """The metrics over HTTP, from the event loop: bounded in connections, bytes and time, whoever connects.
 
 prometheus_client has such a server too, with a thread for each connection, however many come and however long they
-stay. The answers are that library's here as well: every path, the formats that `Accept` names, gzip, `name[]`.
+stay. The answers are that library's here as well: every path, the formats that `Accept` names, gzip.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class MetricsServer:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._app: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
         self._server: asyncio.Server | None = None
-        self._open: dict[asyncio.StreamWriter, None] = {}
+        self._open: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}  # the first is the oldest
 
     async def start(self, host: str, port: int) -> int:
         """Listen, and return the bound port.
@@ -53,19 +53,21 @@ class MetricsServer:
         self._server = await asyncio.start_server(self._exchange, sock=listener, limit=MAX_HEAD_BYTES)
         return int(listener.getsockname()[1])
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop listening, and drop what is open."""
         if self._server is not None:
             self._server.close()
-        for writer in list(self._open):
+        for writer in self._open.values():
             writer.transport.abort()
+        if self._open:
+            await asyncio.wait(self._open)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open[writer] = None
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio runs this in a task
+        self._open[task] = writer
         if len(self._open) > MAX_CONNECTIONS:
-            first = next(iter(self._open))
-            del self._open[first]
-            first.transport.abort()
+            self._open.pop(next(iter(self._open))).transport.abort()
         try:
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 writer.write(self._answer(await _head(reader)))
@@ -75,7 +77,7 @@ class MetricsServer:
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             writer.transport.abort()
         finally:
-            self._open.pop(writer, None)
+            self._open.pop(task, None)
 
     def _answer(self, head: bytes | None) -> bytes:
         if head is None:

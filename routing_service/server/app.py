@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from functools import partial
 from time import perf_counter
 
@@ -55,7 +55,7 @@ async def serve(
     stop = asyncio.create_task(asked(stopping))
     metrics = Metrics()
     service = RoutingService(settings.limits, metrics)
-    with ExitStack() as resources:
+    async with AsyncExitStack() as resources:
         resources.callback(stop.cancel)
         address = settings.address
         if not is_worker:
@@ -107,7 +107,7 @@ def _grpc_server(config: ServerConfig, service: RoutingService) -> grpc.aio.Serv
     return server
 
 
-async def _serve_metrics(config: ServerConfig, metrics: Metrics, resources: ExitStack) -> None:
+async def _serve_metrics(config: ServerConfig, metrics: Metrics, resources: AsyncExitStack) -> None:
     if config.metrics_address is None:
         return
     host, port = split_address(config.metrics_address)
@@ -119,5 +119,5 @@ async def _serve_metrics(config: ServerConfig, metrics: Metrics, resources: Exit
         raise ServerError(
             f"cannot serve metrics on {config.metrics_address}: {problem}; choose another --metrics-address"
         ) from error
-    resources.callback(server.close)
+    resources.push_async_callback(server.close)
     log.info("metrics", address=shown(host, bound))

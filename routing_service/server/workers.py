@@ -24,8 +24,9 @@ _POLL_SECONDS = 0.05
 # A worker that dies is replaced. If workers die again and again, a restart does not help.
 _MAX_RESTARTS = 10
 _RESTART_WINDOW_SECONDS = 60.0
-# What a worker may take beyond the time that it is given: to start Python, to end by itself.
-_MARGIN_SECONDS = 5.0
+# What a worker may take beyond the time that it is given: to start Python on a busy machine, and to end.
+_START_MARGIN_SECONDS = 30.0
+_STOP_MARGIN_SECONDS = 5.0
 
 
 def serve_with_workers(
@@ -59,7 +60,7 @@ class _Worker:
         self._channel, theirs = socket.socketpair()
         self._channel.setblocking(False)
         self._is_ready = False
-        self._must_be_ready_at = time.monotonic() + start_seconds + _MARGIN_SECONDS
+        self._must_be_ready_at = time.monotonic() + start_seconds + _START_MARGIN_SECONDS
         command = [sys.executable, "-m", "routing_service.tether", "serve", "--workers", "1", "--worker", *arguments]
         self.process: subprocess.Popen[bytes]
         # SIGHUP is ignored until the worker handles it. A group of its own: Ctrl-C reaches only the supervisor, which
@@ -137,7 +138,7 @@ class _Supervisor:
         for worker in self._workers:
             worker.terminate()
         shutdown = self._config.server.shutdown
-        deadline = time.monotonic() + shutdown.delay_seconds + shutdown.grace_seconds + _MARGIN_SECONDS
+        deadline = time.monotonic() + shutdown.delay_seconds + shutdown.grace_seconds + _STOP_MARGIN_SECONDS
         for worker in self._workers:
             worker.wait(deadline - time.monotonic())
 

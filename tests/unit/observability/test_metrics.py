@@ -1,16 +1,9 @@
 from __future__ import annotations
 
-import socket
-import urllib.request
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import prometheus_client
 import pytest
 
 from routing_service.engine.types import DecisionReason, Tier
 from routing_service.errors import Reason
-from routing_service.observability import metrics as metrics_module
 from routing_service.observability.metrics import Metrics
 
 
@@ -51,40 +44,3 @@ def test_two_registries_do_not_share_counts() -> None:
     one, other = Metrics(), Metrics()
     one.error("Decide", "INTERNAL")
     assert value(other, "routing_errors_total", method="Decide", reason="INTERNAL") is None
-
-
-@pytest.fixture
-def closing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Close what `serve` opens when the test ends."""
-    servers = []
-    start: Callable[..., Any] = prometheus_client.start_http_server
-
-    def keep(*arguments: Any, **options: Any) -> Any:
-        server, thread = start(*arguments, **options)
-        servers.append((server, thread))
-        return server, thread
-
-    monkeypatch.setattr(metrics_module, "start_http_server", keep)
-    yield
-    for server, thread in servers:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
-
-
-@pytest.mark.usefixtures("closing")
-def test_metrics_are_served_over_http_on_a_free_port() -> None:
-    metrics = Metrics()
-    metrics.decision("main", Tier.WEAK, DecisionReason.THRESHOLD)
-    port = metrics.serve("127.0.0.1", 0)
-    assert port > 0
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
-    assert 'routing_decisions_total{reason="threshold",router="main",tier="weak"} 1.0' in text
-    assert "python_info" not in text, "a registry of its own"
-
-
-@pytest.mark.usefixtures("closing")
-def test_a_port_that_is_taken_is_an_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        Metrics().serve("127.0.0.1", taken.getsockname()[1])
