@@ -31,6 +31,8 @@ from routing_service.models import ROUTELLM_PAIR, ModelPair
 from routing_service.routers.sw_ranking.bradley_terry import routellm_ratings
 from routing_service.routers.sw_ranking.tier_ranking import (
     GRAPH,
+    MAX_TIERS,
+    OPERATORS,
     OUTCOMES,
     SELF_TEST,
     TierRanker,
@@ -46,7 +48,6 @@ EMBEDDING_MODEL = "text-embedding-3-small"
 # For people: what that model reads. The embedder at run time knows its own limit.
 MAX_TOKENS = 8191
 NUM_TIERS = 10
-MAX_TIERS = 64
 # Tighter than other exports' tolerance: a compressed matrix must give the same decisions.
 COMPRESSED_TOLERANCE = 2e-3
 SELF_TEST_VECTORS = 8
@@ -136,7 +137,7 @@ def run(options: argparse.Namespace) -> str:
         names = write_graph(folder / GRAPH, unit_vectors(embeddings[ranking.order]), precision)
         np.save(folder / OUTCOMES, ranking.outcomes)
         np.save(folder / SELF_TEST, queries[:SELF_TEST_VECTORS])
-        ranker = TierRanker(settings, ranking.outcomes, open_session(folder / GRAPH, SessionConfig()))
+        ranker = TierRanker(settings, ranking.outcomes, open_session(folder / GRAPH, SessionConfig(), OPERATORS))
         exported = ranker.win_rates(queries, *pair)
         parity = _prove(source_win_rates(battles, ranking.model2tier, embeddings, queries, pair), exported, precision)
         recorded = exported[:SELF_TEST_VECTORS].tolist()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from routing_service.artifacts.manifest import MANIFEST_NAME, Manifest, file_entry, read_manifest
+from routing_service.artifacts.folder import check_folder
+from routing_service.artifacts.graphs import MAX_GRAPH_BYTES
+from routing_service.artifacts.manifest import MANIFEST_NAME, FileEntry, Manifest, hashed, read_manifest
+from routing_service.artifacts.reading import MAX_JSON_BYTES, open_file
 from routing_service.errors import ArtifactError
 from routing_service.models import ModelPair
 
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_ARTIFACT = Path(__file__).parent / "default"
+# The largest files, by their names' ends. Others are weights, e.g. 30 GB for a language model.
+_MAX_BYTES = {".onnx": MAX_GRAPH_BYTES, ".json": MAX_JSON_BYTES}
+_MAX_WEIGHTS_BYTES = 512 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,40 +62,39 @@ class _Scorer(Protocol):
 def open_artifact(folder: Path, expected_type: str) -> Artifact:
     """Read the manifest of `folder` and check the hash and size of every file that it lists.
 
-    A file that it does not list is refused, because a graph may read weights from any file beside it. Only names
-    that begin with a dot are ignored: file systems, version control and Kubernetes volumes make them.
+    Of a file that is too large, or has another size than the manifest says, nothing is read. For what else the folder
+    may hold, see `check_folder`.
 
     Raises:
         ArtifactError: the manifest is missing, invalid, edited or of another router type, or a file is missing, outside
-            the folder, not listed, or different from the manifest's record.
+            the folder, not listed, no file, too large, or different from the manifest's record.
     """
     manifest = read_manifest(folder)
     if manifest.type != expected_type:
         raise ArtifactError(folder / MANIFEST_NAME, f"is of type {manifest.type!r}, not {expected_type!r}")
+    check_folder(folder, manifest.files)
     for name, recorded in manifest.files.items():
-        relative = PurePosixPath(name)
-        if relative.is_absolute() or ".." in relative.parts or "\0" in name:
-            raise ArtifactError(folder / MANIFEST_NAME, f"lists {name!r}, which is outside the artifact's folder")
-        path = folder / relative
-        try:
-            found = file_entry(path)
-        except FileNotFoundError as error:
-            raise ArtifactError(path, "is missing, though the manifest lists it; restore the artifact") from error
-        except OSError as error:
-            raise ArtifactError(path, f"cannot be read: {error.strerror}") from error
-        if found != recorded:
-            raise ArtifactError(
-                path,
-                f"is not the file that the manifest describes (sha256 {found.sha256[:12]}…, {found.bytes} bytes; "
-                f"expected {recorded.sha256[:12]}…, {recorded.bytes} bytes); restore it, or make the artifact again",
-            )
-    listed = {MANIFEST_NAME, *(str(PurePosixPath(name)) for name in manifest.files)}
-    for path in sorted(folder.rglob("*")):
-        relative = PurePosixPath(path.relative_to(folder).as_posix())
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if path.is_file() and not hidden and str(relative) not in listed:
-            raise ArtifactError(path, "is not listed in the manifest, so nothing vouches for it; move it elsewhere")
+        _check_file(folder / name, recorded)
     return Artifact(folder, manifest)
+
+
+def _check_file(path: Path, recorded: FileEntry) -> None:
+    try:
+        with open_file(path, _MAX_BYTES.get(path.suffix, _MAX_WEIGHTS_BYTES)) as file:
+            size = os.fstat(file.fileno()).st_size
+            found = hashed(file) if size == recorded.bytes else None
+    except FileNotFoundError as error:
+        raise ArtifactError(path, "is missing, though the manifest lists it; restore the artifact") from error
+    except OSError as error:
+        raise ArtifactError(path, f"cannot be read: {error.strerror}; restore the artifact") from error
+    if found is None:
+        difference = f"{size} bytes; expected {recorded.bytes}"
+    elif found != recorded:
+        difference = f"sha256 {found.sha256[:12]}…, {found.bytes} bytes; expected {recorded.sha256[:12]}…"
+    else:
+        return
+    problem = f"is not the file that the manifest describes ({difference}); restore it, or make the artifact again"
+    raise ArtifactError(path, problem)
 
 
 def self_test(router: _Scorer, artifact: Artifact) -> None:

@@ -13,14 +13,21 @@ import typing
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from routing_service.artifacts.reading import read_file, read_json
 from routing_service.errors import ArtifactError
 from routing_service.models import ModelPair
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 REVISION_LENGTH = 16
+# Ours have 50 kB; one that quotes long self-test prompts has a few megabytes.
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+# No model reads more tokens, and no sample has more prompts or table more levels.
+MAX_TOKENS = 2**20
+MAX_SAMPLE = 2**53
+MAX_LEVELS = 100_001
 # In the manifest of a type that knows no models, such as an encoder's.
 _NO_MODELS = {"strong": "", "weak": ""}
 
@@ -66,6 +73,10 @@ class CalibrationTable:
         object.__setattr__(self, "quantiles", tuple(map(float, self.quantiles)))
         if len(self.quantiles) < 2 or not all(0.0 <= low <= high <= 1.0 for low, high in pairwise(self.quantiles)):
             raise ValueError("calibration.quantiles must be at least two ascending numbers from 0 to 1")
+        if len(self.quantiles) > MAX_LEVELS:
+            raise ValueError(f"calibration.quantiles has more than {MAX_LEVELS:,} scores")
+        if not 0 <= self.sample_size <= MAX_SAMPLE:
+            raise ValueError(f"calibration.sample_size must be from 0 to {MAX_SAMPLE:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +102,8 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 0:
-            raise ValueError("max_tokens must not be negative")
+        if not 0 <= self.max_tokens <= MAX_TOKENS:
+            raise ValueError(f"max_tokens must be from 0 to {MAX_TOKENS:,}")
 
     @property
     def revision(self) -> str:
@@ -112,11 +123,16 @@ class Manifest:
 
 def file_entry(path: Path) -> FileEntry:
     """Hash and measure a file, without reading all of it into memory."""
-    digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-            size += len(chunk)
+        return hashed(file)
+
+
+def hashed(file: BinaryIO) -> FileEntry:
+    """Hash and measure an open file, without reading all of it into memory."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+        size += len(chunk)
     return FileEntry(digest.hexdigest(), size)
 
 
@@ -124,11 +140,12 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and validate `folder/manifest.json`.
 
     Raises:
-        ArtifactError: it is missing, not JSON, lacks or misnames a field, or was edited (the revision does not match).
+        ArtifactError: it is missing, too large, not JSON, lacks or misnames a field, has a number that makes no sense,
+            or was edited (the revision does not match).
     """
     path = folder / MANIFEST_NAME
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(read_file(path, MAX_MANIFEST_BYTES))
         manifest = _from_json(raw)
         revision = manifest.revision
     except FileNotFoundError as error:
@@ -168,6 +185,8 @@ def _from_json(raw: Any) -> Manifest:
         models = values["models"]
         values["models"] = None if models == _NO_MODELS else _typed(ModelPair, models, "models")
     manifest: Manifest = _typed(Manifest, values, "")
+    if not 0.0 <= manifest.self_test.tolerance <= 1.0:  # NaN fails every comparison
+        raise ValueError("self_test.tolerance must be from 0 to 1, or nothing would be tested")
     return manifest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import onnxruntime as ort
 import structlog
 
+from routing_service.artifacts.graphs import check_graph
 from routing_service.errors import ArtifactError, ServerError, unknown_name
 
 log = structlog.get_logger(__name__)
@@ -52,13 +54,19 @@ class SessionConfig:
                 raise ValueError(f"provider_options: {unknown_name('wanted provider', name, self.providers)}")
 
 
-def open_session(graph: Path, config: SessionConfig) -> ort.InferenceSession:
+def open_session(graph: Path, config: SessionConfig, operators: Collection[str] = ()) -> ort.InferenceSession:
     """Open a graph whose hash was checked. External data files are read from its folder.
+
+    Args:
+        graph: the file.
+        config: how it is run.
+        operators: those with a graph inside, such as `Scan`, that the router's type needs; see `check_graph`.
 
     Raises:
         ServerError: a wanted execution provider is missing and the configuration says that this is an error.
-        ArtifactError: ONNX Runtime refuses the graph.
+        ArtifactError: `check_graph` or ONNX Runtime refuses the graph.
     """
+    check_graph(graph, operators)
     options = ort.SessionOptions()
     options.intra_op_num_threads = config.threads
     options.inter_op_num_threads = 1

@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from routing_service.artifacts.reading import MAX_JSON_BYTES, read_file, read_json
 from routing_service.errors import ArtifactError
 
 Side = Literal["left", "right"]
 SIDES: tuple[Side, ...] = ("left", "right")
+# Tokenizers number their tokens with 32 bits.
+MAX_TOKEN_ID = 2**32 - 1
 # How much of a long text is tokenized at first. If that does not give this many tokens more than are kept (because
 # tokens are very long), twice as much is tried. The tokens near the cut, which it may change, are never kept. Beyond
 # the larger number it is not language but gives no tokens (e.g. a megabyte of zeros), and is not read.
@@ -47,10 +50,7 @@ class TruncatingTokenizer:
     """
 
     def __init__(self, path: Path, max_tokens: int, side: Side) -> None:
-        try:
-            self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:
-            raise ArtifactError(path, f"is not a tokenizer.json: {error}") from error
+        self._tokenizer = load_tokenizer(path)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.max_tokens, self.side = max_tokens, side
@@ -79,6 +79,22 @@ class TruncatingTokenizer:
         if len(text) <= characters:
             return text
         return text[:characters] if self.side == "right" else text[-characters:]
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Read a `tokenizer.json`.
+
+    Raises:
+        ArtifactError: it cannot be read, is too large, not strict JSON, or not a tokenizer.
+    """
+    try:
+        raw = read_file(path, MAX_JSON_BYTES)
+        read_json(raw)
+        return Tokenizer.from_buffer(raw)
+    except (ArtifactError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # what Rust code panics with is no Exception
+        raise ArtifactError(path, f"is not a tokenizer.json: {error}; restore the artifact") from error
 
 
 def length_buckets(lengths: Sequence[int]) -> Iterator[list[int]]:

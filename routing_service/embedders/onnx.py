@@ -12,8 +12,8 @@ import numpy as np
 from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
-from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, length_buckets, padded
-from routing_service.artifacts.vectors import read_vectors
+from routing_service.artifacts.tokenizing import MAX_TOKEN_ID, Side, TruncatingTokenizer, length_buckets, padded
+from routing_service.artifacts.vectors import MAX_DIMENSION, read_vectors
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
 from routing_service.errors import ArtifactError
 
@@ -52,8 +52,10 @@ class EncoderSettings:
     self_test_texts: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.dimension < 1 or self.pad_token_id < 0:
-            raise ValueError("dimension must be 1 or more and pad_token_id 0 or more")
+        if not 1 <= self.dimension <= MAX_DIMENSION:
+            raise ValueError(f"dimension must be from 1 to {MAX_DIMENSION:,}")
+        if not 0 <= self.pad_token_id <= MAX_TOKEN_ID:
+            raise ValueError(f"pad_token_id must be from 0 to {MAX_TOKEN_ID:,}")
         if not self.self_test_texts:
             raise ValueError("self_test_texts must not be empty, or nothing proves that the artifact works")
 

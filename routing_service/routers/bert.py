@@ -16,7 +16,7 @@ import numpy.typing as npt
 from routing_service.artifacts.loading import Artifact
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
-from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, padded
+from routing_service.artifacts.tokenizing import MAX_TOKEN_ID, Side, TruncatingTokenizer, padded
 from routing_service.errors import ArtifactError
 from routing_service.models import ModelPair
 from routing_service.routers.artifact import ArtifactRouter, score_by_length
@@ -55,8 +55,8 @@ class BertSettings:
     strong_label: int | None
 
     def __post_init__(self) -> None:
-        if self.pad_token_id < 0:
-            raise ValueError("pad_token_id must be 0 or more")
+        if not 0 <= self.pad_token_id <= MAX_TOKEN_ID:
+            raise ValueError(f"pad_token_id must be from 0 to {MAX_TOKEN_ID:,}")
 
 
 class SequenceClassifier:

@@ -20,7 +20,7 @@ import onnxruntime as ort
 from routing_service.artifacts.loading import Artifact
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
-from routing_service.artifacts.tokenizing import Side, TruncatingTokenizer, padded
+from routing_service.artifacts.tokenizing import MAX_TOKEN_ID, Side, TruncatingTokenizer, padded
 from routing_service.errors import ArtifactError
 from routing_service.models import ModelPair
 from routing_service.routers.artifact import ArtifactRouter, score_by_length
@@ -30,6 +30,8 @@ from routing_service.routers.causal_llm_prompt import PromptTemplate
 GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
 SYSTEM_TEMPLATE, CLASSIFIER_TEMPLATE = "system_ft_v5.txt", "classifier_ft_v5.txt"
 NO_RATING = 1.0
+# Each costs a run. RouteLLM tries six.
+MAX_NEW_TOKENS = 64
 # The prompt runs in pieces of this many tokens: the memory for attention does not grow with the square of its length.
 PIECE_TOKENS = 1024
 _CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
@@ -67,8 +69,10 @@ class CausalLLMSettings:
     truncation_side: Side
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ValueError("max_new_tokens must be at least 1")
+        if not 1 <= self.max_new_tokens <= MAX_NEW_TOKENS:
+            raise ValueError(f"max_new_tokens must be from 1 to {MAX_NEW_TOKENS}")
+        if not all(0 <= token <= MAX_TOKEN_ID for token in (*self.rating_token_ids, *self.stop_token_ids)):
+            raise ValueError(f"rating_token_ids and stop_token_ids must be from 0 to {MAX_TOKEN_ID:,}")
         if not 1 <= self.score_threshold <= len(self.rating_token_ids):
             raise ValueError("score_threshold must be one of the ratings")
 
@@ -97,8 +101,12 @@ class RatingLLM:
         wanted = {"input_ids", "attention_mask", *self._past}, {"next_token", "strong_win_rate", *self._present}
         if not self._past or (set(inputs), set(outputs)) != wanted:
             raise ArtifactError(folder / GRAPH, f"is not a causal_llm graph: it has inputs {sorted(inputs)[:4]} …")
-        _, self._kv_heads, _, self._head_size = self._session.get_inputs()[-1].shape
-        self._cache_type = _NUMPY_TYPES[inputs[self._past[0]]]
+        shape, cache_type = self._session.get_inputs()[-1].shape, inputs[self._past[0]]
+        is_cache = len(shape) == 4 and all(isinstance(shape[axis], int) for axis in (1, 3))
+        if not is_cache or cache_type not in _NUMPY_TYPES:
+            raise ArtifactError(folder / GRAPH, f"is not a causal_llm graph: its cache is {cache_type} of shape {shape}")
+        _, self._kv_heads, _, self._head_size = shape
+        self._cache_type = _NUMPY_TYPES[cache_type]
         # Where the cache stays between steps.
         used = self._session.get_providers()[0]
         options = session.provider_options.get(used, {})

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
+from routing_service.artifacts.reading import read_file
 from routing_service.errors import ArtifactError
 
 FIELD = "question"
+_MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,6 @@ def _turn(role: str, text: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_file(path, _MAX_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(path, f"cannot be read as UTF-8 text: {error}") from error

@@ -20,6 +20,7 @@ from routing_service.artifacts.loading import Artifact, open_artifact
 from routing_service.artifacts.manifest import MANIFEST_NAME
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
+from routing_service.artifacts.vectors import MAX_DIMENSION
 from routing_service.embedders.base import Embedder
 from routing_service.embedders.onnx import ARTIFACT_TYPE as ENCODER_TYPE
 from routing_service.embedders.onnx import OnnxEmbedder
@@ -71,8 +72,8 @@ class MatrixFactorizationSettings:
     def __post_init__(self) -> None:
         if not self.model_ids or len(set(self.model_ids)) < len(self.model_ids):
             raise ValueError("model_ids must be different names, at least one")
-        if self.dimension < 1:
-            raise ValueError("dimension must be 1 or more")
+        if not 1 <= self.dimension <= MAX_DIMENSION:
+            raise ValueError(f"dimension must be from 1 to {MAX_DIMENSION:,}")
 
 
 class MatrixFactorizationRouter(EmbeddingRouter):

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from routing_service.artifacts.tokenizing import load_tokenizer
 from routing_service.errors import ArtifactError
 
 # A prompt is first cut to this many characters for each token that is read: a megabyte costs no more than a page.
@@ -139,10 +140,7 @@ def pad_ids(encoded: Sequence[EncodedText], pad_id: int) -> npt.NDArray[np.int32
 
 
 def _load_wordpiece(path: Path) -> Tokenizer:
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
-        raise ArtifactError(path, f"is not a tokenizer.json: {error}") from error
+    tokenizer = load_tokenizer(path)
     kinds = [type(part).__name__ for part in (tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.model)]
     if kinds != ["BertNormalizer", "BertPreTokenizer", "WordPiece"]:
         raise ArtifactError(path, f"is a {'/'.join(kinds)} tokenizer; a static router needs a BERT word-piece one")

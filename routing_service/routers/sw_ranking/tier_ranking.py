@@ -30,12 +30,17 @@ from routing_service.artifacts.loading import Artifact
 from routing_service.artifacts.manifest import MANIFEST_NAME
 from routing_service.artifacts.onnx_runtime import SessionConfig, open_session, session_io
 from routing_service.artifacts.settings import read_settings
+from routing_service.artifacts.vectors import MAX_DIMENSION, read_array
 from routing_service.errors import ArtifactError
 from routing_service.routers.embedding import Vectors, WinRates, self_test_vectors
 from routing_service.routers.sw_ranking.bradley_terry import newton_ratings, routellm_ratings, win_rate
 
 GRAPH, OUTCOMES, SELF_TEST = "similarity.onnx", "outcomes.npy", "self_test_embeddings.npy"
 QUERIES, SIMILARITIES = "queries", "similarities"
+# The graph of float16 rows converts them block by block.
+OPERATORS = ("Scan",)
+# The memory for ratings grows with the fourth power of the tiers.
+MAX_TIERS, MAX_BATTLES = 64, 2**31 - 1
 # Similarities of at most this size are rounding errors of a float32 product of unit vectors, not similarities.
 NO_SIMILARITY = 1e-6
 # A product of more queries than this is split, to limit memory: each needs a few numbers for each battle.
@@ -61,9 +66,9 @@ class TierSettings:
     """The model that made the battles' vectors."""
 
     def __post_init__(self) -> None:
-        for name in ("dimension", "battles", "num_tiers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+        for name, most in (("dimension", MAX_DIMENSION), ("battles", MAX_BATTLES), ("num_tiers", MAX_TIERS)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be from 1 to {most:,}")
         if not self.model2tier or not all(0 <= tier < self.num_tiers for tier in self.model2tier.values()):
             raise ValueError(f"model2tier must give models tiers from 0 to {self.num_tiers - 1}")
 
@@ -106,7 +111,7 @@ class TierRanker:
             )
         outcomes = _outcomes(artifact.file(OUTCOMES), settings)
         graph = artifact.file(GRAPH)
-        opened = open_session(graph, session)
+        opened = open_session(graph, session, OPERATORS)
         if session_io(opened) != ({QUERIES: "tensor(float)"}, {SIMILARITIES: "tensor(float)"}):
             raise ArtifactError(
                 graph, f"is not a graph from {QUERIES!r} to {SIMILARITIES!r}; export the artifact again"
@@ -187,12 +192,11 @@ def _wins_of_outcome(outcomes: npt.NDArray[np.int64], players: int) -> npt.NDArr
 
 
 def _outcomes(path: Path, settings: TierSettings) -> npt.NDArray[np.int64]:
-    try:
-        outcomes = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ArtifactError(path, f"is not a NumPy array file: {error}") from error
+    outcomes = read_array(path)
     if outcomes.dtype != np.int64 or outcomes.ndim != 2 or outcomes.shape[1] != 4 or not len(outcomes):
         problem = f"holds {outcomes.dtype} of shape {outcomes.shape}, not int64 of shape (outcomes, 4)"
+    elif len(outcomes) > 2 * (settings.num_tiers + 1) ** 2:
+        problem = f"has {len(outcomes):,} outcomes, more than {settings.num_tiers} tiers can have"
     elif outcomes.min() < 0 or outcomes[:, :2].max() > settings.num_tiers or outcomes[:, 2].max() > 1:
         problem = f"names tiers beyond {settings.num_tiers} or odd results"
     elif (outcomes[:, 0] == outcomes[:, 1]).any():

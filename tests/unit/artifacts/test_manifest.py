@@ -49,7 +49,7 @@ MANIFESTS = st.builds(
     ),
     calibration=st.none()
     | st.builds(
-        CalibrationTable, NAMES, st.integers(0), st.lists(RATES, min_size=2, max_size=9).map(sorted).map(tuple)
+        CalibrationTable, NAMES, st.integers(0, 1 << 53), st.lists(RATES, min_size=2, max_size=9).map(sorted).map(tuple)
     ),
     provenance=st.dictionaries(st.text(max_size=4), JSON, max_size=3),
     metrics=st.dictionaries(st.text(max_size=4), JSON, max_size=3),
@@ -191,9 +191,42 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refusal(tmp_path).problem
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"type": "a", "type": "b"}', "the key 'type' is there twice"),
+        ('{"options": {"x": [{"a": 1, "b": 2, "a": 1}]}}', "the key 'a' is there twice"),
+        ('{"options": NaN}', "NaN is no number of JSON"),
+        ('{"options": -Infinity}', "-Infinity is no number of JSON"),
+        ("[" * 65 + "]" * 65, "it is nested more than 64 deep"),
+        ("[" * 100_000, "it is nested more than 64 deep"),
+        ('{"a":' * 100_000, "it is nested more than 64 deep"),
+        ("9" * 5000, "is not a valid manifest"),
+    ],
+)
+def test_json_that_readers_take_differently_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    assert says in refusal(write(tmp_path, text)).problem
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"max_tokens": 10**18}, "max_tokens must be from 0 to 1,048,576"),
+        ({"max_tokens": -1}, "max_tokens must be from 0 to 1,048,576"),
+        ({"self_test": {"tolerance": 1.5, "vectors": []}}, "self_test.tolerance must be from 0 to 1"),
+        ({"self_test": {"tolerance": -1, "vectors": []}}, "self_test.tolerance must be from 0 to 1"),
+        ({"calibration": {"source": "", "sample_size": 10**30, "quantiles": [0.1, 0.2]}}, "sample_size must be from 0"),
+        ({"calibration": {"source": "", "sample_size": -1, "quantiles": [0.1, 0.2]}}, "sample_size must be from 0"),
+        ({"calibration": {"source": "", "sample_size": 1, "quantiles": [0.5] * 100_002}}, "more than 100,001 scores"),
+    ],
+)
+def test_absurd_numbers_are_refused(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    assert says in refusal(signed(tmp_path, change)).problem
+
+
 def test_a_folder_in_the_manifest_s_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / MANIFEST_NAME).mkdir()
-    assert "cannot be read" in refusal(tmp_path).problem
+    assert "is a folder, not a file" in refusal(tmp_path).problem
 
 
 @pytest.mark.parametrize("key", ["type", "models", "max_tokens", "files", "license", "self_test", "schema_version"])

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from routing_service.artifacts import tokenizing
-from routing_service.artifacts.tokenizing import SIDES, Side, TruncatingTokenizer, length_buckets, padded
+from routing_service.artifacts.tokenizing import (
+    SIDES,
+    Side,
+    TruncatingTokenizer,
+    length_buckets,
+    load_tokenizer,
+    padded,
+)
 from routing_service.errors import ArtifactError
 
 SPECIALS = ["<s>", "</s>", "<unk>"]
@@ -142,3 +149,34 @@ def test_rows_are_padded_on_their_side() -> None:
     ids, mask = padded([[5, 6, 7], [8]], 0, "left")
     np.testing.assert_array_equal(ids, [[5, 6, 7], [0, 0, 8]])
     np.testing.assert_array_equal(mask, [[1, 1, 1], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b'{"version": "1.0", "version": "1.0"}', "the key 'version' is there twice"),
+        (b'{"a":' * 1000, "nested more than 64 deep"),
+        (b"\xff{}", "is not a tokenizer.json"),
+        (b"{}", "is not a tokenizer.json"),
+        (b"", "is not a tokenizer.json"),
+    ],
+)
+def test_json_that_is_no_tokenizer_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(ArtifactError, match=says):
+        load_tokenizer(tmp_path / "tokenizer.json")
+
+
+def test_a_panic_of_the_tokenizer_s_code_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        """As Rust's is: no Exception."""
+
+    class Panicking:
+        @staticmethod
+        def from_buffer(_: bytes) -> None:
+            raise PanicException("index out of range")
+
+    monkeypatch.setattr("routing_service.artifacts.tokenizing.Tokenizer", Panicking)
+    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+    with pytest.raises(ArtifactError, match=r"is not a tokenizer\.json: index out of range"):
+        load_tokenizer(tmp_path / "tokenizer.json")

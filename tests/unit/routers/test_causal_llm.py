@@ -110,7 +110,9 @@ def test_it_is_built_from_a_configuration(exported: dict[str, Path], tmp_path: P
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be from 1 to 64"),
+        ({"max_new_tokens": 10**18}, "max_new_tokens must be from 1 to 64"),
+        ({"stop_token_ids": [10**30]}, "stop_token_ids must be from 0 to 4,294,967,295"),
         ({"score_threshold": 6}, "score_threshold must be one of the ratings"),
         ({"rating_token_ids": [1.5]}, "options.rating_token_ids"),
         ({"rating_token_ids": [1, 2, 3, 4, 5]}, "fails its self-test"),

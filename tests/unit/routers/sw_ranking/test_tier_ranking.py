@@ -185,7 +185,8 @@ def test_a_graph_of_another_kind_is_refused(folder: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"dimension": 0}, "dimension must be at least 1"),
+        ({"dimension": 0}, "dimension must be from 1 to 65,536"),
+        ({"num_tiers": 10**6}, "num_tiers must be from 1 to 64"),
         ({"dimension": "8"}, "dimension"),
         ({"num_tiers": 1}, "model2tier must give models tiers from 0 to 0"),
         ({"model2tier": {}}, "model2tier must give models tiers"),
