@@ -116,6 +116,21 @@ class AskReader:
             )
         return otherwise
 
+    def of_prompt(self, prompt: str) -> str:
+        """The text of `prompt`."""
+        return self.prompt(prompt).text
+
+    def of_messages(self, newest_first: Iterable[tuple[bool, Sequence[str]]]) -> str:
+        """The text of `conversation`, blank when no user message has text.
+
+        Args:
+            newest_first: for each message whether a user wrote it, and its texts.
+        """
+        try:
+            return self.conversation(Turn(is_user, texts, 0) for is_user, texts in newest_first).text
+        except DecisionError:
+            return ""
+
     def _pieces(self, stripper: Stripper, text: str, texts: Sequence[str]) -> Pieces | None:
         if len(texts) == 1:
             return stripper.pieces(text)

@@ -14,7 +14,7 @@ from routing_service.models import ModelPair
 from routing_service.rows import labels
 from routing_service.rows.labels import has_labels, parse_labels
 from routing_service.rows.model_names import canonical_model, find_model
-from routing_service.rows.prompts import read_asked
+from routing_service.rows.prompts import read_asked, whole_prompt_of
 from routing_service.rows.reader import Row, RowFile
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ def read_data(
                 seen.update(dict.fromkeys(scores))
                 data.skipped += 1
                 continue
-        _add_costs(row, prompt, pair, costs, data)
+        _add_costs(row, pair, costs, data)
         yield row.place, prompt
     if scored and not data.strong and data.skipped:
         raise UsageError(
@@ -126,10 +126,11 @@ def _of_model(row: Row, values: Mapping[str, T], model: str) -> T | None:
     return None if name is None else values[name]
 
 
-def _add_costs(row: Row, prompt: str, pair: ModelPair, costs: Costs | None, data: LabelledData) -> None:
+def _add_costs(row: Row, pair: ModelPair, costs: Costs | None, data: LabelledData) -> None:
     if costs is None:
         return
-    few = len(prompt) / CHARACTERS_PER_TOKEN if costs.input_tokens is None else costs.input_tokens
+    # Of what a model reads, which may be more than what is asked.
+    few = len(whole_prompt_of(row)) / CHARACTERS_PER_TOKEN if costs.input_tokens is None else costs.input_tokens
     sides = ((pair.strong, costs.strong, data.strong_cost), (pair.weak, costs.weak, data.weak_cost))
     read = [_tokens(row, "input_tokens", model) for model, _, _ in sides]
     written = [_tokens(row, "output_tokens", model) for model, _, _ in sides]

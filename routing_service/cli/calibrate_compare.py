@@ -29,8 +29,8 @@ def compare(options: argparse.Namespace) -> None:
 
     engine = engine_to_score(options) if options.input else load_engine(options)
     name = router_name(engine, options.router)
-    base = None if options.input is None else RowFile(options.input, COLUMNS)
-    traffic = RowFile(options.compare, COLUMNS)
+    base = None if options.input is None else RowFile(options.input, COLUMNS, asks=engine.asks)
+    traffic = RowFile(options.compare, COLUMNS, asks=engine.asks)
     if base is not None:
         sample = collect(engine, name, base, options)
         table = CalibrationTable(str(options.input), sample.size, tuple(sample.quantiles(TABLE_LEVELS)))

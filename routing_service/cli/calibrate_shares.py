@@ -35,7 +35,7 @@ def calibrate_here(options: argparse.Namespace) -> None:
     engine = engine_to_score(options) if options.input else load_engine(options)
     name = router_name(engine, options.router)
     router, shares = engine.routers[name], options.strong_model_pct or ()
-    file = None if options.input is None else RowFile(options.input, PROMPT_COLUMNS)
+    file = None if options.input is None else RowFile(options.input, PROMPT_COLUMNS, asks=engine.asks)
     if file is not None:
         scores = collect(engine, name, file, options)
         table = CalibrationTable(source_of(options.input), scores.size, tuple(scores.quantiles(TABLE_LEVELS)))
@@ -69,14 +69,14 @@ def calibrate_by_service(options: argparse.Namespace) -> None:
 
     from routing_client import RoutingClient, RoutingError
 
-    from routing_service.rows.prompts import PROMPT_COLUMNS, read_prompts
+    from routing_service.rows.prompts import PROMPT_COLUMNS, read_chats
     from routing_service.rows.reader import RowFile
 
     models = (options.strong_model or "", options.weak_model or "")
     file = None if options.input is None else RowFile(options.input, PROMPT_COLUMNS)
     prompts = None
     if file is not None:
-        prompts = progress(limited(read_prompts(file), options), None)
+        prompts = progress(limited(read_chats(file), options), None)
     try:
         with RoutingClient(options.address) as client:
             found = client.calibrate(

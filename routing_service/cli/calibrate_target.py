@@ -38,7 +38,7 @@ def calibrate_to_target(options: argparse.Namespace) -> None:
     router = engine.routers[name]
     pair = router.models.with_options(options.strong_model, options.weak_model)
     costs, data, scores = _costs(options, pair), LabelledData(), array("d")
-    file = RowFile(options.input, COLUMNS)
+    file = RowFile(options.input, COLUMNS, asks=engine.asks)
     asked = read_data(file, pair, costs, data, scored=options.target_quality is not None)
     rates = score_prompts(engine, name, limited(asked, options), scored_pair(engine, name, options))
     scores.extend(progress(rates, None))

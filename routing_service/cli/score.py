@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> None:
         options.wrong_usage("--output would replace the rows of --input; name another file")
     if suffix_of(options.output) in (".csv", ".tsv", ".parquet"):
         options.wrong_usage(f"--output {options.output}: rows are written as JSON lines; name the file .jsonl")
-    engine, file = load_engine(options), RowFile(options.input)
+    engine = load_engine(options)
+    file = RowFile(options.input, asks=engine.asks)
     waiting: deque[Row] = deque()
 
     def asked() -> Iterator[tuple[str, str]]:

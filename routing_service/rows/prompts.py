@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from routing_service.rows.reader import PROMPT, Row
+from routing_service.rows.reader import PROMPT, Asks, Row
 
 MESSAGES, BODY, CONVERSATION = "messages", "body", "conversation_a"
 MODELS = ("model_a", "model_b")
 # The places of a row's text, in this order.
 PROMPT_COLUMNS = (PROMPT, MESSAGES, BODY, CONVERSATION)
 
+# For each message: whether a user wrote it, and its texts.
+_Turn = tuple[bool, list[str]]
 _TEXT_PARTS = ("text", "input_text")
 _ADVICE = f"Name the prompts {PROMPT!r}, or conversations {MESSAGES!r}."
 
@@ -37,8 +39,21 @@ def read_asked(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
             row.file.blank += 1
 
 
+def read_chats(rows: Iterable[Row]) -> Iterator[str | list[dict[str, Any]]]:
+    """Like `read_prompts`, but conversations as they are: messages with role and content."""
+    for row in rows:
+        if not _text(row, None).strip():
+            row.file.blank += 1
+            continue
+        found = _messages(row)
+        if found is None or row.values.get(PROMPT) is not None:
+            yield prompt_of(row)
+        else:
+            yield [{"role": "user" if user else "assistant", "content": "\n".join(texts)} for user, texts in found]
+
+
 def prompt_of(row: Row) -> str:
-    """A row's text, blank if it has none.
+    """A row's text, blank if it has none; what it asks, if its file says how that is read.
 
     It is the column `prompt`; else the newest user turn with text of `messages`, or of OpenAI's batch rows'
     `body.messages`; else the first user turn of `conversation_a`. If a battle's `prompt` is a JSON list of turns, it
@@ -47,7 +62,12 @@ def prompt_of(row: Row) -> str:
     Raises:
         UsageError: it has none of these, or one of them is wrong.
     """
-    return _text(row).encode("utf-8", "replace").decode()
+    return _utf8(_text(row, row.file.asks))
+
+
+def whole_prompt_of(row: Row) -> str:
+    """Like `prompt_of`, but the whole text: what a model gets to read."""
+    return _utf8(_text(row, None))
 
 
 def is_battle(values: Mapping[str, Any]) -> bool:
@@ -55,20 +75,36 @@ def is_battle(values: Mapping[str, Any]) -> bool:
     return values.get("scores") is None and any(values.get(column) is not None for column in MODELS)
 
 
-def _text(row: Row) -> str:
+def _text(row: Row, asks: Asks | None) -> str:
     values = row.values
     if (prompt := values.get(PROMPT)) is not None:
-        return _first_turn(row, prompt) if is_battle(values) else _plain(row, prompt)
-    if (messages := values.get(MESSAGES)) is not None:
-        return _newest_user_text(_turns(row, MESSAGES, messages))
-    if isinstance(body := _decoded(values.get(BODY)), dict) and body.get(MESSAGES) is not None:
-        return _newest_user_text(_turns(row, f"{BODY}.{MESSAGES}", body[MESSAGES]))
-    if (conversation := values.get(CONVERSATION)) is not None:
-        users = (text for is_user, text in _turns(row, CONVERSATION, conversation) if is_user)
-        return next(users, "")
-    if any(column in values for column in (PROMPT, MESSAGES, CONVERSATION)):
+        text = _first_turn(row, prompt) if is_battle(values) else _plain(row, prompt)
+    elif (messages := _messages(row)) is not None:
+        turns = reversed(messages)
+        if asks is not None:
+            return asks.of_messages(turns)
+        return next((text for user, texts in turns if user and (text := "\n".join(texts)).strip()), "")
+    elif (conversation := values.get(CONVERSATION)) is not None:
+        text = next(("\n".join(texts) for is_user, texts in _turns(row, CONVERSATION, conversation) if is_user), "")
+    elif any(column in values for column in (PROMPT, MESSAGES, CONVERSATION)):
         return ""
-    raise row.lacks(PROMPT, _ADVICE)
+    else:
+        raise row.lacks(PROMPT, _ADVICE)
+    return text if asks is None else asks.of_prompt(text)
+
+
+def _messages(row: Row) -> list[_Turn] | None:
+    """The messages of a row that has some, not as a battle has them."""
+    values = row.values
+    if (messages := values.get(MESSAGES)) is not None:
+        return _turns(row, MESSAGES, messages)
+    if isinstance(body := _decoded(values.get(BODY)), dict) and body.get(MESSAGES) is not None:
+        return _turns(row, f"{BODY}.{MESSAGES}", body[MESSAGES])
+    return None
+
+
+def _utf8(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _plain(row: Row, prompt: Any) -> str:
@@ -86,16 +122,11 @@ def _first_turn(row: Row, prompt: Any) -> str:
     raise row.error(f"{PROMPT!r} must be a text, or a list of turns that are texts")
 
 
-def _turns(row: Row, column: str, messages: Any) -> list[tuple[bool, str]]:
-    """For each message: whether a user wrote it, and its text."""
+def _turns(row: Row, column: str, messages: Any) -> list[_Turn]:
     found = _decoded(messages)
     if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
         raise row.error(f"{column!r} must be a list of messages, each with a role and its content")
-    return [(message.get("role") == "user", "\n".join(_texts(message.get("content")))) for message in found]
-
-
-def _newest_user_text(turns: list[tuple[bool, str]]) -> str:
-    return next((text for is_user, text in reversed(turns) if is_user and text.strip()), "")
+    return [(message.get("role") == "user", list(_texts(message.get("content")))) for message in found]
 
 
 def _texts(content: Any) -> Iterable[str]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from routing_service.errors import UsageError, nearest
 from routing_service.files import STDIO
@@ -22,6 +22,16 @@ PROMPT = "prompt"
 MAX_FIELD_CHARACTERS = 1 << 24
 # A longer column name may be the first prompt of a file without a header. Errors must not quote it.
 MAX_SHOWN_NAME = 20
+
+
+class Asks(Protocol):
+    """Reads what is asked; see `routing_service.asks.reader.AskReader`."""
+
+    def of_prompt(self, prompt: str) -> str:
+        """What a prompt asks."""
+
+    def of_messages(self, newest_first: Iterable[tuple[bool, Sequence[str]]]) -> str:
+        """What a conversation asks, blank if nothing: for each message whether a user wrote it, and its texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +73,11 @@ class RowFile:
     Args:
         path: the file, `-` for standard input. See `formats` for how its format is found.
         needed: of Parquet only these columns are read, if they exist; none means all.
+        asks: reads what the rows ask, None to take their texts as they are.
     """
 
-    def __init__(self, path: Path, needed: Sequence[str] = ()) -> None:
-        self.path, self.name, self._needed = path, name_of(path), needed
+    def __init__(self, path: Path, needed: Sequence[str] = (), *, asks: Asks | None = None) -> None:
+        self.path, self.name, self._needed, self.asks = path, name_of(path), needed, asks
         self.format: Format | None = None
         self.header_place: str | None = None
         self.columns: tuple[str, ...] = ()

@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
     from routing_lab.evals.registry import load_benchmark
     from routing_lab.evals.routers import with_unconfigured
     from routing_lab.evals.summary import summaries
+    from routing_service.asks.reader import AskReader
     from routing_service.files import prepare_folder, write_files
 
     settings = from_options(
@@ -79,7 +80,10 @@ def run(options: argparse.Namespace) -> None:
     if options.output is not None:
         require("--output", "routing-lab", "plots", "matplotlib")
         prepare_folder(options.output)
-    benchmarks = [take_split(load_benchmark(b, options.data), options.split) for b in dict.fromkeys(options.benchmark)]
+    asks = AskReader(config.asks)
+    benchmarks = [
+        take_split(load_benchmark(b, options.data, asks), options.split) for b in dict.fromkeys(options.benchmark)
+    ]
     results = evaluate(config, names, benchmarks, settings)
     if options.output is not None:
         files = {**report.files(results, settings), **plot.figures(results)}

@@ -13,6 +13,7 @@ from routing_lab.data.preferences import Names, are_shares
 from routing_lab.data.routellm_folders import BENCHMARKS, dev_score_rows, held_out_prompts, response_files
 from routing_lab.data.sources import OWN_SOURCE, SOURCES, source_of
 from routing_service.artifacts.manifest import file_entry
+from routing_service.asks.reader import AskReader
 from routing_service.rows.labels import COLUMNS, BattleRow, ScoreRow, read_labels
 from routing_service.rows.model_names import Spelling
 from routing_service.rows.reader import RowFile
@@ -77,7 +78,7 @@ def load_battles(paths: Sequence[Path], names: Sequence[Names] = ()) -> BattleDa
 def _read_file(path: Path, label: str, guard: LeakGuard, spelling: Spelling, data: BattleData) -> None:
     record = DataFile(label, file_entry(path).sha256, OWN_SOURCE.license)
     data.files.append(record)
-    file = RowFile(path, COLUMNS)
+    file = RowFile(path, COLUMNS, asks=AskReader())
     rows = list(read_labels(file, label))
     shares = are_shares(rows)
     for row in rows:

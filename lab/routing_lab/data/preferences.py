@@ -23,6 +23,7 @@ from routing_lab.data.sources import (
     source_of,
 )
 from routing_service.artifacts.manifest import file_entry
+from routing_service.asks.reader import AskReader
 from routing_service.errors import UsageError
 from routing_service.models import ROUTELLM_PAIR, ModelPair
 from routing_service.rows.labels import COLUMNS, BattleRow, ScoreRow, read_labels
@@ -139,7 +140,7 @@ def _read_benchmark(name: str, folder: Path, pair: Sides, guard: LeakGuard, data
 def _read_file(path: Path, label: str, pair: Sides, guard: LeakGuard, data: PreferenceData) -> None:
     record = DataFile(label, file_entry(path).sha256, OWN_SOURCE.license)
     data.files.append(record)
-    file = RowFile(path, COLUMNS)
+    file = RowFile(path, COLUMNS, asks=AskReader())
     rows = list(read_labels(file, label))
     shares = are_shares(rows)
     for row in rows:

@@ -23,6 +23,7 @@ from routing_lab.data.duplicates import near_duplicate_groups
 from routing_lab.data.files import DataFile, discover
 from routing_lab.data.overlap import NO_MATCH, OverlapIndex
 from routing_lab.data.routellm_folders import MT_BENCH, evaluation_prompts
+from routing_service.asks.reader import AskReader
 from routing_service.errors import UsageError
 from routing_service.rows.formats import stem_of
 from routing_service.rows.prompts import PROMPT_COLUMNS, read_asked
@@ -184,7 +185,7 @@ def _benchmark(name: str, path: Path, texts: Sequence[tuple[str, str]], prompts:
 
 
 def _file_prompts(path: Path) -> list[tuple[str, str]]:
-    file = RowFile(path, PROMPT_COLUMNS)
+    file = RowFile(path, PROMPT_COLUMNS, asks=AskReader())
     found = [(text, f"{path.name}:{row.number}") for row, text in read_asked(file)]
     if not found:
         raise file.no_use("they have no text")

@@ -103,9 +103,8 @@ def _robustness(
     prompts = robustness.sample(data.distinct_prompts, settings.seed)
     texts = robustness.edited(prompts, settings.seed)
     distinct = list(dict.fromkeys([*prompts, *(text for edited in texts.values() for text in edited)]))
-    found, _ = win_rates(
-        loaded, distinct, how, _kept(loaded, distinct, settings), fresh=loaded.name in settings.overwrite
-    )
+    read = how.read(distinct)
+    found, _ = win_rates(loaded, read, how, _kept(loaded, read, settings), fresh=loaded.name in settings.overwrite)
     rate_of = dict(zip(distinct, found, strict=True))
     threshold = robustness.threshold_of(rates, settings.robustness_share)
     before = np.array([rate_of[prompt] for prompt in prompts])
@@ -115,12 +114,13 @@ def _robustness(
 
 def _scored(loaded: LoadedRouter, data: BenchmarkData, how: Scoring, settings: Settings) -> _Scored:
     prompts = data.distinct_prompts
+    texts = how.read(prompts)
     if loaded.router.deterministic:
-        kept = _kept(loaded, prompts, settings)
-        rates, cached = win_rates(loaded, prompts, how, kept, fresh=loaded.name in settings.overwrite)
+        kept = _kept(loaded, texts, settings)
+        rates, cached = win_rates(loaded, texts, how, kept, fresh=loaded.name in settings.overwrite)
         rates = rates[np.newaxis]
     else:
-        rates, cached = _draw_anew(loaded, prompts, how, settings), 0
+        rates, cached = _draw_anew(loaded, texts, how, settings), 0
     places = {prompt: place for place, prompt in enumerate(prompts)}
     return _Scored(loaded, rates[:, [places[prompt] for prompt in data.prompts]], cached)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from routing_lab.evals.benchmarks import Benchmark, BenchmarkData
 from routing_lab.evals.metrics import Float64
+from routing_service.asks.reader import AskReader
 from routing_service.rows.formats import stem_of
 from routing_service.rows.labels import COLUMNS, read_labels
 from routing_service.rows.model_names import canonical_model
@@ -28,6 +29,7 @@ class FileBenchmark(Benchmark):
     """Reads `path`. The benchmark is named after the file, without its suffixes."""
 
     path: Path
+    asks: AskReader = field(default_factory=AskReader)
 
     def load(self, data: Path | None = None) -> BenchmarkData:  # noqa: ARG002 - it has a path of its own
         """Read every row.
@@ -35,7 +37,7 @@ class FileBenchmark(Benchmark):
         Raises:
             UsageError: the file cannot be read, or a row lacks its prompt or its scores; says which line.
         """
-        file, prompts = RowFile(self.path, COLUMNS), list[str]()
+        file, prompts = RowFile(self.path, COLUMNS, asks=self.asks), list[str]()
         columns: dict[str, list[float]] = {}
         for row in read_labels(file):
             if not row.prompt.strip():

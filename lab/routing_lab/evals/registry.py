@@ -6,6 +6,7 @@ from pathlib import Path
 
 from routing_lab.evals.benchmarks import Benchmark, BenchmarkData, unknown_benchmark
 from routing_lab.evals.file_benchmark import FileBenchmark
+from routing_service.asks.reader import AskReader
 from routing_service.errors import ConfigError, RoutingServiceError, UsageError
 from routing_service.plugins import Plugins
 from routing_service.rows.formats import SUFFIXES, suffix_of
@@ -23,19 +24,20 @@ BENCHMARKS: Plugins[Benchmark] = Plugins(
 )
 
 
-def load_benchmark(name: str, data: Path | None) -> BenchmarkData:
+def load_benchmark(name: str, data: Path | None, asks: AskReader | None = None) -> BenchmarkData:
     """The benchmark of that name, or the file of that path: what is there, or named as rows are.
 
     Args:
         name: what `--benchmark` says.
         data: the folder that `--data` names.
+        asks: reads what a file's rows ask; by default as a service does that is configured no other way.
 
     Raises:
         UsageError: there is none, its package is broken, or what it reads is missing or wrong.
     """
     if name not in (known := BENCHMARKS.names()):
         if Path(name).is_file() or suffix_of(Path(name)) in SUFFIXES:
-            return FileBenchmark(Path(name)).load()
+            return FileBenchmark(Path(name), asks or AskReader()).load()
         raise unknown_benchmark(name, known)
     try:
         kind = BENCHMARKS.find(name, Section("--benchmark", Path(), "", None))

@@ -18,6 +18,7 @@ from routing_lab.evals.cache import CacheKey, WinRateCache
 from routing_lab.evals.metrics import Float64
 from routing_lab.evals.routers import LoadedRouter, load_router
 from routing_lab.progress import Progress, terminal_progress
+from routing_service.asks.reader import AskReader
 from routing_service.config import Config
 from routing_service.engine import scoring as engine_scoring
 from routing_service.engine.engine import SCORING_BATCH
@@ -43,6 +44,11 @@ class Scoring:
     config: Config
     processes: int = 1
     progress: Progress = terminal_progress
+
+    def read(self, prompts: Sequence[str]) -> tuple[str, ...]:
+        """What each prompt asks, as the configuration says: the texts that a service would score."""
+        asks = AskReader(self.config.asks)
+        return tuple(map(asks.of_prompt, prompts))
 
 
 def win_rates(

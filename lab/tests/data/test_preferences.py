@@ -249,3 +249,10 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert [file.used for file in data.files] == [1, 0]
     with pytest.raises(UsageError, match="twice"):
         load_preferences([paths[0], tmp_path / "may"], "big", "small")
+
+
+def test_what_a_program_put_around_a_prompt_is_not_learnt(tmp_path: Path) -> None:
+    row = {"prompt": "<state>\nopen: a.py\n</state>\nWhat is it?", "scores": {"big": 1, "small": 0}}
+    path = write_lines(tmp_path / "rows.jsonl", [row])
+    assert [example.prompt for example in load_preferences([path], STRONG, WEAK).examples] == ["What is it?"]
+    assert [battle.prompt for battle in load_battles([path]).battles] == ["What is it?"]

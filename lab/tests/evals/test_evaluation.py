@@ -28,6 +28,8 @@ from routing_lab.evals.summary import summaries, summary
 
 from routing_service.artifacts.loading import open_artifact
 from routing_service.artifacts.manifest import read_manifest
+from routing_service.asks.reader import AskReader
+from routing_service.asks_config import AsksConfig
 from routing_service.config import Config, parse_config
 from routing_service.errors import UsageError
 from routing_service.models import ModelPair
@@ -344,3 +346,15 @@ def test_the_table_has_what_was_held_out_first_then_what_may_not_have_been(
     assert [text.index("Exam, audit half"), text.index("own: 60"), text.index("Exam: 60")] == sorted(
         text.index(start) for start in ("Exam, audit half", "own: 60", "Exam: 60")
     )
+
+
+def test_a_benchmarks_prompts_are_read_as_a_service_reads_them(config: Config, write_benchmark: WriteRows) -> None:
+    plain = write_benchmark(ROWS)
+    expected = run(config, plain).routers[0].exact.apgr
+    wrapped = [(f"<state>\n{'word ' * (40 - i)}\n</state>\n{text}", *scores) for i, (text, *scores) in enumerate(ROWS)]
+    path = write_benchmark(wrapped)
+    assert run(config, path).routers[0].exact.apgr == expected
+    whole = replace(config, asks=AsksConfig(strip="none"))
+    asks = AskReader(whole.asks)
+    (result,) = evaluate(whole, ["static"], [load_benchmark(str(path), None, asks)], SETTINGS)
+    assert result.routers[0].exact.apgr != expected

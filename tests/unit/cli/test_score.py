@@ -179,3 +179,19 @@ def test_score_can_write_to_a_pipe(config: Path, prompts: Path, tmp_path: Path) 
     ran = subprocess.run([*command, "--config", str(config), "--router", "odds"], capture_output=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     assert [json.loads(line)["prompt"] for line in ran.stdout.splitlines()] == PROMPTS
+
+
+@pytest.mark.parametrize("strip", ["default", "none"])
+def test_score_reads_what_a_service_reads(
+    run: Run, tmp_path: Path, config: Path, rates: list[float], strip: str
+) -> None:
+    wrapped = [f"<state>\n{'x ' * 50}\n</state>\n{prompt}" for prompt in PROMPTS]
+    config.write_text(config.read_text() + f"\nasks: {{strip: {strip}}}\n")
+    rows = [
+        {"messages": [{"role": "user", "content": text}, {"role": "user", "content": "Begin."}]} for text in wrapped
+    ]
+    path = write_rows(tmp_path / "p.jsonl", rows)
+    ran = run("score", "--input", path, "--output", tmp_path / "out.jsonl", "--config", config)
+    assert ran.code == 0, ran
+    scored = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    assert ([row["strong_win_rate"] for row in scored] == rates) == (strip == "default")

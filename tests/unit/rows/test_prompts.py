@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from routing_service.asks.reader import AskReader
 from routing_service.errors import UsageError
-from routing_service.rows.prompts import PROMPT_COLUMNS, read_prompts
+from routing_service.rows.prompts import PROMPT_COLUMNS, prompt_of, read_chats, read_prompts, whole_prompt_of
 from routing_service.rows.reader import RowFile
 
 SECRET = "the secret of the prompt"
@@ -121,3 +122,36 @@ def test_a_table_s_cells_may_hold_messages(tmp_path: Path) -> None:
     assert list(read_prompts(RowFile(tmp_path / "p.parquet", PROMPT_COLUMNS))) == ["c"]
     parquet.write_table(pa.table({"id": [1], "body": [{"messages": messages}]}), tmp_path / "b.parquet")
     assert list(read_prompts(RowFile(tmp_path / "b.parquet", PROMPT_COLUMNS))) == ["c"]
+
+
+WRAPPED = "<system-reminder>\nBe kind.\n</system-reminder>\nWhat is it?"
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"prompt": WRAPPED}, "What is it?"),
+        ({"prompt": [WRAPPED, "second"], **BATTLE}, "What is it?"),
+        ({"conversation_a": [turn("user", WRAPPED)], **BATTLE}, "What is it?"),
+        ({"messages": [turn("user", WRAPPED), turn("assistant", "a"), turn("user", "Begin.")]}, "What is it?"),
+        ({"body": {"messages": [turn("user", ["hi", "<state>x</state>"]), turn("assistant", "a")]}}, "hi"),
+        ({"messages": [turn("user", "<state>x</state>")]}, "<state>x</state>"),
+    ],
+)
+def test_what_a_row_asks_is_read_as_a_service_reads_it(tmp_path: Path, row: dict[str, Any], text: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    (read,) = RowFile(path, asks=AskReader())
+    assert prompt_of(read) == text
+    assert whole_prompt_of(read) == next(read_prompts(RowFile(path)))
+
+
+def test_chats_are_read_whole_for_a_service(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    messages = [turn("system", "s"), turn("user", [{"type": "text", "text": "a"}, "b"]), turn("tool", None)]
+    rows = [{"prompt": WRAPPED}, {"messages": messages}, {"messages": [turn("user", " ")]}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chat = [turn("assistant", "s"), turn("user", "a\nb"), turn("assistant", "")]
+    file = RowFile(path)
+    assert list(read_chats(file)) == [WRAPPED, chat]
+    assert file.blank == 1
