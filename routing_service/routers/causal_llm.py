@@ -104,7 +104,8 @@ class RatingLLM:
         shape, cache_type = self._session.get_inputs()[-1].shape, inputs[self._past[0]]
         is_cache = len(shape) == 4 and all(isinstance(shape[axis], int) for axis in (1, 3))
         if not is_cache or cache_type not in _NUMPY_TYPES:
-            raise ArtifactError(folder / GRAPH, f"is not a causal_llm graph: its cache is {cache_type} of shape {shape}")
+            problem = f"is not a causal_llm graph: its cache is {cache_type} of shape {shape}"
+            raise ArtifactError(folder / GRAPH, problem)
         _, self._kv_heads, _, self._head_size = shape
         self._cache_type = _NUMPY_TYPES[cache_type]
         # Where the cache stays between steps.
