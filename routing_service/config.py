@@ -6,10 +6,11 @@ docs/configuration.md from the comments and examples here.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
+
+from routing_client.targets import DEFAULT_TARGET, read_address
 
 from routing_service.asks_config import AsksConfig
 from routing_service.errors import ConfigError, unknown_name
@@ -17,8 +18,8 @@ from routing_service.models import ModelPair
 from routing_service.routellm_config import translation
 from routing_service.yaml_sections import Section, read_yaml
 
-DEFAULT_ADDRESS = "127.0.0.1:50051"
-_ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]\s]+)\]|(?P<host>[^\[\]:\s]+)):(?P<port>\d{1,5})", re.ASCII)
+DEFAULT_ADDRESS = DEFAULT_TARGET
+_MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +209,10 @@ class ServerConfig:
     """
 
     address: str = DEFAULT_ADDRESS
-    """Where to listen, HOST:PORT. Port 0 takes a free port."""
+    """Where to listen: HOST:PORT, where port 0 takes a free port, or the socket unix:PATH. The socket is a file that is
+    there while the service runs; the folder's permissions and the umask say who may connect."""
     workers: int = 1
-    """How many processes share the port. Each uses about one core. From 1 to 256."""
+    """How many processes share the port; 1 with a unix:PATH socket. Each uses about one core. From 1 to 256."""
     metrics_address: str | None = None
     """Where to serve Prometheus metrics over HTTP, HOST:PORT. Worker i adds i to the port. Off by default."""
     reflection: bool = True
@@ -230,12 +232,16 @@ class ServerConfig:
             raise ValueError("workers must be from 1 to 256")
         if not 1.0 <= self.start_seconds <= 86_400.0:
             raise ValueError("start_seconds must be from 1 to 86400")
-        for name in ("address", "metrics_address"):
+        for name, read in (("address", read_address), ("metrics_address", split_address)):
             if (address := getattr(self, name)) is not None:
                 try:
-                    split_address(address)
+                    read(address)
                 except ValueError as error:
                     raise ValueError(f"{name}: {error}") from error
+        if self.workers > 1 and read_address(self.address).path is not None:
+            raise ValueError(f"workers must be 1 with {self.address}: processes can share a port, not a unix: socket")
+        if self.metrics_address is not None and split_address(self.metrics_address)[1] + self.workers - 1 > _MAX_PORT:
+            raise ValueError(f"metrics_address: worker i adds i to the port, and the last would be above {_MAX_PORT}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,10 +347,10 @@ def split_address(address: str) -> tuple[str, int]:
     Raises:
         ValueError: it is not of that form, or the port is not from 0 to 65535.
     """
-    match = _ADDRESS.fullmatch(address)
-    if match is None or int(match["port"]) > 65535:
-        raise ValueError(f"{address!r} is not an address; write HOST:PORT, e.g. 127.0.0.1:50051 or [::1]:50051")
-    return match["ipv6"] or match["host"], int(match["port"])
+    read = read_address(address)
+    if read.path is not None:
+        raise ValueError(f"{address!r} is a socket; write HOST:PORT, e.g. 127.0.0.1:9090")
+    return read.host, read.port
 
 
 def load_config(path: Path | None) -> Config:
@@ -397,10 +403,16 @@ def parse_config(text: str, source: str, base: Path) -> Config:
         asks=file.asks,
         fallback=file.fallback,
         cache=file.cache,
-        server=file.server,
+        server=replace(file.server, address=_beside(file.server.address, base)),
         observability=file.observability,
         document=document,
     )
+
+
+def _beside(address: str, base: Path) -> str:
+    """An address whose socket, if it is one, is relative to `base`."""
+    read = read_address(address)
+    return address if read.path is None else str(replace(read, path=base / read.path))
 
 
 def _router(section: Section) -> RouterConfig:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from routing_client.endpoints import LITELLM, Endpoint, Endpoints, EndpointsError
 from routing_client.model_names import PREFIX
+from routing_client.proxies import Proxy, ProxyError, proxy_for_target, proxy_for_url
 from routing_client.targets import DEFAULT_TARGET, check_target
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class GatewayConfig:
     """Where models are, where decisions come from, and the limits.
 
     Raises:
-        EndpointsError: A value makes no sense, names a model that is not there, or a key's variable is not set.
+        EndpointsError: A value makes no sense, names a model that is not there, a key's variable is not set, or one
+            that names a proxy cannot be used.
     """
 
     endpoints: Endpoints
@@ -49,7 +51,10 @@ class GatewayConfig:
     """The origins, as `https://app.example`, whose pages and programs may use the gateway from a browser; `*`: all."""
     echo: bool = False
     """Whether the upstream is the offline echo, which the page then says."""
+    service_proxy: Proxy | None = field(init=False, default=None)
+    """The proxy that the environment names for the decision service."""
     _keys: dict[str, str | None] = field(init=False, repr=False, default_factory=dict)
+    _proxies: dict[str, Proxy | None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("decision_timeout_s", "connect_timeout_s", "upstream_timeout_s"):
@@ -72,16 +77,19 @@ class GatewayConfig:
         for name, endpoint in self.named_endpoints():
             try:
                 self._keys[name] = _checked_key(endpoint)
-            except EndpointsError as error:
+                self._proxies[name] = proxy_for_url(endpoint.base_url)
+            except (EndpointsError, ProxyError) as error:
                 raise EndpointsError(f"model {name!r}: {error}") from None
         self._check_names()
 
     def _check_names(self) -> None:
-        if self.endpoints.service is not None:
-            try:
-                check_target(self.endpoints.service, "service")
-            except ValueError as error:
-                raise EndpointsError(str(error)) from None
+        try:
+            check_target(self.service, "service")
+            object.__setattr__(self, "service_proxy", proxy_for_target(self.service))
+        except ProxyError as error:
+            raise EndpointsError(f"service: {error}") from None
+        except ValueError as error:
+            raise EndpointsError(str(error)) from None
         if self.endpoints.default is not None and DEFAULT_NAME in self.endpoints:
             raise EndpointsError(f"a model is called {DEFAULT_NAME!r}, and there is a default too; rename that model")
         for name in self.endpoints:
@@ -90,12 +98,16 @@ class GatewayConfig:
 
     @property
     def service(self) -> str:
-        """The decision service's `host:port`."""
+        """Where the decision service is: `host:port`, `unix:PATH`, or another target of gRPC's."""
         return self.endpoints.service or DEFAULT_TARGET
 
     def key(self, name: str) -> str | None:
         """The own key of the endpoint of that name, read when the configuration was made; None when it has none."""
         return self._keys[name]
+
+    def proxy(self, name: str) -> Proxy | None:
+        """The proxy that the environment names for the endpoint of that name, read when the configuration was made."""
+        return self._proxies[name]
 
     def named_endpoints(self) -> Iterator[tuple[str, Endpoint]]:
         """Every endpoint with its name; the default's is `DEFAULT_NAME`."""

@@ -15,6 +15,8 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from routing_client.proxies import Proxy
+
 INVALID_REQUEST = "invalid_request_error"
 SERVER = "server_error"
 RATE_LIMIT = "rate_limit_error"
@@ -109,17 +111,19 @@ def from_routing_error(error: RoutingError, params: Mapping[str, str] = _PARAMS)
     )
 
 
-def not_answering(state: str, address: str | None = None) -> str:
+def not_answering(state: str, address: str | None = None, proxy: Proxy | None = None) -> str:
     """What to say of a decision service that does not answer.
 
     Args:
         state: A status of gRPC's, or of its health protocol.
         address: Where it should be; None where that is nobody's business.
+        proxy: What the question went through.
     """
     where = "" if address is None else f" at {address}"
     if state in _HEALTH_STATUSES:
         return f"the decision service{where} is {state}"
-    return f"no decision service answers{where} ({state}); is `routing-service serve` running?"
+    said = f"no decision service answers{where} ({state}); is `routing-service serve` running?"
+    return said if proxy is None else f"{said} The question went through the proxy {proxy}."
 
 
 def _field_of(error: RoutingError) -> str | None:

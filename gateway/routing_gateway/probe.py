@@ -7,15 +7,17 @@ import asyncio
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from routing_client.proxies import Proxy, channel_options
+from routing_client.targets import read_target
 
 _TIMEOUT_S = 1.0
 
 
 class ServiceProbe:
-    """Asks the service at `target` for its health, over a connection of its own."""
+    """Asks the service at `target` for its health, over a connection of its own, through `proxy` if there is one."""
 
-    def __init__(self, target: str) -> None:
-        self._target = target
+    def __init__(self, target: str, proxy: Proxy | None = None) -> None:
+        self._target, self._options = read_target(target).grpc, channel_options(proxy)
         self._channel: grpc.aio.Channel | None = None
         self._asking: asyncio.Task[str] | None = None
 
@@ -38,8 +40,8 @@ class ServiceProbe:
     async def _ask(self) -> str:
         if self._channel is None:
             # The next question after an outage must not wait for gRPC's long pauses between attempts to connect.
-            options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
-            self._channel = grpc.aio.insecure_channel(self._target, options)
+            pauses = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
+            self._channel = grpc.aio.insecure_channel(self._target, [*self._options, *pauses])
         stub = health_pb2_grpc.HealthStub(self._channel)
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S)

@@ -69,7 +69,9 @@ class Routed(Proxy):
         except RoutingError as error:
             told = from_routing_error(error)
             if told.status >= 500:
-                log.warning("%s: no decision: %s", self._label, told.code)
+                proxy = self._state.config.service_proxy
+                through = "" if proxy is None else f" (through the proxy {proxy})"
+                log.warning("%s: no decision: %s%s", self._label, told.code, through)
             raise told from None
         seen = None
         if self._ask is RESPONSES and answer.response.status == 200:

@@ -36,7 +36,7 @@ class State:
         self.targets = Targets(config)
         self.bodies = BodyReader(config.max_body_bytes)
         self.responses = ResponseModels()
-        self.probe = ServiceProbe(config.service)
+        self.probe = ServiceProbe(config.service, config.service_proxy)
         self.in_flight = 0
         self.metrics.in_flight.set_function(lambda: self.in_flight)
         self._looking: asyncio.Task[None] | None = None
@@ -60,4 +60,4 @@ class State:
     async def _look(self) -> None:
         state = await self.probe.state()
         if state != "SERVING":
-            log.warning("%s", not_answering(state, self.config.service))
+            log.warning("%s", not_answering(state, self.config.service, self.config.service_proxy))

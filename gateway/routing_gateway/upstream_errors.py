@@ -13,6 +13,8 @@ import aiohttp
 from routing_gateway.errors import SERVER, GatewayError
 
 if TYPE_CHECKING:
+    from routing_client.proxies import Proxy
+
     from routing_gateway.targets import Target
 
 _ANSWERS = {
@@ -48,14 +50,14 @@ class UpstreamError(Exception):
         return GatewayError(status, f"{whose} {what}", kind=SERVER, code=f"upstream_{self.kind}")
 
 
-def cause_of(error: BaseException, proxy: str | None = None) -> str:
+def cause_of(error: BaseException, proxy: Proxy | None = None) -> str:
     """What happened, in the usual words. Never an exception's own text, which may quote what was sent or received.
 
     Args:
         error: As the HTTP client raised it.
-        proxy: The proxy's URL, of which only the host is told.
+        proxy: What the call went through.
     """
-    through = f" (through the proxy {_host(proxy)})" if proxy else ""
+    through = "" if proxy is None else f" (through the proxy {proxy})"
     return _cause(error) + through
 
 
@@ -90,8 +92,3 @@ def _cause(error: BaseException) -> str:
 
 def _os_error(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else type(error).__name__
-
-
-def _host(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import io
 import time
-import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -107,7 +105,8 @@ class Upstreams:
             for name, endpoint in endpoints.items()
         }
         self._bases = {name: endpoint.base_url.rstrip("/") for name, endpoint in endpoints.items()}
-        self._proxies = {name: _proxy(endpoint.base_url) for name, endpoint in endpoints.items()}
+        # Read once: aiohttp would read the environment, and `~/.netrc` for keys, at every call.
+        self._proxies = {name: config.proxy(name) for name in endpoints}
 
     async def start(self) -> None:
         """Make the pool."""
@@ -218,7 +217,7 @@ class Upstreams:
                     data=_payload(request),
                     headers=headers,
                     timeout=self._timeouts[target.name],
-                    proxy=proxy,
+                    proxy=None if proxy is None else proxy.url,
                     allow_redirects=False,
                 )
             except _NO_CONNECTION as error:
@@ -255,14 +254,3 @@ def _payload(request: UpstreamRequest) -> bytes | io.BytesIO | None:
     if len(request.body) <= _BODY_PIECE_BYTES:
         return request.body
     return io.BytesIO(request.body)  # sent in pieces, so that a slow upstream does not make us buffer it again
-
-
-def _proxy(base_url: str) -> str | None:
-    """The proxy that the environment names for that URL.
-
-    Looked up once: aiohttp would read the environment, and `~/.netrc` for keys, at every call.
-    """
-    parts = urlsplit(base_url)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)

@@ -216,7 +216,10 @@ def test_a_proxy_is_named_without_its_password(
     gateway = make_gateway(models={"big": Endpoint("http://upstream.example/v1")}, default=None)
     with caplog.at_level(logging.DEBUG):
         assert gateway.chat("big").status == 502
-    assert "at upstream.example cannot be reached: connection refused (through the proxy 127.0.0.1:1)" in caplog.text
+    assert (
+        "at upstream.example cannot be reached: connection refused (through the proxy http://127.0.0.1:1 (http_proxy))"
+        in caplog.text
+    )
     assert OWN_KEY not in caplog.text
 
 

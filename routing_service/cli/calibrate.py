@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
-from routing_service.cli.options import add_config_option, add_router_option, address, is_same_file, share
+from routing_service.cli.options import add_config_option, add_router_option, is_same_file, share, target
 from routing_service.files import STDIO
 
 name = "calibrate"
@@ -41,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-prompts", type=whole, metavar="N", help="read at most this many prompts")
     add_config_option(parser)
-    parser.add_argument("--address", type=address, metavar="A", help="let this running service score")
+    parser.add_argument("--address", type=target, metavar="A", help="let this running service score")
     _add_target_options(parser)
     parser.add_argument(
         "--output",

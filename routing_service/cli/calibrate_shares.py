@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from routing_service.cli.calibrate_sample import collect, engine_to_score, limited, own_table, shares_pair, source_of
-from routing_service.cli.options import emit, load_engine, progress, router_name, to_json
-from routing_service.errors import UsageError
+from routing_service.cli.options import asking, emit, load_engine, progress, router_name, to_json
 from routing_service.files import STDIO
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def calibrate_by_service(options: argparse.Namespace) -> None:
     """Thresholds from a running service. It scores the prompts, if there are any."""
     from dataclasses import asdict
 
-    from routing_client import RoutingClient, RoutingError
+    from routing_client import RoutingClient
 
     from routing_service.rows.prompts import PROMPT_COLUMNS, read_chats
     from routing_service.rows.reader import RowFile
@@ -77,17 +76,14 @@ def calibrate_by_service(options: argparse.Namespace) -> None:
     prompts = None
     if file is not None:
         prompts = progress(limited(read_chats(file), options), None)
-    try:
-        with RoutingClient(options.address) as client:
-            found = client.calibrate(
-                prompts,
-                strong_shares=options.strong_model_pct,
-                router=options.router,
-                models=models if any(models) and prompts is not None else None,
-                timeout=None if prompts is None else _STREAM_SECONDS,
-            )
-    except RoutingError as error:
-        raise UsageError(f"{error} (service at {options.address})") from error
+    with asking(options.address), RoutingClient(options.address) as client:
+        found = client.calibrate(
+            prompts,
+            strong_shares=options.strong_model_pct,
+            router=options.router,
+            models=models if any(models) and prompts is not None else None,
+            timeout=None if prompts is None else _STREAM_SECONDS,
+        )
     source = f"the table of the service at {options.address}" if prompts is None else source_of(options.input)
     head = {
         "router": found.router,

@@ -7,8 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from routing_service.cli.options import add_address_option, add_router_option, emit, share, to_json
-from routing_service.errors import UsageError
+from routing_service.cli.options import add_address_option, add_router_option, asking, emit, share, to_json
 
 if TYPE_CHECKING:
     from routing_client import RouterList
@@ -33,22 +32,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Ask, and print the decision."""
-    from routing_client import RoutingClient, RoutingError, UnavailableError
+    from routing_client import RoutingClient
 
-    try:
-        with RoutingClient(options.address) as client:
-            decision = client.decide(
-                options.prompt, router=options.router, threshold=options.threshold, strong_share=options.strong_share
-            )
-            if options.threshold is not None:
-                _warn_of_extreme(options.threshold, decision.router, client.routers())
-    except UnavailableError as error:
-        from routing_service.server.probe import probe
-
-        probe(options.address, timeout=2.0)  # says why, like `health`
-        raise UsageError(f"{error} (service at {options.address})") from error
-    except RoutingError as error:
-        raise UsageError(f"{error} (service at {options.address})") from error
+    with asking(options.address), RoutingClient(options.address) as client:
+        decision = client.decide(
+            options.prompt, router=options.router, threshold=options.threshold, strong_share=options.strong_share
+        )
+        if options.threshold is not None:
+            _warn_of_extreme(options.threshold, decision.router, client.routers())
     if options.json:
         emit(to_json(asdict(decision)))
     else:

@@ -7,9 +7,12 @@ import json
 import os
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from routing_client.targets import read_address, read_target
 
 from routing_service.config import DEFAULT_ADDRESS, load_config, split_address
 from routing_service.errors import UsageError
@@ -33,20 +36,51 @@ def add_address_option(parser: argparse.ArgumentParser) -> None:
     """Add `--address` of a running service."""
     parser.add_argument(
         "--address",
-        type=address,
+        type=target,
         default=DEFAULT_ADDRESS,
         metavar="A",
-        help=f"the service (default {DEFAULT_ADDRESS})",
+        help=f"the service, HOST:PORT or unix:PATH (default {DEFAULT_ADDRESS})",
     )
 
 
 def address(text: str) -> str:
-    """An argument of the form HOST:PORT."""
+    """An argument of the form HOST:PORT or unix:PATH, where to listen."""
+    return _checked(read_address, text)
+
+
+def port_address(text: str) -> str:
+    """An argument of the form HOST:PORT, where to listen."""
+    return _checked(split_address, text)
+
+
+def target(text: str) -> str:
+    """An argument that says where a service is."""
+    return _checked(read_target, text)
+
+
+def _checked(read: Callable[[str], object], text: str) -> str:
     try:
-        split_address(text)
+        read(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+@contextmanager
+def asking(address: str) -> Iterator[None]:
+    """While calls to a service are made: what goes wrong with them is a UsageError, which says why as `health` does."""
+    from routing_client import RoutingError, UnavailableError
+    from routing_client.proxies import ProxyError
+
+    try:
+        yield
+    except UnavailableError as error:
+        from routing_service.server.probe import probe
+
+        probe(address, timeout=2.0)  # which raises if the service does not answer
+        raise UsageError(f"{error} (service at {address})") from error
+    except (RoutingError, ProxyError) as error:
+        raise UsageError(f"{error} (service at {address})") from error
 
 
 def share(text: str) -> float:

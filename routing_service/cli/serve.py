@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from routing_service.cli.options import add_config_option, address
+from routing_service.cli.options import add_config_option, address, port_address
 from routing_service.config import DEFAULT_ADDRESS, Config, load_config
 from routing_service.errors import UsageError
 from routing_service.observability.logging import configure_logging
@@ -24,10 +24,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_config_option(parser)
     parser.add_argument(
-        "--address", type=address, metavar="HOST:PORT", help=f"where to listen (default {DEFAULT_ADDRESS})"
+        "--address",
+        type=address,
+        metavar="A",
+        help=f"where to listen, HOST:PORT or unix:PATH (default {DEFAULT_ADDRESS})",
     )
     parser.add_argument("--workers", type=_workers, metavar="N", help="processes that share the port (default 1)")
-    parser.add_argument("--metrics-address", type=address, metavar="HOST:PORT", help="serve Prometheus metrics there")
+    parser.add_argument(
+        "--metrics-address", type=port_address, metavar="HOST:PORT", help="serve Prometheus metrics there"
+    )
     parser.add_argument(
         "--ready-file", type=Path, metavar="F", help="file that gets the bound address once the service is SERVING"
     )

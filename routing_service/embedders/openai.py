@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import structlog
+from routing_client.proxies import Proxy, ProxyError, httpx_kinds, proxy_for_url
 
 from routing_service.embedders.base import Embedder, EmbedderContext, Embeddings
 from routing_service.embedders.openai_call import Call, Remote, TooLargeError
@@ -44,6 +45,9 @@ class OpenAIEmbedder(Embedder):
         options: what to ask for, and the time limits.
         key: the bearer token, None to send none.
         transport: for tests, in place of the network.
+
+    Raises:
+        ProxyError: the environment names a proxy for the endpoint that cannot be used.
     """
 
     type: ClassVar[str] = "openai"
@@ -73,11 +77,16 @@ class OpenAIEmbedder(Embedder):
         self.concurrency = options.max_parallel_requests
         self.model = options.model
         self._name, self._options = name, options
+        self._proxy: Proxy | None = None
         if transport is None:
             import httpx
 
-            limits = httpx.Limits(max_connections=options.max_parallel_requests, keepalive_expiry=30.0)
-            transport = httpx.AsyncHTTPTransport(limits=limits)
+            # Here and not in httpx, which reads the variables in another way and raises for some of their values.
+            self._proxy = proxy_for_url(options.base_url, httpx_kinds())
+            transport = httpx.AsyncHTTPTransport(
+                limits=httpx.Limits(max_connections=options.max_parallel_requests, keepalive_expiry=30.0),
+                proxy=None if self._proxy is None else httpx.Proxy(self._proxy.url),
+            )
         self._remote = Remote(name, options, EmbeddingsEndpoint(options, key, transport))
         self._lock = Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -93,7 +102,10 @@ class OpenAIEmbedder(Embedder):
         except ImportError as error:
             problem = f"needs the package httpx; run: {pip_install('routing-service', 'openai')}"
             raise context.section.error(problem, "type") from error
-        return cls(context.name, options, read_key(context, options.api_key_env))
+        try:
+            return cls(context.name, options, read_key(context, options.api_key_env))
+        except ProxyError as error:
+            raise context.section.error(f"cannot be reached: {error}", "base_url") from error
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Ask for the vectors of texts, with several requests at a time if there are many.
@@ -172,10 +184,13 @@ class OpenAIEmbedder(Embedder):
 
     def _unavailable(self, failed: AttemptError) -> DecisionError:
         if failed.cause != "left_alone":  # logged once, when it started
-            log.warning("embedder_failed", embedder=self._name, cause=failed.cause)
+            through = {} if self._proxy is None else {"proxy": str(self._proxy)}
+            log.warning("embedder_failed", embedder=self._name, cause=failed.cause, **through)
+        by_proxy = "" if self._proxy is None else f", through the proxy {self._proxy}"
         error = DecisionError(
             Reason.EMBEDDER_UNAVAILABLE,
-            f"The embedder {self._name!r} gave no vectors ({failed.cause}); try again later, or configure a fallback.",
+            f"The embedder {self._name!r} gave no vectors ({failed.cause}{by_proxy}); try again later, or configure a "
+            "fallback.",
             metadata={"embedder": self._name, "cause": failed.cause},
             retry_seconds=failed.hold_seconds or DEFAULT_RETRY_SECONDS,
         )

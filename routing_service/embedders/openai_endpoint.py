@@ -76,6 +76,7 @@ class EmbeddingsEndpoint:
             headers=headers,
             timeout=None,  # noqa: S113 - its timeouts limit single steps; `attempt` limits the whole
             transport=transport,
+            trust_env=False,  # the transport has the proxy already
         )
 
     async def attempt(self, texts: Sequence[Text], remaining: float) -> EmbeddingsResponse:

@@ -7,26 +7,36 @@ from pathlib import Path
 from typing import Any, Self
 
 import grpc
+from routing_client.targets import read_address
 
-from routing_service.config import split_address
 from routing_service.errors import ServerError
+from routing_service.server.sockets import check_socket_free
 
 
 class Claim:
     """A TCP port that is this process's and its workers', and not yet listened on: who connects is refused.
 
+    Of a `unix:` socket, only that nobody listens there now.
+
     Another service on the port is refused as well, though both share ports (SO_REUSEPORT), as those do that a claim is
     for. gRPC and each worker have sockets of their own there.
 
     Args:
-        address: `HOST:PORT`; port 0 takes a free one.
+        address: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`.
 
     Raises:
-        ServerError: the port is taken, the host is not this machine's, or its name does not resolve.
+        ServerError: the port is taken, the host is not this machine's, its name does not resolve, or the socket's file
+            cannot be there.
     """
 
     def __init__(self, address: str) -> None:
-        host, port = split_address(address)
+        self._socket: socket.socket | None = None
+        where = read_address(address)
+        if where.path is not None:
+            check_socket_free(where.path)
+            self.address = str(where.absolute)
+            return
+        host, port = where.host, where.port
         try:
             family, kind, protocol, _, target = socket.getaddrinfo(
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -53,7 +63,8 @@ class Claim:
 
     def release(self) -> None:
         """Give the port up, but for the sockets that listen on it."""
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
 
 def _bound(claim: socket.socket, target: Any) -> socket.socket:
@@ -78,8 +89,11 @@ def listen(server: grpc.aio.Server, address: str) -> None:
     Raises:
         ServerError: the address cannot be bound.
     """
+    where = read_address(address)
+    if where.path is not None:
+        check_socket_free(where.path)  # once more: gRPC would take the place of a server that has come since
     try:
-        server.add_insecure_port(address)
+        server.add_insecure_port(where.target)
     except RuntimeError as error:
         raise ServerError(f"cannot listen on {address}: gRPC refused it; choose another --address") from error
 

@@ -4,8 +4,6 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from routing_service.config import (
     DEFAULT_ADDRESS,
@@ -116,8 +114,6 @@ def test_sections_are_frozen() -> None:
         ("models: {strong: a}\n", 1, "models", "lacks the key 'weak'"),
         ("fallback: {on_router_error: stron}\n", 1, "fallback.on_router_error", "did you mean 'strong'?"),
         ("server:\n  workers: 0\n", 2, "server", "workers must be from 1 to 256"),
-        ("server:\n  address: localhost\n", 2, "server", "address: 'localhost' is not an address; write HOST:PORT"),
-        ("server:\n  metrics_address: ''\n", 2, "server", "metrics_address: '' is not an address"),
         (
             "server:\n  limits: {max_prompt_bytes: 0}\n",
             2,
@@ -179,34 +175,34 @@ def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "expected"),
+    ("server", "problem"),
     [
-        ("127.0.0.1:50051", ("127.0.0.1", 50051)),
-        ("[::1]:0", ("::1", 0)),
-        ("[::]:65535", ("::", 65535)),
-        ("host.example:80", ("host.example", 80)),
+        ("address: localhost", "address: 'localhost' is not an address: it has no port; write localhost:50051"),
+        ("address: host:99999", "'99999' is not a port, a number from 0 to 65535"),
+        ("address: 'http://127.0.0.1:50051'", "it is a URL; write 127.0.0.1:50051, without http://"),
+        ("address: 'unix:'", "it names no file; write unix:PATH"),
+        ("{address: 'unix:/x.sock', workers: 2}", "workers must be 1 with unix:/x.sock"),
+        ("metrics_address: 'unix:/x.sock'", "metrics_address: 'unix:/x.sock' is a socket; write HOST:PORT"),
+        ("metrics_address: ''", "metrics_address: the address is empty"),
+        ("{metrics_address: '127.0.0.1:65535', workers: 2}", "the last would be above 65535"),
     ],
 )
-def test_an_address_is_split(address: str, expected: tuple[str, int]) -> None:
-    assert split_address(address) == expected
+def test_a_wrong_address_is_answered_with_what_to_write(server: str, problem: str) -> None:
+    error = refusal(f"server: {server}\n" if server.startswith("{") else f"server:\n  {server}\n")
+    assert error.where == "server"
+    assert problem in str(error)
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["", ":", "host", "host:", ":80", "host:http", "host:-1", "host:65536", "::1:80", "[]:80", "[::1:80", "::1]:80"],
-)
-def test_what_is_no_address_is_refused_with_an_example(address: str) -> None:
-    with pytest.raises(ValueError, match=r"is not an address; write HOST:PORT, e\.g\. 127\.0\.0\.1:50051"):
-        split_address(address)
+def test_a_socket_is_relative_to_the_file_that_names_it() -> None:
+    assert parse("server: {address: 'unix:run/x.sock'}\n").server.address == "unix:/etc/routing/run/x.sock"
+    assert parse("server: {address: 'unix:///x.sock'}\n").server.address == "unix:/x.sock"
 
 
-@given(st.text(alphabet=st.sampled_from("a1:[].-٣²"), max_size=12))
-@example("a:" + "9" * 5000)
-def test_any_address_is_split_into_host_and_port_or_refused(address: str) -> None:
-    try:
-        host, port = split_address(address)
-    except ValueError:
-        return
-    assert host
-    assert not set(host) & {"[", "]"}
-    assert 0 <= port <= 65535
+def test_the_last_workers_metrics_may_have_the_last_port() -> None:
+    assert ServerConfig(metrics_address="127.0.0.1:65534", workers=2).workers == 2
+
+
+def test_host_and_port_are_split() -> None:
+    assert split_address("[::1]:0") == ("::1", 0)
+    with pytest.raises(ValueError, match="is a socket"):
+        split_address("unix:/x")

@@ -40,6 +40,13 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
+    def absolute(self) -> Address:
+        """The same for whoever is in another folder; itself where a socket's whole path would be too long."""
+        if self.path is None or len(os.fsencode(self.path.absolute())) > MAX_UNIX_PATH_BYTES:
+            return self
+        return Address(path=self.path.absolute())
+
+    @property
     def target(self) -> str:
         """The address as gRPC takes it, which reads a path as a URL's."""
         return str(self) if self.path is None else f"{_UNIX}{quote(os.fsencode(self.path))}"

@@ -127,6 +127,21 @@ print(*sys.modules)
     assert not {name.partition(".")[0] for name in loaded} & {*heavy, "routing_service"}
 
 
+def test_what_only_reads_text_comes_without_grpc() -> None:
+    """The service's configuration and embedders use it, and no more of the client."""
+    program = "import sys, routing_client.proxies, routing_client.targets; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()  # noqa: S603 (our own interpreter and program)
+    assert "routing_client.targets" in loaded
+    assert not {name.partition(".")[0] for name in loaded} & {"grpc", "google"}
+
+
+def test_names_are_found_when_they_are_used() -> None:
+    assert routing_client.exceptions.RoutingError is routing_client.RoutingError
+    assert set(routing_client.__all__) <= set(dir(routing_client))
+    with pytest.raises(AttributeError, match="no attribute 'RoutingClint'"):
+        routing_client.RoutingClint  # noqa: B018 (it raises)
+
+
 shares = st.floats(0, 1)
 points = st.lists(st.tuples(st.floats(0.01, 0.99), shares), min_size=1, max_size=20, unique_by=lambda point: point[0])
 

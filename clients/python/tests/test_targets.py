@@ -157,6 +157,15 @@ def test_a_port_is_read(text: str, port: int) -> None:
     assert read_port(text) == port
 
 
+def test_an_address_for_other_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_address("host:1").absolute == Address("host", 1)
+    monkeypatch.chdir("/")
+    assert str(read_address("unix:x.sock").absolute) == "unix:/x.sock"
+    monkeypatch.chdir(tmp_path)
+    long = "x" * (MAX_UNIX_PATH_BYTES - 1)
+    assert str(read_address(f"unix:{long}").absolute) == f"unix:{long}"
+
+
 @pytest.mark.parametrize("name", ["x.sock", "with space.sock", "é%20?#.sock", "relative.sock"])
 def test_a_socket_is_reached_whatever_its_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short path: pytest's own folders may be deeper than a socket's path may be long."""

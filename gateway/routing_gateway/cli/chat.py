@@ -73,7 +73,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run everything that the chat page needs until SIGINT or SIGTERM, or until a part of it ends."""
-    from routing_client import RoutingClient
+    from routing_client import RoutingClient, RoutingError
     from routing_client.endpoints import EndpointsError
 
     from routing_gateway.config import GatewayConfig
@@ -93,6 +93,8 @@ def run(options: argparse.Namespace) -> None:
             config = GatewayConfig(replace(endpoints, service=service.address), echo=options.gateway_config is None)
         except EndpointsError as error:
             raise ChatError(f"the gateway's configuration cannot be used: {error}") from error
+        except RoutingError as error:
+            raise ChatError(f"the decision service does not answer: {error}") from error
         # Its one error here would be that answers were cut off, as whoever pressed Ctrl-C wants them to be.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         try:
@@ -287,6 +289,9 @@ class _Signals:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
-    return int(text)
+    from routing_client.targets import read_port
+
+    try:
+        return read_port(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

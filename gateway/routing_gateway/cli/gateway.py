@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from routing_client.endpoints import EndpointsError
+from routing_client.targets import Address, read_address, read_port
 
 from routing_gateway.config import DEFAULT_PORT, MEBIBYTE
 from routing_gateway.logs import Repeats
@@ -72,7 +73,9 @@ def parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--echo", action="store_true", help="tell the page that the models are an offline echo")
     server = parser.add_argument_group("server")
-    server.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (default %(default)s)")
+    server.add_argument(
+        "--host", type=_host, default="127.0.0.1", metavar="H", help="where to listen (default %(default)s)"
+    )
     server.add_argument(
         "--port", type=_port, default=DEFAULT_PORT, metavar="P", help="0 takes a free port (default %(default)s)"
     )
@@ -128,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem = os.strerror(number) if number in errno.errorcode else str(error.strerror or error)
         if error.filename is not None:
             return _complain(f"--ready-file {options.ready_file} cannot be written: {problem}")
-        return _complain(f"cannot listen on {options.host}:{options.port}: {problem}")
+        return _complain(f"cannot listen on {Address(options.host, options.port)}: {problem}")
     except KeyboardInterrupt:
         return 0
     return 0
@@ -203,9 +206,21 @@ def _serve(config: GatewayConfig, options: argparse.Namespace) -> None:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
-    return int(text)
+    try:
+        return read_port(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _host(text: str) -> str:
+    """A name or an IP address, an IPv6 one with brackets or without."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return read_address(str(Address(bare, DEFAULT_PORT))).host
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a host; write a name or an IP address, without http:// and without a port"
+        ) from None
 
 
 def _count(text: str) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from routing_client.targets import Address
 from starlette.applications import Starlette
 
 from routing_gateway.echo.app import DEFAULT_MODELS, EchoState, create_echo
@@ -48,7 +49,7 @@ def serve_echo(app: Starlette | None = None, *, host: str = "127.0.0.1", port: i
                 if not thread.is_alive() or time.monotonic() > deadline:
                     raise RuntimeError("the echo did not start")
                 time.sleep(0.002)
-            yield RunningEcho(f"http://{host}:{listening.getsockname()[1]}/v1", app.state.echo)
+            yield RunningEcho(f"http://{Address(host, listening.getsockname()[1])}/v1", app.state.echo)
         finally:
             server.should_exit = True
             thread.join(START_SECONDS)
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OverflowError, OSError) as error:
         parser.error(str(error))
     with listening:
-        address = f"{options.host}:{listening.getsockname()[1]}"
+        address = str(Address(options.host, listening.getsockname()[1]))
         print(f"echo at http://{address}/v1", flush=True)
         _Announcing(uvicorn_config(app), options.ready_file, address).run([listening])
     return 0
