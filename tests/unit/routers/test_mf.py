@@ -213,6 +213,20 @@ def scale_table(folder: Path) -> None:
     onnx.save(model, str(folder / "model.onnx"))
 
 
+def change_outputs(folder: Path, new: str) -> None:
+    """Give another `direction` than the win rate is computed with, or call it something else."""
+    model = onnx.load(str(folder / "model.onnx"))
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["renamed" if name == "direction" else name for name in names]
+    if new == "direction":
+        model.graph.node.append(onnx.helper.make_node("Neg", ["renamed"], ["direction"]))
+    else:
+        (output,) = (each for each in model.graph.output if each.name == "direction")
+        output.name = "renamed"
+    onnx.save(model, str(folder / "model.onnx"))
+
+
 def save(array: np.ndarray[Any, Any]) -> Callable[[Path], None]:
     return lambda folder: np.save(folder / "self_test_embeddings.npy", array)
 
@@ -222,6 +236,8 @@ def save(array: np.ndarray[Any, Any]) -> Callable[[Path], None]:
     [
         (edit("model.onnx", b"nonsense"), "cannot be loaded"),
         (scale_table, "fails its self-test"),
+        (lambda folder: change_outputs(folder, "direction"), "fails its self-test"),
+        (lambda folder: change_outputs(folder, "renamed"), "an mf graph has"),
         (edit("self_test_embeddings.npy", b"nonsense"), "is not a NumPy array file"),
         (edit("self_test_embeddings.npy", b""), "is not a NumPy array file"),
         (save(np.zeros((8, 8), np.float64)), "holds float64"),

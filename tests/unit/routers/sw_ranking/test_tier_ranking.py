@@ -134,6 +134,13 @@ def save(name: str, array: npt.NDArray[Any]) -> Callable[[Path], None]:
     return lambda folder: np.save(folder / name, array)
 
 
+def one_without_a_battle(folder: Path) -> None:
+    """The number of battles stays."""
+    outcomes = np.load(folder / OUTCOMES)
+    outcomes[:2, 3] = outcomes[0, 3] + outcomes[1, 3], 0
+    np.save(folder / OUTCOMES, outcomes)
+
+
 def outcomes_with(row: list[int]) -> Callable[[Path], None]:
     """Replace the first row."""
 
@@ -156,6 +163,7 @@ def outcomes_with(row: list[int]) -> Callable[[Path], None]:
         (outcomes_with([0, 1, 2, 5]), "odd results"),
         (outcomes_with([1, 1, 0, 5]), "beating itself"),
         (outcomes_with([0, 1, 0, 0]), "or none of some outcome"),
+        (one_without_a_battle, "or none of some outcome"),
         (outcomes_with([0, 1, 0, 10_000]), r"counts \d+ battles, not 102"),
         (lambda folder: (folder / OUTCOMES).write_bytes(b"\x93NUMPY"), "is not a NumPy array file"),
         (save(OUTCOMES, np.array([{}], object)), "is not a NumPy array file"),
