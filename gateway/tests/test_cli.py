@@ -79,6 +79,9 @@ def test_help_has_an_example(run: Run) -> None:
     ("arguments", "says"),
     [
         (["--port", "70000"], "not a port"),
+        (["--port", "٣"], "not a port"),
+        (["--host", "127.0.0.1:6060"], "without http:// and without a port"),
+        (["--host", "http://localhost"], "is not a host; write a name or an IP address"),
         (["--max-concurrent", "0"], "of 1 or more"),
         (["--decision-timeout", "-1"], "positive number of seconds"),
         (["--nonsense"], "unrecognized arguments"),
@@ -98,6 +101,10 @@ def test_wrong_usage(run: Run, arguments: list[str], says: str) -> None:
     [
         (["--config", "/nowhere.yaml"], "/nowhere.yaml"),
         (["--base-url", "localhost:11434"], "http://"),
+        (["--service", "localhost"], "service: 'localhost' is not an address: it has no port; write localhost:50051"),
+        (["--service", "localhost:0"], "port 0 is for listening only"),
+        (["--service", "localhost:99999"], "'99999' is not a port"),
+        (["--host", "[2001:db8::1]"], "cannot listen on [2001:db8::1]:6060"),
         (["--strong-model", "m", "--weak-model", "m"], "both 'm'"),
         (["--api-key-env", "SURELY_NOT_SET"], "SURELY_NOT_SET"),
         (["--cors-origin", "app.example"], "https://app.example"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class FakeEmbeddingsEndpoint:
                 answer = endpoint.behave(request) if endpoint.behave else ScriptedResponse()
                 if answer.delay_seconds and endpoint._stopped.wait(answer.delay_seconds):
                     answer = ScriptedResponse(close=True)
-                if answer.close or self.path != "/v1/embeddings":
+                if answer.close or urlsplit(self.path).path != "/v1/embeddings":  # a proxy gets the whole URL
                     self.close_connection = True
                     return
                 body = endpoint.right_answer(request.body) if answer.body is None else answer.body

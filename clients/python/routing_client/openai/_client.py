@@ -107,9 +107,10 @@ class RoutedOpenAI(_shared.Routed[RoutingClient, openai.OpenAI], openai.OpenAI):
                 return step.of(self._shared.service)
             attempt = _shared.Attempt(step, self, options)
             try:
-                response = self._client_for(attempt.endpoint)(
-                    cast_to, attempt.options, stream=stream, stream_cls=routed_stream_class(stream_cls), **others
-                )
+                with _shared.naming_proxy(self._shared.upstreams):
+                    response = self._client_for(attempt.endpoint)(
+                        cast_to, attempt.options, stream=stream, stream_cls=routed_stream_class(stream_cls), **others
+                    )
             except json.JSONDecodeError:
                 raise attempt.not_json() from None
             return attempt.answer.begin(response)
@@ -126,7 +127,8 @@ class RoutedOpenAI(_shared.Routed[RoutingClient, openai.OpenAI], openai.OpenAI):
 
     def _request_unrouted(self, cast_to: Any, options: Any, **arguments: Any) -> Any:
         default = self.endpoints.default
-        return self._client_for(default)(cast_to, _shared.unrouted(options, default, self), **arguments)
+        with _shared.naming_proxy(self._shared.upstreams):
+            return self._client_for(default)(cast_to, _shared.unrouted(options, default, self), **arguments)
 
     def _client_for(self, endpoint: Endpoint | None) -> Callable[..., Any]:
         """The client that sends a request to `endpoint`; None: this client itself."""

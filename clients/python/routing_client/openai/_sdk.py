@@ -6,9 +6,9 @@ import importlib
 from typing import Any
 
 from routing_client._extras import missing_extra
-from routing_client.proxies import httpx_kinds, proxies_are_set, proxy_for_url
+from routing_client.proxies import Proxy, ProxyError, httpx_kinds, proxies_are_set, proxy_for_url
 
-__all__ = ["OFFICIAL_HOST", "http", "http_client", "openai", "why_failed"]
+__all__ = ["OFFICIAL_HOST", "http", "http_client", "openai", "proxy_of", "why_failed"]
 
 try:
     import openai
@@ -51,6 +51,14 @@ def http_client(client_class: Any, base_url: str | None) -> Any:
         limits=openai.DEFAULT_CONNECTION_LIMITS, proxy=None if proxy is None else http.Proxy(proxy.url)
     )
     return (openai.DefaultAsyncHttpxClient if is_async else openai.DefaultHttpxClient)(transport=transport)
+
+
+def proxy_of(url: str) -> Proxy | None:
+    """The proxy that a call to `url` went through, as far as the environment names it."""
+    try:
+        return proxy_for_url(url, httpx_kinds())
+    except ProxyError:
+        return None
 
 
 def why_failed(error: Exception) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Generic, Self, TypeVar
@@ -15,7 +16,7 @@ from routing_client.dispatch import Dispatcher, Send
 from routing_client.endpoints import LITELLM, Endpoint, Endpoints, EndpointsError, load_endpoints
 from routing_client.openai import _requests
 from routing_client.openai._responses import RoutedResponse, no_json
-from routing_client.openai._sdk import OFFICIAL_HOST, http, http_client, openai, why_failed
+from routing_client.openai._sdk import OFFICIAL_HOST, http, http_client, openai, proxy_of, why_failed
 from routing_client.openai._upstreams import Upstreams
 from routing_client.targets import DEFAULT_TARGET
 
@@ -160,6 +161,19 @@ def with_http_client(client_class: Any, arguments: dict[str, Any], *, is_called:
         return arguments
     base_url = str(arguments.get("base_url") or os.environ.get("OPENAI_BASE_URL") or f"https://{OFFICIAL_HOST}/v1")
     return {**arguments, "http_client": http_client(client_class, base_url if is_called else None)}
+
+
+@contextmanager
+def naming_proxy(upstreams: Upstreams[Any]) -> Iterator[None]:
+    """While an upstream is called: the error of a call that found nobody names the proxy that it went through."""
+    try:
+        yield
+    except openai.APIConnectionError as error:
+        proxy = None if upstreams.http_client is not None else proxy_of(str(error.request.url))
+        if proxy is not None:
+            error.message = f"{error.message} The call went through the proxy {proxy}."
+            error.args = (error.message, *error.args[1:])
+        raise
 
 
 class Attempt:

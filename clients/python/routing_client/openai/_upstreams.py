@@ -27,7 +27,7 @@ class Upstreams(Generic[C]):
     ) -> None:
         self._client_class = client_class
         self._litellm_client = litellm_client
-        self._http_client = http_client
+        self.http_client = http_client
         self._clients: dict[Endpoint, C] = {}
         self._lock = threading.Lock()
 
@@ -59,7 +59,7 @@ class Upstreams(Generic[C]):
         if endpoint.base_url == LITELLM:
             arguments = {"base_url": "http://litellm.invalid/v1", "http_client": self._litellm_client(endpoint)}
         else:
-            calls = self._http_client or http_client(self._client_class, endpoint.base_url)
+            calls = self.http_client or http_client(self._client_class, endpoint.base_url)
             arguments = {"base_url": endpoint.base_url, "http_client": calls}
         # An explicit header overrides one that the environment may have for OpenAI. The SDK insists on a key;
         # if there is none, or it goes in another header, `without_key` removes it.
