@@ -43,9 +43,9 @@ def test_another_request_is_refused_and_says_what_differs(tmp_path: Path) -> Non
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "note").write_text("mine")
     for restart in (False, True):
-        with pytest.raises(UsageError, match="no training's work"):
+        with pytest.raises(UsageError, match="was not made by a training"):
             Work(tmp_path, ASKED, restart=restart)
-    with pytest.raises(UsageError, match="no training's work"):
+    with pytest.raises(UsageError, match="was not made by a training"):
         Work(tmp_path / "note", ASKED)
     assert (tmp_path / "note").read_text() == "mine"
 

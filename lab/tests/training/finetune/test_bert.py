@@ -314,7 +314,7 @@ def test_faults_of_data_and_folders_are_told_in_one_line(
     assert "40 usable rows. At least 200" in fault(rows=few)
     assert "exists and is not an artifact" in fault(output="mine")
     assert "--max-tokens 3 leaves no room" in fault("--max-tokens", 3)
-    assert "is no training's work" in fault("--work", tmp_path / "mine")
+    assert "was not made by a training" in fault("--work", tmp_path / "mine")
     assert "both 'big'" in refused(
         capsys, "--checkpoint", encoder, "--data", data, "--output", tmp_path / "out",
         "--strong-model", "big", "--weak-model", "big",
