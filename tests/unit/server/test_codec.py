@@ -8,11 +8,13 @@ import pytest
 from routing_client.proto import conversation_pb2
 from routing_client.proto import routing_service_pb2 as pb
 
+from routing_service.asks.reader import AskReader
 from routing_service.config import LimitsConfig
 from routing_service.errors import DecisionError, Reason
 from routing_service.server.codec import item_request, split_batch, to_item_error, to_request
 
 LIMITS = LimitsConfig(max_prompt_bytes=64)
+ASKS = AskReader()
 USER, ASSISTANT = conversation_pb2.ROLE_USER, conversation_pb2.ROLE_ASSISTANT
 
 
@@ -29,7 +31,7 @@ def chat(*texts: str) -> Any:
 
 def refusal(message: pb.DecideRequest) -> DecisionError:
     with pytest.raises(DecisionError) as caught:
-        to_request(message, LIMITS)
+        to_request(message, LIMITS, ASKS)
     return caught.value
 
 
@@ -52,7 +54,7 @@ def refusal(message: pb.DecideRequest) -> DecisionError:
 def test_a_text_at_the_limit_is_taken_and_one_byte_more_refused(
     field: str, fits: dict[str, Any], text: str, too_long: dict[str, Any]
 ) -> None:
-    assert to_request(pb.DecideRequest(**fits), LIMITS).text == text
+    assert to_request(pb.DecideRequest(**fits), LIMITS, ASKS).text == text
     error = refusal(pb.DecideRequest(**too_long))
     assert (error.reason, error.field) == (Reason.PROMPT_TOO_LARGE, field)
     assert error.metadata == {"bytes": "65", "limit_bytes": "64"}
@@ -66,7 +68,7 @@ def test_an_item_of_a_batch_has_the_same_limit(kind: str) -> None:
         for name, text in {"fits": "x" * 64, "long": "x" * 65, "small": "x"}.items()
     ]
     raw = pb.BatchDecideRequest(requests=made).SerializeToString()
-    (fits, _), (long, name), (small, _) = (item_request(item, LIMITS) for item in split_batch(raw))
+    (fits, _), (long, name), (small, _) = (item_request(item, LIMITS, ASKS) for item in split_batch(raw))
     assert not isinstance(fits, DecisionError)
     assert not isinstance(small, DecisionError)
     assert (fits.text, small.text, name) == ("x" * 64, "x", "long")
@@ -79,7 +81,7 @@ def test_an_item_of_a_batch_has_the_same_limit(kind: str) -> None:
 def test_an_id_at_the_limit_is_taken_and_a_longer_one_refused(field: str, character: str) -> None:
     width = len(character.encode())
     request: dict[str, Any] = {"prompt": "hi", field: character * (256 // width)}
-    assert to_request(pb.DecideRequest(**request), LIMITS).text == "hi"
+    assert to_request(pb.DecideRequest(**request), LIMITS, ASKS).text == "hi"
     request[field] += "x"
     error = refusal(pb.DecideRequest(**request))
     assert (error.reason, error.field, error.metadata) == (Reason.ID_TOO_LONG, field, {"limit_bytes": "256"})
@@ -87,7 +89,7 @@ def test_an_id_at_the_limit_is_taken_and_a_longer_one_refused(field: str, charac
 
 def test_metadata_at_the_limits_is_taken_and_more_refused() -> None:
     full = {str(n): "x" for n in range(31)} | {"k" * 256: "é" * 128}
-    to_request(pb.DecideRequest(prompt="hi", metadata=full), LIMITS)
+    to_request(pb.DecideRequest(prompt="hi", metadata=full), LIMITS, ASKS)
     many = refusal(pb.DecideRequest(prompt="hi", metadata={**full, "more": "x"}))
     assert (many.reason, many.field, many.metadata) == (
         Reason.METADATA_TOO_LARGE,
@@ -100,25 +102,26 @@ def test_metadata_at_the_limits_is_taken_and_more_refused() -> None:
 
 
 def test_what_is_set_is_told_from_what_is_zero() -> None:
-    bare = to_request(pb.DecideRequest(prompt="hi"), LIMITS)
+    bare = to_request(pb.DecideRequest(prompt="hi"), LIMITS, ASKS)
     assert (bare.threshold, bare.strong_share, bare.policy, bare.strong_model, bare.spans) == (None, None, "", "", None)
     given = to_request(
         pb.DecideRequest(prompt="hi", threshold=0.0, models={"strong": "a", "weak": "b"}, router="r", request_id="q"),
         LIMITS,
+        ASKS,
     )
     assert (given.threshold, given.strong_model, given.weak_model, given.router) == (0.0, "a", "b", "r")
     assert given.request_id == "q"
-    assert to_request(pb.DecideRequest(prompt="hi", strong_share=0.0), LIMITS).strong_share == 0.0
-    assert to_request(pb.DecideRequest(prompt="hi", policy="cheap"), LIMITS).policy == "cheap"
+    assert to_request(pb.DecideRequest(prompt="hi", strong_share=0.0), LIMITS, ASKS).strong_share == 0.0
+    assert to_request(pb.DecideRequest(prompt="hi", policy="cheap"), LIMITS, ASKS).policy == "cheap"
 
 
 def test_the_spans_are_the_parts_with_text_of_the_routed_message() -> None:
-    plain = to_request(pb.DecideRequest(prompt="hé", explain=True), LIMITS)
+    plain = to_request(pb.DecideRequest(prompt="hé", explain=True), LIMITS, ASKS)
     assert plain.spans == ((0, 0, 0, 3),)
     parts = [{"text": "a"}, {"other": {"kind": "image_url"}}, {"text": "bé"}]
     newer = [{"role": USER, "content": [{"other": {"kind": "tool_result"}}]}]
     messages = [{"role": USER, "content": [{"text": "old"}]}, {"role": USER, "content": parts}, *newer]
-    request = to_request(pb.DecideRequest(conversation={"messages": messages}, explain=True), LIMITS)
+    request = to_request(pb.DecideRequest(conversation={"messages": messages}, explain=True), LIMITS, ASKS)
     assert request.spans == ((1, 0, 0, 1), (1, 2, 0, 3))
     assert (request.text, request.skipped_parts) == ("a\nbé", 2)
 
