@@ -20,6 +20,11 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
 
+# The tests' own channels and HTTP clients call the loopback, and gRPC's would go through a proxy even there. What our
+# programs do behind one is tested with variables that the tests set.
+_exempt = ",".join(filter(None, [os.environ.get("no_proxy", os.environ.get("NO_PROXY", "")), "127.0.0.1", "localhost"]))
+os.environ.update(no_proxy=_exempt, NO_PROXY=_exempt)
+
 pytest_plugins = [
     "tests.support.disks",
     "tests.support.services",

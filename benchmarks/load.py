@@ -17,6 +17,7 @@ from pathlib import Path
 
 import grpc
 from google.protobuf.message import Message
+from routing_client.proxies import channel_options
 
 SERVICE = "/llmrouting.v1.RoutingService/"
 # An answer's size varies by a few bytes: zeros are not sent, and numbers are as long as they need to be.
@@ -39,7 +40,9 @@ def prepare(address: str, method: str, request: Message, path: Path) -> Call:
         grpc.RpcError: the server answered with an error.
     """
     payload = request.SerializeToString()
-    with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)]) as channel:
+    with grpc.insecure_channel(
+        address, options=[("grpc.max_receive_message_length", -1), *channel_options(proxy=None)]
+    ) as channel:
         call = channel.unary_unary(SERVICE + method, None, None)
         # Twice: the second answer, like all later ones, may come from the score cache, and is then shorter.
         answer: bytes = [call(payload, timeout=30) for _ in range(2)][-1]

@@ -21,6 +21,7 @@ import yaml
 from google.protobuf import json_format
 from routing_client.proto import routing_service_pb2 as pb
 from routing_client.proto import routing_service_pb2_grpc as pb_grpc
+from routing_client.proxies import channel_options
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden"
 CONFIG = FOLDER / "routing.yaml"
@@ -57,7 +58,7 @@ def main() -> None:
                 if process.poll() is not None:
                     raise SystemExit("the service did not start; its message is above")
                 time.sleep(0.01)
-            with grpc.insecure_channel(ready.read_text().strip()) as channel:
+            with grpc.insecure_channel(ready.read_text().strip(), channel_options(proxy=None)) as channel:
                 found = decisions(channel)
         finally:
             process.terminate()
