@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +20,7 @@ from routing_client.proto import routing_service_pb2 as pb
 from routing_client.proto import routing_service_pb2_grpc as pb_grpc
 
 from tests.support.gated_router import CONFIG, Gate, gate
+from tests.support.goaway_peer import goaway_peer
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 if TYPE_CHECKING:
@@ -168,3 +173,38 @@ def test_a_hang_up_ends_nothing_even_where_it_was_ignored(start_service: StartSe
         assert answers(service.address)
     assert service.stop() == 0
     assert events(service).count("hang_up_ignored") == len(processes)
+
+
+@pytest.mark.parametrize("command", [["health"], ["decide", "hi"]])
+def test_a_peer_cannot_forge_lines_on_standard_error(command: list[str]) -> None:
+    with goaway_peer() as address:
+        words = [sys.executable, "-m", "routing_service", *command, "--address", address]
+        ran = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_SECONDS, stdin=subprocess.DEVNULL)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("routing-service: error: ")
+    assert ran.stderr.count("\n") == 1, ran.stderr
+
+
+def test_silent_callers_of_the_metrics_cost_no_threads_and_keep_nobody_out(start_service: StartService) -> None:
+    service = start_service("--metrics-address", "127.0.0.1:0")
+    assert service.address
+    address = next(e["address"] for e in map(json.loads, service.log.splitlines()) if e["event"] == "metrics")
+    host, _, port = address.rpartition(":")
+
+    def threads() -> int:
+        return len(list(Path(f"/proc/{service.process.pid}/task").iterdir()))
+
+    def scrape() -> str:
+        with closing(http.client.HTTPConnection(host, int(port), PATIENCE_SECONDS)) as connection:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+
+    assert "routing_call_seconds" in scrape()
+    before = threads()
+    with ExitStack() as silent:
+        for _ in range(300):
+            silent.enter_context(socket.create_connection((host, int(port)))).sendall(b"GET /met")
+        assert "routing_call_seconds" in scrape()
+        assert threads() <= before + 8  # gRPC's own come and go
+    assert service.stop() == 0
+    assert "Traceback" not in service.log

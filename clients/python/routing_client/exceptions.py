@@ -95,7 +95,8 @@ class RoutingError(Exception):
         return self.field_violations[0].field if self.field_violations else None
 
     def __str__(self) -> str:
-        return f"{self.message} ({self.code.name}{f', {self.reason}' if self.reason else ''})"
+        # In one line, whatever a peer says: it is printed and logged.
+        return _printable(f"{self.message} ({self.code.name}{f', {self.reason}' if self.reason else ''})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions pickle by their positional arguments alone; without this, process pools would lose the rest.
@@ -162,3 +163,7 @@ class DeadlineExceededError(UnavailableError):
 
 OUTAGES = (UnavailableError, RouterFailedError)
 """What `on_unavailable` covers."""
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)

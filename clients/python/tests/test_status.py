@@ -74,6 +74,13 @@ def test_each_code_has_its_exception(code: Code, expected: type[exc.RoutingError
     assert type(error_from_item(item_error_pb2.ItemError(code=code.value[0], message="sentence"))) is expected
 
 
+def test_what_a_peer_says_is_shown_in_one_line() -> None:
+    said = 'bye\n{"event": "forged"}\x1b[2J\u2028é'
+    error = error_from_status(status(Code.NOT_FOUND, info("A\nB"), message=said))
+    assert str(error) == 'bye\\n{"event": "forged"}\\x1b[2J\\u2028é (NOT_FOUND, A\\nB)'
+    assert error.message == said
+
+
 def test_internal_with_a_reason_is_the_routers_failure() -> None:
     error = error_from_status(status(Code.INTERNAL, info("ROUTER_FAILED", router="mf")))
     assert type(error) is exc.RouterFailedError
