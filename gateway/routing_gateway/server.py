@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import signal
 import socket
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from routing_gateway.logs import ServerNoise, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from starlette.types import ASGIApp
 
@@ -32,11 +35,37 @@ _FILES_A_REQUEST, _OTHER_FILES = 3, 64
 
 
 class GatewayServer(uvicorn.Server):
-    """A uvicorn server that tells when it accepts connections."""
+    """A uvicorn server that tells when it accepts connections.
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    The first SIGTERM or SIGINT lets requests in flight finish, and another ends the process at once.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None] | None = None
+    ) -> None:
         super().__init__(config)
-        self._on_ready = on_ready
+        self._on_ready, self._on_stop = on_ready, on_stop
+        self._hung_up = self._hang_up_logged = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, or end."""
+        if self.should_exit:
+            # What uvicorn would still wait for may never come: a connection's end, a thread that asks a name server.
+            os._exit(128 + sig)
+        if self._on_stop is not None:
+            self._on_stop()
+        super().handle_exit(sig, frame)
+
+    def handle_hang_up(self, _number: int, _frame: FrameType | None) -> None:
+        """Note a SIGHUP, which changes nothing. To log from here could interrupt a line half-way."""
+        self._hung_up = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if self._hung_up and not self._hang_up_logged:
+            self._hang_up_logged = True
+            log.warning("SIGHUP changes nothing; to read a new configuration, restart the gateway")
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell."""
@@ -52,10 +81,11 @@ def serve(
     *,
     ready_file: Path | None = None,
     on_ready: Callable[[str], None] | None = None,
+    on_stop: Callable[[], None] | None = None,
     look_at_service: bool = True,
     shutdown_timeout_s: int = DEFAULT_SHUTDOWN_TIMEOUT_S,
 ) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT. SIGHUP ends nothing, from here on.
 
     Args:
         config: What to serve.
@@ -63,6 +93,7 @@ def serve(
         port: 0 is any free one.
         ready_file: Appears with the bound `host:port` as its one line when requests are answered.
         on_ready: Called with the same.
+        on_stop: Called, by a signal's handler, when the first SIGTERM or SIGINT has come.
         look_at_service: Say in the log when the decision service is not serving at the start.
         shutdown_timeout_s: How long requests in flight may take to finish; those that are left are then cut off.
 
@@ -85,7 +116,10 @@ def serve(
             if on_ready is not None:
                 on_ready(address)
 
-        GatewayServer(uvicorn_config(app, config, shutdown_timeout_s), ready).run([listener])
+        server = GatewayServer(uvicorn_config(app, config, shutdown_timeout_s), ready, on_stop)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGHUP, server.handle_hang_up)
+        server.run([listener])
 
 
 def uvicorn_config(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -307,7 +308,8 @@ def test_words_joined_are_the_text(text: str) -> None:
     assert all(pieces(text))
 
 
-def test_the_process_says_where_it_listens_and_stops(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_process_says_where_it_listens_and_stops(tmp_path: Path, number: int) -> None:
     ready = tmp_path / "ready"
     command = [sys.executable, "-m", "routing_gateway.echo", "--ready-file", str(ready), "--fault", "status=418"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -315,9 +317,10 @@ def test_the_process_says_where_it_listens_and_stops(tmp_path: Path) -> None:
         eventually(lambda: ready.exists() or process.poll() is not None)
         url = f"http://{ready.read_text().strip()}/v1/chat/completions"
         assert httpx.post(url, json={"model": "m", "messages": HELLO}).status_code == 418
-        process.terminate()
+        process.send_signal(number)
         out, _ = process.communicate(timeout=20)
         assert out == f"echo at http://{ready.read_text().strip()}/v1\n"
+        assert process.returncode == 0
     finally:
         process.kill()
         process.wait()

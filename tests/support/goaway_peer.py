@@ -32,11 +32,13 @@ def _answer(connection: socket.socket) -> None:
 def goaway_peer() -> Iterator[str]:
     """Its address, while the context lasts."""
     threads: list[threading.Thread] = []
+    connections: list[socket.socket] = []
 
     def accept() -> None:
         with suppress(OSError):
             while True:
                 connection, _ = listener.accept()
+                connections.append(connection)
                 threads.append(threading.Thread(target=_answer, args=(connection,)))
                 threads[-1].start()
 
@@ -46,6 +48,8 @@ def goaway_peer() -> Iterator[str]:
         try:
             yield f"127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            listener.shutdown(socket.SHUT_RDWR)
+            for each in (listener, *connections):
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
             for thread in (accepting, *threads):
                 thread.join()

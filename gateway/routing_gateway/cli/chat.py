@@ -6,47 +6,31 @@ import argparse
 import errno
 import logging
 import os
-import signal
-import subprocess
 import sys
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
+
+from routing_gateway.cli.chat_service import HOST, ChatError, DecisionService, Signals, Stop, decision_service
 
 if TYPE_CHECKING:
     from routing_client import RouterList
     from routing_client.endpoints import Endpoint, Endpoints
 
-HOST = "127.0.0.1"
 DEFAULT_PORT = 6060
 # What GPT-4 Turbo and Mixtral 8x7B cost when the router that ships was trained for them: US dollars for a million input
 # and output tokens. The echo costs nothing; with these the page has savings to show, and says that they are an example.
 EXAMPLE_PRICES = {"strong": (10.0, 30.0), "weak": (0.6, 0.6)}
 ECHO_PACE_SECONDS = 0.03
-POLL_SECONDS = 0.05
-STOP_SECONDS = 15.0
 # Streams that are still open then are cut off: whoever pressed Ctrl-C does not want to wait for an answer.
 GATEWAY_STOP_SECONDS = 1
-ERROR_PREFIX = "routing-service: error: "
 
 name = "chat"
 summary = "Open the chat page, against an offline echo or your own endpoints."
 example = "routing-service chat --gateway-config gateway.yaml"
-
-
-class ChatError(Exception):
-    """The chat cannot start, or a part of it has ended. The message says what to do.
-
-    Attributes:
-        exit_code: what the command ends with.
-    """
-
-    exit_code = 1
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,11 +64,11 @@ def run(options: argparse.Namespace) -> None:
     from routing_gateway.echo import create_echo, serve_echo
     from routing_gateway.server import serve
 
-    service: _DecisionService | None = None
-    with suppress(_Stop), _Signals() as signals, ExitStack() as parts:
+    service: DecisionService | None = None
+    with suppress(Stop), Signals() as signals, ExitStack() as parts:
         try:
             endpoints = None if options.gateway_config is None else _load(options.gateway_config)
-            service = parts.enter_context(_decision_service(options.config, signals))
+            service = parts.enter_context(decision_service(options.config, signals))
             with RoutingClient(service.address, timeout=10.0) as client:
                 served = client.routers()
             if endpoints is None:
@@ -105,6 +89,7 @@ def run(options: argparse.Namespace) -> None:
                 ready_file=options.ready_file,
                 look_at_service=False,  # it is this process's own, and watched
                 on_ready=_announce(served, offline=config.echo, browser=not options.no_browser),
+                on_stop=service.expect_the_end,
                 shutdown_timeout_s=GATEWAY_STOP_SECONDS,
             )
         except OSError as error:
@@ -171,121 +156,6 @@ def _say(text: str) -> None:
 def _has_screen() -> bool:
     """Whether a browser can open a window. Without one, a text browser would take over this terminal."""
     return sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
-
-
-class _DecisionService:
-    """A process that serves decisions; when it ends before it is told to, this process gets a SIGTERM."""
-
-    def __init__(self, process: subprocess.Popen[bytes], address: str) -> None:
-        self.address = address
-        self.lost: int | None = None  # its exit code
-        self.expected = False
-        threading.Thread(target=self._watch, args=(process,), daemon=True).start()
-
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        code = process.wait()
-        if not self.expected:
-            self.lost = code
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-@contextmanager
-def _decision_service(config: Path | None, signals: _Signals) -> Iterator[_DecisionService]:
-    """Run `serve` on a free port of the loopback while the context lasts; it is SERVING when the context begins."""
-    process: subprocess.Popen[bytes] | None = None
-    service: _DecisionService | None = None
-    try:
-        # Gone as soon as the service is there: nobody could remove it after SIGKILL.
-        with tempfile.TemporaryDirectory(prefix="routing-service-chat-") as folder:
-            ready, log = Path(folder, "ready"), Path(folder, "log")
-            command = [sys.executable, "-m", "routing_service.tether", "serve", "--workers", "1"]
-            command += ["--address", f"{HOST}:0", "--ready-file", str(ready)]
-            if config is not None:
-                command += ["--config", str(config)]
-            with log.open("wb") as errors, signals.held():
-                # A group of its own: Ctrl-C in a terminal reaches this process only, which then stops the service.
-                process = subprocess.Popen(  # noqa: S603 - ours
-                    command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, start_new_session=True
-                )
-            while not ready.exists():
-                if process.poll() is not None:
-                    raise ChatError(f"the decision service did not start: {_complaint(log)}")
-                time.sleep(POLL_SECONDS)
-            service = _DecisionService(process, ready.read_text(encoding="utf-8").strip())
-        yield service
-    finally:
-        signals.ignore()
-        if service is not None:
-            service.expected = True
-        if process is not None:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-def _complaint(log: Path) -> str:
-    """What a service that did not start said about it."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    said = [line.removeprefix(ERROR_PREFIX) for line in lines if line.startswith(ERROR_PREFIX)]
-    return said[-1] if said else "\n".join(lines) or "it said nothing"
-
-
-class _Stop(BaseException):
-    """A signal asks to stop."""
-
-
-class _Signals:
-    """While the context lasts, the first SIGINT, SIGTERM or SIGHUP raises `_Stop` in the main thread.
-
-    While uvicorn runs it takes SIGINT and SIGTERM itself, lets answers finish, and then sends them on.
-    """
-
-    def __init__(self) -> None:
-        self._before: dict[signal.Signals, Any] = {}
-        self._ignored = self._held = self._missed = False
-
-    def __enter__(self) -> Self:
-        handlers = {signal.SIGINT: self._stop, signal.SIGTERM: self._stop, signal.SIGHUP: self._hang_up}
-        self._before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """A signal that comes meanwhile is answered at the end: a process half started could not be stopped."""
-        self._held = True
-        try:
-            yield
-        finally:
-            self._held = False
-        if self._missed:
-            self._stop()
-
-    def ignore(self) -> None:
-        """From now on nothing is raised: stopping takes a moment, which a second Ctrl-C must not cut short."""
-        self._ignored = True
-
-    def _stop(self, *_signal: object) -> None:
-        if self._held:
-            self._missed = True
-        elif not self._ignored:
-            self.ignore()
-            raise _Stop
-
-    def _hang_up(self, *_signal: object) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)  # which uvicorn knows
 
 
 def _port(text: str) -> int:

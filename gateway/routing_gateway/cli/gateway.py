@@ -114,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the gateway. Returns the exit code."""
+    signal.signal(signal.SIGHUP, lambda *_: None)
     options = parser().parse_args(arguments)
     logging.basicConfig(
         level=options.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -190,7 +191,8 @@ def _serve(config: GatewayConfig, options: argparse.Namespace) -> None:
     from routing_gateway.server import serve
 
     # uvicorn raises the signal that stopped it anew, which by default would end the process as if it had failed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
 
     def ready(address: str) -> None:
         print(f"routing-gateway: http://{address}/v1", file=sys.stderr, flush=True)
@@ -203,6 +205,11 @@ def _serve(config: GatewayConfig, options: argparse.Namespace) -> None:
         on_ready=ready,
         shutdown_timeout_s=options.shutdown_timeout,
     )
+
+
+def _stop(number: int, _frame: object) -> None:
+    signal.signal(number, lambda *_: os._exit(128 + number))  # the end may take long: another one cuts it short
+    sys.exit(0)
 
 
 def _port(text: str) -> int:

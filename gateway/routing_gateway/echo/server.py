@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listening = listen(options.host, options.port)
     except (ValueError, OverflowError, OSError) as error:
         parser.error(str(error))
-    with listening:
+    # uvicorn raises the signal that stopped it anew, which by default would end the process as if it had failed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with listening, suppress(KeyboardInterrupt):
         address = str(Address(options.host, listening.getsockname()[1]))
         print(f"echo at http://{address}/v1", flush=True)
         _Announcing(uvicorn_config(app), options.ready_file, address).run([listening])

@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.gated_router import CONFIG as GATED
+from tests.support.gated_router import Gate, gate
+
 from ..chat_process import Chat, eventually, is_running, start
+from ..conftest import LIMIT_S
 
-__all__ = ["start"]
+__all__ = ["gate", "start"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_all_even_while_an_answer_streams(start: Callable[..., Chat], number: int) -> None:
     chat = start("--no-browser")
     assert len(chat.children) == 1
@@ -26,6 +30,45 @@ def test_a_signal_stops_all_even_while_an_answer_streams(start: Callable[..., Ch
         chat.process.send_signal(number)
         code, _, err = chat.ended()
     assert (code, err) == (0, "")
+
+
+def test_a_hang_up_ends_nothing_even_where_it_was_ignored(start: Callable[..., Chat]) -> None:
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        chat = start("--no-browser")
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+    for _ in range(2):
+        for process in (chat.process.pid, *chat.children):
+            os.kill(process, signal.SIGHUP)
+        assert chat.told()
+    assert chat.process.stderr is not None
+    assert chat.process.stderr.readline().startswith("SIGHUP changes nothing")
+    chat.process.terminate()
+    code, _, err = chat.ended()
+    assert (code, err) == (0, "")
+
+
+def test_a_service_that_a_service_manager_stops_too_is_not_missed(start: Callable[..., Chat]) -> None:
+    chat = start("--no-browser")
+    for process in (chat.process.pid, *chat.children):
+        os.kill(process, signal.SIGTERM)
+    code, _, err = chat.ended()
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize("stop", [[signal.SIGKILL], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM, signal.SIGINT]])
+def test_a_service_that_hangs_while_it_loads_ends_with_the_chat(gate: Gate, tmp_path: Path, stop: list[int]) -> None:
+    gate.close_in_c()
+    (tmp_path / "routing.yaml").write_text(GATED)
+    words = [sys.executable, "-m", "routing_service", "chat", "--port", "0", "--no-browser"]
+    process = subprocess.Popen([*words, "--config", str(tmp_path / "routing.yaml")])
+    (service,) = gate.loading(1)
+    for number in stop:
+        process.send_signal(number)
+    # The second one may find that all has ended, and two at the same time come in the order of their numbers.
+    assert process.wait(LIMIT_S) in (-signal.SIGKILL, 0, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+    eventually(lambda: not is_running(service))
 
 
 def test_answers_of_own_endpoints_are_cut_off_without_a_word(start: Callable[..., Chat], tmp_path: Path) -> None:
