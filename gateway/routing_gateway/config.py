@@ -84,7 +84,8 @@ class GatewayConfig:
 
     def _check_names(self) -> None:
         try:
-            check_target(self.service, "service")
+            if self.endpoints.service is not None:
+                check_target(self.endpoints.service, "service")
             object.__setattr__(self, "service_proxy", proxy_for_target(self.service))
         except ProxyError as error:
             raise EndpointsError(f"service: {error}") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
+from routing_client.targets import Address
 
 from routing_gateway.app import create_app
 from routing_gateway.connection import connection_class
@@ -104,7 +105,7 @@ def serve(
         _check_writable(ready_file)
     _allow_files(config.max_concurrent)
     with _bind(host, port) as listener:
-        address = _shown(listener)
+        address = str(Address(*listener.getsockname()[:2]))
 
         app = create_app(config)
 
@@ -165,11 +166,6 @@ def _temporary(path: Path) -> Path:
 def _bind(host: str, port: int) -> socket.socket:
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     return socket.create_server((host, address[1]), family=family, backlog=_BACKLOG)
-
-
-def _shown(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _allow_files(max_concurrent: int) -> None:

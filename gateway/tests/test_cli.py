@@ -102,6 +102,7 @@ def test_wrong_usage(run: Run, arguments: list[str], says: str) -> None:
         (["--config", "/nowhere.yaml"], "/nowhere.yaml"),
         (["--base-url", "localhost:11434"], "http://"),
         (["--service", "localhost"], "service: 'localhost' is not an address: it has no port; write localhost:50051"),
+        (["--service", ""], "service: the address is empty"),
         (["--service", "localhost:0"], "port 0 is for listening only"),
         (["--service", "localhost:99999"], "'99999' is not a port"),
         (["--host", "[2001:db8::1]"], "cannot listen on [2001:db8::1]:6060"),

@@ -78,8 +78,12 @@ class OpenAIOptions:
     def __post_init__(self) -> None:
         if not self.model:
             raise ValueError("model must not be empty")
-        url = urlsplit(self.base_url)
-        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        try:
+            url = urlsplit(self.base_url)
+            sound = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        except ValueError:  # of a port that is none, or an IPv6 address without its bracket
+            sound = False
+        if not sound or url.query or url.fragment:
             raise ValueError("base_url must be like https://host/v1")
         if url.username or url.password:
             raise ValueError("base_url must not hold a user or password; name the key's variable in api_key_env")

@@ -6,18 +6,20 @@ import asyncio
 import gc
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
 import grpc
 import structlog
+from routing_client.targets import read_address
 
-from routing_service.config import Config, ServerConfig, split_address
+from routing_service.config import Config, ServerConfig
 from routing_service.engine.build import build_engine
 from routing_service.errors import ServerError
 from routing_service.observability.exposition import MetricsServer
 from routing_service.observability.metrics import Metrics
-from routing_service.server.listening import Claim, listen, shown
+from routing_service.server.listening import Claim, listen
 from routing_service.server.loading import load
 from routing_service.server.service import SERVICE_NAME, RoutingService
 from routing_service.server.standard import Health, add_reflection
@@ -110,14 +112,14 @@ def _grpc_server(config: ServerConfig, service: RoutingService) -> grpc.aio.Serv
 async def _serve_metrics(config: ServerConfig, metrics: Metrics, resources: AsyncExitStack) -> None:
     if config.metrics_address is None:
         return
-    host, port = split_address(config.metrics_address)
+    where = read_address(config.metrics_address)
     server = MetricsServer(metrics.registry)
     try:
-        bound = await server.start(host, port)
+        bound = await server.start(where.host, where.port)
     except OSError as error:
         problem = (error.strerror or str(error)).lower()
         raise ServerError(
             f"cannot serve metrics on {config.metrics_address}: {problem}; choose another --metrics-address"
         ) from error
     resources.push_async_callback(server.close)
-    log.info("metrics", address=shown(host, bound))
+    log.info("metrics", address=str(replace(where, port=bound)))

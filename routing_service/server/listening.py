@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,7 +53,7 @@ class Claim:
             raise ServerError(
                 f"cannot listen on {address}: {(error.strerror or str(error)).lower()}; {advice}"
             ) from error
-        self.address = shown(host, self._socket.getsockname()[1])
+        self.address = str(replace(where, port=self._socket.getsockname()[1]))
         """With the port that was bound."""
 
     def __enter__(self) -> Self:
@@ -96,11 +97,6 @@ def listen(server: grpc.aio.Server, address: str) -> None:
         server.add_insecure_port(where.target)
     except RuntimeError as error:
         raise ServerError(f"cannot listen on {address}: gRPC refused it; choose another --address") from error
-
-
-def shown(host: str, port: int) -> str:
-    """`HOST:PORT`, with brackets around an IPv6 host."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
+from routing_client.targets import read_address
 
 from routing_service.config import Config
 from routing_service.errors import ServerError
@@ -164,6 +166,6 @@ class _Supervisor:
         if self._config_file is not None:
             arguments += ["--config", str(self._config_file)]
         if self._config.server.metrics_address is not None:
-            host, port = self._config.server.metrics_address.rsplit(":", 1)
-            arguments += ["--metrics-address", f"{host}:{int(port) + index if int(port) else 0}"]
+            where = read_address(self._config.server.metrics_address)
+            arguments += ["--metrics-address", str(replace(where, port=where.port + index if where.port else 0))]
         return _Worker(arguments, self._config.server.start_seconds)

@@ -259,6 +259,8 @@ def build(text: str) -> Any:
         ("{type: openai, model: ''}", "model must not be empty"),
         ("{type: openai, model: m}", "api_key_env"),
         ("{type: openai, model: m, base_url: 'ftp://x'}", "base_url"),
+        ("{type: openai, model: m, base_url: 'http://x:99999/v1'}", "base_url must be like"),
+        ("{type: openai, model: m, base_url: 'http://[::1/v1'}", "base_url must be like"),
         ("{type: openai, model: m, base_url: 'http://user:pass@x/v1'}", "must not hold a user"),
         ("{type: openai, model: m, base_url: 'http://x/v1?a=b'}", "base_url"),
         ("{type: openai, model: m, base_url: 'http://x', timeout_seconds: 0}", "timeout_seconds must be from"),
