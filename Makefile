@@ -119,7 +119,7 @@ constraints: setup ## pin the newest versions in constraints.txt
 	  --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  --no-emit-package routing-client --no-emit-package routing-service --no-emit-package routing-lab --no-emit-package routing-gateway -; } > constraints.new
 	@mv constraints.new constraints.txt
-	@{ sed -n '/^#/p' constraints-oldest.txt; printf '%s\n' './clients/python[openai]' '.[openai,parquet]' ./gateway 'onnx>=1.17' | $(BIN)/uv pip compile \
+	@{ sed -n '/^#/p' constraints-oldest.txt; printf '%s\n' './clients/python[openai]' '.[openai,parquet,rules]' ./gateway 'onnx>=1.17' | $(BIN)/uv pip compile \
 	  --quiet --resolution lowest-direct --python-version 3.11 --no-header --no-annotate \
 	  --no-emit-package routing-client --no-emit-package routing-service --no-emit-package routing-gateway -; } > constraints.new
 	@mv constraints.new constraints-oldest.txt

@@ -306,7 +306,7 @@ class Config:
     policies: dict[str, PolicyConfig] = field(default_factory=dict)
     """Policies by name."""
     asks: AsksConfig = field(default_factory=AsksConfig)
-    """What of a request is read."""
+    """What of a request is read, and rules that decide before any router."""
     fallback: FallbackConfig = field(default_factory=FallbackConfig)
     """What happens when a router fails."""
     cache: CacheConfig = field(default_factory=CacheConfig)

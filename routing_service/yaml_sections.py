@@ -64,10 +64,14 @@ class Section:
         found = _written(self.node)
         return found if isinstance(found, dict) else {}
 
-    def error(self, problem: str, *keys: str) -> ConfigError:
-        """An error at this section, or at the value under its keys, from the first downwards."""
+    def error(self, problem: str, *keys: str | int) -> ConfigError:
+        """An error at this section, or at the value under its keys, from the first downwards; a list's are places."""
         node, where = self.node, self.where
         for key in keys:
+            if isinstance(key, int):
+                items = node.value if isinstance(node, yaml.SequenceNode) else []
+                node, where = items[key] if key < len(items) else node, f"{where}[{key}]"
+                continue
             node = next((value for name, _, value in _pairs(node) if name == key), node)
             where = _join(where, key)
         return ConfigError(self.source, where, problem, _line(node))

@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from routing_client import endpoints
 
-from routing_service import config
+from routing_service import asks_config, config
 from routing_service.artifacts.onnx_runtime import SessionConfig
 from routing_service.embedders.registry import EMBEDDERS
 from routing_service.models import ModelPair
@@ -114,7 +114,8 @@ def sections() -> Iterator[tuple[str, Dataclass, Dataclass | None]]:
             yield f"#{heading}: {name}", own, SessionConfig if issubclass(own, SessionConfig) else None
     yield "### routers and embedders: how a graph is run", SessionConfig, None
     yield "## policies", config.PolicyConfig, None
-    yield "## asks", config.AsksConfig, None
+    yield "## asks", asks_config.AsksConfig, None
+    yield "### asks.rules", asks_config.RuleConfig, None
     yield "## fallback", config.FallbackConfig, None
     yield "## cache", config.CacheConfig, None
     yield "## server", config.ServerConfig, None

@@ -38,6 +38,7 @@ ROUTING_HEADERS = tuple(
         "threshold",
         "router",
         "decision-id",
+        "rule",
         "fallback",
         "failover",
         "failover-reason",

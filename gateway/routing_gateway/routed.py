@@ -202,6 +202,7 @@ def _headers(routing: Routing, *, with_model: bool) -> RawHeaders:
             b"tier": decision.tier.value,
             b"router": decision.router,
             b"decision-id": decision.decision_id,
+            b"rule": decision.rule,
             b"win-rate": decision.strong_win_rate,
             b"threshold": decision.threshold,
         }

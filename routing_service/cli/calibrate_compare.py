@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from routing_service.cli.calibrate_sample import collect, engine_to_score, own_table
+from routing_service.cli.calibrate_sample import (
+    collect,
+    engine_to_score,
+    own_table,
+    read_for,
+)
 from routing_service.cli.calibrate_shares import DEFAULT_SHARES
 from routing_service.cli.options import emit, load_engine, router_name, to_json
 from routing_service.errors import UsageError
@@ -29,8 +34,8 @@ def compare(options: argparse.Namespace) -> None:
 
     engine = engine_to_score(options) if options.input else load_engine(options)
     name = router_name(engine, options.router)
-    base = None if options.input is None else RowFile(options.input, COLUMNS, asks=engine.asks)
-    traffic = RowFile(options.compare, COLUMNS, asks=engine.asks)
+    base = None if options.input is None else read_for(engine, name, RowFile(options.input, COLUMNS))
+    traffic = read_for(engine, name, RowFile(options.compare, COLUMNS))
     if base is not None:
         sample = collect(engine, name, base, options)
         table = CalibrationTable(str(options.input), sample.size, tuple(sample.quantiles(TABLE_LEVELS)))

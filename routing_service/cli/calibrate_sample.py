@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from routing_service.engine.engine import Engine
     from routing_service.models import ModelPair
     from routing_service.routers.base import Router
-    from routing_service.rows.reader import RowFile
+    from routing_service.rows.reader import Row, RowFile
 
 T = TypeVar("T")
 
@@ -32,6 +32,23 @@ def engine_to_score(options: argparse.Namespace) -> Engine:
     config = load_config(options.config)
     routers = {name: replace(router, calibration=None) for name, router in config.routers.items()}
     return build_engine(replace(config, routers=routers, policies={}, default_policy=None))
+
+
+def read_for(engine: Engine, router: str, file: RowFile) -> RowFile:
+    """The file, to be read as the engine reads; without what its rules keep from the router."""
+    from routing_service.asks.rules import Facts
+    from routing_service.rows.prompts import has_of, whole_prompt_of
+
+    file.asks, rules = engine.asks, engine.rules
+    if rules is not None:
+
+        def leave_out(row: Row, text: str) -> bool:
+            metadata = row.values.get("metadata")
+            facts = Facts(whole_prompt_of(row), text, has_of(row), metadata if isinstance(metadata, dict) else None)
+            return rules.leave_out(facts, router)
+
+        file.leave_out = leave_out
+    return file
 
 
 def own_table(engine: Engine, name: str) -> CalibrationTable:
@@ -79,7 +96,7 @@ def collect(
         if file.path != STDIO or not scores.size:
             raise
     if not scores.size:
-        raise file.no_use("they have no text")
+        raise file.no_use("rules decide them" if file.left_out else "they have no text")
     return scores
 
 

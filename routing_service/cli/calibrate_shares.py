@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from routing_service.cli.calibrate_sample import collect, engine_to_score, limited, own_table, shares_pair, source_of
+from routing_service.cli.calibrate_sample import (
+    collect,
+    engine_to_score,
+    limited,
+    own_table,
+    read_for,
+    shares_pair,
+    source_of,
+)
 from routing_service.cli.options import asking, emit, load_engine, progress, router_name, to_json
 from routing_service.files import STDIO
 
@@ -34,7 +42,7 @@ def calibrate_here(options: argparse.Namespace) -> None:
     engine = engine_to_score(options) if options.input else load_engine(options)
     name = router_name(engine, options.router)
     router, shares = engine.routers[name], options.strong_model_pct or ()
-    file = None if options.input is None else RowFile(options.input, PROMPT_COLUMNS, asks=engine.asks)
+    file = None if options.input is None else read_for(engine, name, RowFile(options.input, PROMPT_COLUMNS))
     if file is not None:
         scores = collect(engine, name, file, options)
         table = CalibrationTable(source_of(options.input), scores.size, tuple(scores.quantiles(TABLE_LEVELS)))

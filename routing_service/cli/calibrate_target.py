@@ -8,7 +8,12 @@ from array import array
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from routing_service.cli.calibrate_sample import engine_to_score, limited, scored_pair
+from routing_service.cli.calibrate_sample import (
+    engine_to_score,
+    limited,
+    read_for,
+    scored_pair,
+)
 from routing_service.cli.calibrate_shares import routellm_line
 from routing_service.cli.options import emit, progress, router_name, to_json
 from routing_service.errors import UsageError, unknown_name
@@ -38,12 +43,12 @@ def calibrate_to_target(options: argparse.Namespace) -> None:
     router = engine.routers[name]
     pair = router.models.with_options(options.strong_model, options.weak_model)
     costs, data, scores = _costs(options, pair), LabelledData(), array("d")
-    file = RowFile(options.input, COLUMNS, asks=engine.asks)
+    file = read_for(engine, name, RowFile(options.input, COLUMNS))
     asked = read_data(file, pair, costs, data, scored=options.target_quality is not None)
     rates = score_prompts(engine, name, limited(asked, options), scored_pair(engine, name, options))
     scores.extend(progress(rates, None))
     if not scores:
-        raise file.no_use("they have no text")
+        raise file.no_use("rules decide them" if file.left_out else "they have no text")
     _tell_what_was_assumed(costs, data, len(scores))
     tradeoff = Tradeoff(scores, data, options.seed or 0)
     if options.budget is not None:

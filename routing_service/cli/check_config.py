@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Load a configuration and every artifact that it names, and list routers and policies."""
+    """Load a configuration and every artifact that it names, and list routers, policies and rules."""
     from routing_service.engine.build import build_engine
 
     config = load_config(options.file)
@@ -30,4 +30,6 @@ def run(options: argparse.Namespace) -> None:
         emit(f"router {name}: {router.type}, revision {router.revision}, {pair}{default}")
     for name, policy in sorted(engine.planner.policies.items()):
         emit(f"policy {name}: router {policy.router}, threshold {policy.threshold:.5f}")
+    for place, rule in enumerate(config.asks.rules):
+        emit(f"rule {config.asks.rule_name(place)}: {rule.tier or rule.model or f'router {rule.router}'}")
     emit(f"{options.file} is valid")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from routing_service.asks.reader import AskReader
+from routing_service.asks.rules import Rules
 from routing_service.calibration.tables import table_for
 from routing_service.config import Config
 from routing_service.embedders.registry import Embedders
@@ -38,10 +39,17 @@ def build_engine(config: Config) -> Engine:
         config.fallback,
         config.cache.max_entries,
         asks=AskReader(config.asks),
+        rules=Rules(config.asks, _known_models(routers, config.default_router), config.document),
         digest_key=digest_key,
         max_waiting_bytes=config.server.limits.max_waiting_bytes,
         on_close=embedders.close,
     )
+
+
+def _known_models(routers: dict[str, Router], first: str) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+    """By router, the names of the strong and of the weak models that it knows."""
+    names = [first, *(name for name in routers if name != first)]
+    return {name: (routers[name].strong_names, routers[name].weak_names) for name in names}
 
 
 def _digest_key(config: Config) -> bytes:

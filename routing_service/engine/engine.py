@@ -9,10 +9,12 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter_ns
 from typing import NamedTuple
 
 from routing_service.asks.reader import AskReader
+from routing_service.asks.rules import Facts, Rule, Rules
 from routing_service.config import FallbackConfig
 from routing_service.engine.asked import AskDigest
 from routing_service.engine.batcher import DEFAULT_MAX_WAITING_BYTES, Batcher
@@ -63,6 +65,7 @@ class Engine:
         fallback: what to do when a router fails.
         cached_scores: how many scores the `_async` methods keep for repeated prompts, 0 for none.
         asks: reads what is asked of prompts and conversations; requests have what it read.
+        rules: decide before any router; None for none.
         generation: counts the configurations that this process has loaded, from 1; decisions have it.
         digest_key: the key for the digests of scored texts; empty for none.
         max_waiting_bytes: how much memory the texts that wait for one router may take.
@@ -77,13 +80,14 @@ class Engine:
         cached_scores: int = 0,
         *,
         asks: AskReader | None = None,
+        rules: Rules | None = None,
         generation: int = 1,
         digest_key: bytes = b"",
         max_waiting_bytes: int = DEFAULT_MAX_WAITING_BYTES,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.routers, self.planner = dict(routers), planner
-        self.asks = asks or AskReader()
+        self.asks, self.rules = asks or AskReader(), rules or None
         self._on_close = on_close
         self._cache = ScoreCache(cached_scores)
         self._generation, self._digest = generation, AskDigest(digest_key)
@@ -101,7 +105,9 @@ class Engine:
             DecisionError: the request cannot be decided; its reason says why.
         """
         start = perf_counter_ns()
-        plan = self.planner.plan(request)
+        plan = self.plan(request)
+        if plan.rule is not None and plan.rule.decides:
+            return self._by_rule(request, plan, plan.rule, start)
         return self._answer_or_raise(request, plan, score(plan.router, (request.text,), plan.models)[0], start)
 
     async def decide_async(self, request: RouteRequest) -> Decision:
@@ -111,7 +117,9 @@ class Engine:
             DecisionError: as for `decide`, and OVERLOADED when too many prompts wait for the router.
         """
         start = perf_counter_ns()
-        plan = self.planner.plan(request)
+        plan = self.plan(request)
+        if plan.rule is not None and plan.rule.decides:
+            return self._by_rule(request, plan, plan.rule, start)
         key = self._cache_key(request, plan)
         scored: Scored | DecisionError | None = self._cache.get(key)
         if scored is None:
@@ -122,14 +130,15 @@ class Engine:
             self._cache.put(key, scored)
         return self._answer_or_raise(request, plan, scored, start)
 
-    def decide_batch(self, requests: Sequence[RouteRequest | DecisionError]) -> list[Result]:
+    def decide_batch(self, requests: Sequence[RouteRequest | DecisionError], *, by_rules: bool = True) -> list[Result]:
         """Decide for many. Each answer is that of `decide`, or the error that it would raise.
 
-        An item that is already an error stays one. Prompts for the same router and models are scored together.
+        An item that is already an error stays one. Prompts for the same router and models are scored together. Without
+        `by_rules`, a router scores every one.
         """
         start = perf_counter_ns()
         results: list[Result] = [_UNDECIDED] * len(requests)
-        planned = [self._plan_item(place, request, results) for place, request in enumerate(requests)]
+        planned = [self._plan_item(place, request, results, by_rules) for place, request in enumerate(requests)]
         for piece in _pieces([item for item in planned if item is not None]):
             for item, scored in _score_piece(piece):
                 results[item.place] = self._answer(item.request, item.plan, scored)
@@ -181,6 +190,21 @@ class Engine:
             return score(plan.router, texts, plan.models)
         return await asyncio.gather(*(self._batchers[plan.name].score(text, plan.models) for text in texts))
 
+    def plan(self, request: RouteRequest) -> Plan:
+        """The plan for a request, by the first rule that holds, if one does.
+
+        Raises:
+            DecisionError: as for `Planner.plan`.
+        """
+        if self.rules is None:
+            return self.planner.plan(request)
+        rule = self.rules.match(_facts(request))
+        if rule is None:
+            return self.planner.plan(request)
+        if rule.router:
+            request = replace(request, router=rule.router)
+        return self.planner.plan(request)._replace(rule=rule)
+
     def close(self) -> None:
         """Stop threads and close the routers."""
         for batcher in self._batchers.values():
@@ -190,13 +214,20 @@ class Engine:
         if self._on_close is not None:
             self._on_close()
 
-    def _plan_item(self, place: int, request: RouteRequest | DecisionError, results: list[Result]) -> Planned | None:
-        """The plan for an item of a batch; None when it is an error, which is then in `results`."""
+    def _plan_item(
+        self, place: int, request: RouteRequest | DecisionError, results: list[Result], by_rules: bool = True
+    ) -> Planned | None:
+        """The plan for an item of a batch; None when it is an error or a rule decides, which is then in `results`."""
         if not isinstance(request, DecisionError):
             try:
-                return Planned(place, request, self.planner.plan(request))
+                plan = self.plan(request) if by_rules else self.planner.plan(request)
             except DecisionError as error:
-                request = error
+                results[place] = error
+                return None
+            if plan.rule is None or not plan.rule.decides:
+                return Planned(place, request, plan)
+            results[place] = self._by_rule(request, plan, plan.rule, perf_counter_ns())
+            return None
         results[place] = request
         return None
 
@@ -225,7 +256,7 @@ class Engine:
             threshold=plan.threshold,
             router=plan.name,
             router_revision=plan.router.revision,
-            reason=_THRESHOLD,
+            reason=_THRESHOLD if plan.rule is None else DecisionReason.RULE,
             fallback_reason=None,
             prompt_tokens=scored.prompt_tokens,
             truncated=scored.truncated,
@@ -236,9 +267,36 @@ class Engine:
             inference_us=scored.inference_us,
             source=_CACHED if scored.cached else _FRESH,
             policy=plan.policy,
+            rule="" if plan.rule is None else plan.rule.name,
             generation=self._generation,
             asked=self._digest.of(request.text),
             spans=request.spans,
+        )
+
+    def _by_rule(self, request: RouteRequest, plan: Plan, rule: Rule, start_ns: int) -> Decision:
+        """The decision of a rule that asks no router. It has no win rate."""
+        tier = _STRONG if rule.side == "strong" else _WEAK
+        return Decision(
+            decision_id=_new_id(),
+            model=rule.model or (plan.models.strong if tier is _STRONG else plan.models.weak),
+            tier=tier,
+            strong_win_rate=None,
+            threshold=None,
+            router=plan.name,
+            router_revision=plan.router.revision,
+            reason=DecisionReason.RULE,
+            fallback_reason=None,
+            prompt_tokens=None,
+            truncated=False,
+            skipped_parts=request.skipped_parts,
+            request_id=request.request_id,
+            source=ScoreSource.NONE,
+            policy=plan.policy,
+            rule=rule.name,
+            generation=self._generation,
+            asked=self._digest.of(request.text),
+            spans=request.spans,
+            total_us=(perf_counter_ns() - start_ns) / 1e3,
         )
 
     def _fall_back(self, request: RouteRequest, plan: Plan, error: DecisionError) -> Result:
@@ -260,6 +318,7 @@ class Engine:
             request_id=request.request_id,
             source=ScoreSource.NONE,
             policy=plan.policy,
+            rule="" if plan.rule is None else plan.rule.name,
             generation=self._generation,
             asked=self._digest.of(request.text),
             spans=request.spans,
@@ -293,6 +352,12 @@ def _score_piece(piece: Sequence[Planned]) -> Iterator[tuple[Planned, Scored | D
 
 # In the place of an item until its answer is there.
 _UNDECIDED = DecisionError(Reason.INTERNAL, "This item was not decided.")
+
+
+def _facts(request: RouteRequest) -> Facts:
+    is_routed = bool(request.router or request.policy) or request.threshold is not None
+    newest = request.text if request.newest is None else request.newest
+    return Facts(newest, request.text, request.has, request.metadata, is_routed)
 
 
 def _new_id() -> str:

@@ -35,7 +35,7 @@ def score_prompts(
     engine.planner.plan(request(""))
     remaining = iter(prompts)
     while chunk := list(islice(remaining, SCORING_BATCH)):
-        results = engine.decide_batch([request(text) for _, text in chunk])
+        results = engine.decide_batch([request(text) for _, text in chunk], by_rules=False)
         for (place, _), result in zip(chunk, results, strict=True):
             if not isinstance(result, Decision):
                 raise UsageError(f"{place}: {result.message}") from result

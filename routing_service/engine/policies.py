@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import structlog
 
+from routing_service.asks.rules import Rule
 from routing_service.calibration.thresholds import threshold_for_share
 from routing_service.config import Config, PolicyConfig
 from routing_service.engine.types import RouteRequest
@@ -26,7 +27,8 @@ DEFAULT_STRONG_SHARE = 0.5
 class Plan(NamedTuple):
     """The plan for one request: a router and its name, a threshold in 0..1, and a pair of models.
 
-    `policy` names the policy that gave the threshold, empty when none did.
+    `policy` names the policy that gave the threshold, empty when none did. `rule` is the rule that chose, None when
+    none did; one that `decides` leaves nothing to the router.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Plan(NamedTuple):
     threshold: float
     models: ModelPair
     policy: str = ""
+    rule: Rule | None = None
 
     def with_threshold(self, threshold: float, policy: str = "") -> Plan:
         """The plan with another threshold, and the policy that gave it. `_replace` takes three times as long."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -21,6 +22,7 @@ class DecisionReason(IntEnum):
 
     THRESHOLD = 1
     FALLBACK = 3
+    RULE = 4
 
 
 class ScoreSource(IntEnum):
@@ -53,7 +55,8 @@ class RouteRequest:
 
     `text` is scored; `skipped_parts` counts the skipped parts without text. Of `threshold`,
     `strong_share` and `policy` (empty: none) at most one is set. Empty names mean the default. `spans` say where `text`
-    stood in the request, None when nobody asks.
+    stood in the request, None when nobody asks. Rules also look at `newest`, the newest user message as it
+    came (None: that is `text`), at what the conversation `has`, and at `metadata`.
     """
 
     text: str
@@ -66,6 +69,9 @@ class RouteRequest:
     weak_model: str = ""
     request_id: str = ""
     spans: tuple[Span, ...] | None = None
+    newest: str | None = None
+    has: frozenset[str] = frozenset()
+    metadata: Mapping[str, str] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,3 +100,4 @@ class Decision:
     inference_us: float = 0.0
     total_us: float = 0.0
     spans: tuple[Span, ...] | None = None
+    rule: str = ""

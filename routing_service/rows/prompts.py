@@ -32,11 +32,13 @@ def read_prompts(rows: Iterable[Row]) -> Iterator[str]:
 def read_asked(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
     """Like `read_prompts`, each text with its row."""
     for row in rows:
-        text = prompt_of(row)
-        if text.strip():
-            yield row, text
+        text, file = prompt_of(row), row.file
+        if not text.strip():
+            file.blank += 1
+        elif file.leave_out is not None and file.leave_out(row, text):
+            file.left_out += 1
         else:
-            row.file.blank += 1
+            yield row, text
 
 
 def read_chats(rows: Iterable[Row]) -> Iterator[str | list[dict[str, Any]]]:
@@ -68,6 +70,23 @@ def prompt_of(row: Row) -> str:
 def whole_prompt_of(row: Row) -> str:
     """Like `prompt_of`, but the whole text: what a model gets to read."""
     return _utf8(_text(row, None))
+
+
+def has_of(row: Row) -> frozenset[str]:
+    """Which of `tools` and `images` a row's messages have."""
+    values = row.values
+    body = _decoded(values.get(BODY))
+    messages = _decoded(values.get(MESSAGES) or (body.get(MESSAGES) if isinstance(body, dict) else None))
+    found = set[str]()
+    for message in messages if isinstance(messages, list) else []:
+        if not isinstance(message, dict):
+            continue
+        if message.get("role") in ("tool", "function") or message.get("tool_calls"):
+            found.add("tools")
+        for part in message["content"] if isinstance(message.get("content"), list) else []:
+            kind = str(part.get("type")) if isinstance(part, dict) else ""
+            found.update(what for what, word in (("tools", "tool"), ("images", "image")) if word in kind)
+    return frozenset(found)
 
 
 def is_battle(values: Mapping[str, Any]) -> bool:

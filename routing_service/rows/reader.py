@@ -6,7 +6,7 @@ import csv
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,8 +67,9 @@ class Row:
 class RowFile:
     """The rows of a file or of standard input, in order and one at a time, in limited memory.
 
-    Reading sets its format (`format`, None before), a table's columns (`columns`, else
-    those of the first row), the number of `rows` so far, and how many of them are `blank`.
+    Reading sets its format (`format`, None before), a table's columns (`columns`, else those of the first row), the
+    number of `rows` so far, how many of them are `blank`, and how many `leave_out`, given a row and its text, refused
+    (`left_out`).
 
     Args:
         path: the file, `-` for standard input. See `formats` for how its format is found.
@@ -81,7 +82,8 @@ class RowFile:
         self.format: Format | None = None
         self.header_place: str | None = None
         self.columns: tuple[str, ...] = ()
-        self.rows = self.blank = 0
+        self.leave_out: Callable[[Row, str], bool] | None = None
+        self.rows = self.blank = self.left_out = 0
         self._delimiter = ","
 
     def __iter__(self) -> Iterator[Row]:
@@ -90,7 +92,7 @@ class RowFile:
         Raises:
             UsageError: the file cannot be read, or a row does not have the file's format; it says which.
         """
-        self.rows = self.blank = 0
+        self.rows = self.blank = self.left_out = 0
         for number, values in self._values():
             if not self.rows and not self.columns:
                 self.columns = tuple(values)
@@ -107,6 +109,8 @@ class RowFile:
             found.append(f"{title} is read as {kind}")
         if self.blank:
             found.append(f"{self.blank:,} of {self.rows:,} rows of {title} have no text and are left out")
+        if self.left_out:
+            found.append(f"{self.left_out:,} of {self.rows:,} rows of {title} are decided by rules and are left out")
         return found
 
     def tell(self) -> None:

@@ -6,11 +6,12 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from routing_client.proto import routing_service_pb2
 
 from routing_service import protobuf_wire as wire
-from routing_service.asks.reader import AskReader
+from routing_service.asks.rules import Facts
 from routing_service.calibration.distribution import ScoreDistribution
 from routing_service.calibration.intervals import Interval
 from routing_service.calibration.points import CalibrationPoint, point_from_scores
@@ -22,7 +23,7 @@ from routing_service.engine.policies import Plan
 from routing_service.engine.scoring import Scored
 from routing_service.engine.types import RouteRequest
 from routing_service.errors import DecisionError, Reason
-from routing_service.server.codec import check_prompt, parse, read_conversation
+from routing_service.server.codec import check_prompt, has_of, parse, read_conversation
 from routing_service.server.counts import RequestCounts
 from routing_service.server.open_streams import OpenStream, OpenStreams
 
@@ -32,6 +33,13 @@ _ITEM_FIELD = re.compile(r"(?P<list>prompts|conversations)\[(?P<place>\d+)\]")
 # How many prompts an inline router scores in one turn of the event loop. A decision takes several turns, and each of
 # them may wait for one of these.
 _INLINE_PROMPTS = 32
+
+
+class _Prompt(NamedTuple):
+    """A text to score, and its number in the stream, from 0."""
+
+    number: int
+    text: str
 
 
 class Calibrations:
@@ -64,41 +72,42 @@ class Calibrations:
 
     async def _answer(self, engine: Engine, messages: AsyncIterator[bytes], stream: OpenStream) -> bytes:
         settings: _Settings | None = None
-        scores, batch, characters = ScoreDistribution(), list[str](), 0
+        scores, batch, characters, seen = ScoreDistribution(), list[_Prompt](), 0, 0
         stream.wait()
         async for raw in messages:
-            first = scores.size + len(batch)
-            message = await self._parse(raw, first)
+            message = await self._parse(raw, seen)
             if settings is None:
                 settings = _Settings(message, engine)
             else:
-                settings.check_unchanged(message, first)
-            for prompt in _texts(message, first, self._limits, engine.asks):
+                settings.check_unchanged(message, seen)
+            for prompt in _prompts(message, seen, self._limits, engine, settings.plan.name):
                 batch.append(prompt)
-                characters += len(prompt)
+                characters += len(prompt.text)
                 if len(batch) >= settings.max_prompts or characters > settings.max_characters:
                     stream.work()
-                    scores.add(await self._score(engine, settings.plan, batch, scores.size))
+                    scores.add(await self._score(engine, settings.plan, batch))
                     batch, characters = [], 0
                     stream.wait()
+            seen += len(message.prompts) + len(message.conversations)
             stream.wait()
         stream.has_all()
         if settings is not None and batch:
-            scores.add(await self._score(engine, settings.plan, batch, scores.size))
+            scores.add(await self._score(engine, settings.plan, batch))
         if settings is None or not scores.size:
+            what = f"no prompt that a router decides: rules decide all {seen:,}" if seen else "no prompt"
             raise DecisionError(
                 Reason.CALIBRATION_EMPTY,
-                "The stream has no prompt; send at least one, or read the router's own table from ListRouters.",
+                f"The stream has {what}; send at least one, or read the router's own table from ListRouters.",
                 "prompts",
             )
         return await settings.response(scores)
 
-    async def _score(self, engine: Engine, plan: Plan, batch: Sequence[str], first_index: int) -> list[float]:
+    async def _score(self, engine: Engine, plan: Plan, batch: Sequence[_Prompt]) -> list[float]:
         async with self._scoring:
             if not plan.router.inline:
-                return await _score(engine, plan, batch, first_index)
+                return await _score(engine, plan, batch)
             async with self._turn:
-                rates = await _score(engine, plan, batch, first_index)
+                rates = await _score(engine, plan, batch)
                 await yield_to_others()
             return rates
 
@@ -183,21 +192,22 @@ class _Settings:
         return response.SerializeToString()
 
 
-async def _score(engine: Engine, plan: Plan, prompts: Sequence[str], first_index: int) -> list[float]:
+async def _score(engine: Engine, plan: Plan, batch: Sequence[_Prompt]) -> list[float]:
     """The win rates of a batch; waits for a place in a busy router's queue."""
-    results = await engine.score_async(plan, prompts)
+    texts = [prompt.text for prompt in batch]
+    results = await engine.score_async(plan, texts)
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while refused := [i for i, result in enumerate(results) if _is_overload(result)]:
         if asyncio.get_running_loop().time() > deadline:
             break
         await asyncio.sleep(RETRY_SECONDS)
-        again = await engine.score_async(plan, [prompts[i] for i in refused])
+        again = await engine.score_async(plan, [texts[i] for i in refused])
         for i, result in zip(refused, again, strict=True):
             results[i] = result
     rates = []
-    for index, result in enumerate(results, first_index):
+    for prompt, result in zip(batch, results, strict=True):
         if isinstance(result, DecisionError):
-            with _at(index):
+            with _at(prompt.number):
                 raise result
         rates.append(result.strong_win_rate)
     return rates
@@ -207,18 +217,24 @@ def _is_overload(result: Scored | DecisionError) -> bool:
     return isinstance(result, DecisionError) and result.reason is Reason.OVERLOADED
 
 
-def _texts(
-    message: routing_service_pb2.CalibrateRequest, first_index: int, limits: LimitsConfig, asks: AskReader
-) -> Iterator[str]:
-    """The texts of a message to score: what its prompts ask, then what its conversations do."""
+def _prompts(
+    message: routing_service_pb2.CalibrateRequest, first_index: int, limits: LimitsConfig, engine: Engine, router: str
+) -> Iterator[_Prompt]:
+    """What a message's prompts ask, then what its conversations do, without those that rules keep from the router."""
+    asks, rules, index = engine.asks, engine.rules, first_index
     for place, prompt in enumerate(message.prompts):
-        with _at(first_index + place):
+        with _at(index):
             check_prompt(prompt, limits, f"prompts[{place}]")
-        yield asks.prompt(prompt).text
+        text = asks.prompt(prompt).text
+        if rules is None or not rules.leave_out(Facts(prompt, text), router):
+            yield _Prompt(index, text)
+        index += 1
     for place, conversation in enumerate(message.conversations):
-        with _at(first_index + len(message.prompts) + place):
+        with _at(index):
             read = read_conversation(conversation, limits, asks, f"conversations[{place}]")
-        yield read.text
+        if rules is None or not rules.leave_out(Facts(read.newest, read.text, has_of(conversation, rules)), router):
+            yield _Prompt(index, read.text)
+        index += 1
 
 
 @contextmanager

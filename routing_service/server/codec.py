@@ -11,6 +11,7 @@ from routing_client.proto import conversation_pb2, decision_pb2, error_reason_pb
 
 from routing_service import protobuf_wire as wire
 from routing_service.asks.reader import AskReader, ReadText, Turn
+from routing_service.asks.rules import IMAGES, TOOLS, Rules
 from routing_service.asks.spans import Piece
 from routing_service.config import LimitsConfig
 from routing_service.engine.types import Decision, RouteRequest, Span
@@ -24,6 +25,9 @@ MAX_METADATA_ENTRIES = 32
 MAX_METADATA_BYTES = 256
 _ITEM = (routing_service_pb2.BatchDecideRequest.REQUESTS_FIELD_NUMBER, wire.LEN)
 _OTHER_TURN = Turn(is_user=False, texts=(), other_parts=0)
+# What rules can look for, by the requirement that says the same, and by words in the kinds of parts.
+_RULES_READ = {"tools": TOOLS, "vision": IMAGES}
+_KINDS = ((TOOLS, ("tool", "function_call")), (IMAGES, ("image",)))
 _ROLES = frozenset(conversation_pb2.Role.values()) - {conversation_pb2.ROLE_UNSPECIFIED}
 _ERROR_REASONS = {r: error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{r}") for r in Reason}
 
@@ -52,8 +56,10 @@ def split_batch(raw: bytes) -> list[bytes]:
         raise malformed(routing_service_pb2.BatchDecideRequest) from error
 
 
-def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig, asks: AskReader) -> RouteRequest:
-    """Check a request's form and turn it into the engine's, with the text that `asks` reads.
+def to_request(
+    message: routing_service_pb2.DecideRequest, limits: LimitsConfig, asks: AskReader, rules: Rules | None = None
+) -> RouteRequest:
+    """Check a request's form and turn it into the engine's, with the text that `asks` reads and what `rules` look at.
 
     Raises:
         DecisionError: neither or both inputs, an empty or too large one, no user turn, an unknown role, an id too long.
@@ -77,7 +83,8 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig,
         raise DecisionError(
             Reason.INPUT_MISSING, "Neither `prompt` nor `conversation` is set; set exactly one of them.", "prompt"
         )
-    if message.HasField("requirements") and message.requirements.ListFields():
+    required = message.requirements.ListFields() if message.HasField("requirements") else ()
+    if any(rules is None or not rules.read(_RULES_READ.get(field.name, "")) for field, _ in required):
         raise DecisionError(
             Reason.FIELD_NOT_IMPLEMENTED,
             "`requirements` are not supported by this release; leave them out, and check the answer's model yourself.",
@@ -86,6 +93,9 @@ def to_request(message: routing_service_pb2.DecideRequest, limits: LimitsConfig,
         )
     _check_metadata(message)
     request = RouteRequest(read.text, read.skipped_parts, message.router, spans=spans)
+    if rules is not None:
+        request.newest, request.metadata = read.newest, dict(message.metadata)
+        request.has = _has(message, rules)
     if message.HasField("threshold"):
         request.threshold = message.threshold
     if message.HasField("strong_share"):
@@ -122,13 +132,15 @@ def check_prompt(text: str, limits: LimitsConfig, field: str = "prompt") -> None
     _check_size(text, field, limits.max_prompt_bytes)
 
 
-def item_request(raw: bytes, limits: LimitsConfig, asks: AskReader) -> tuple[RouteRequest | DecisionError, str]:
+def item_request(
+    raw: bytes, limits: LimitsConfig, asks: AskReader, rules: Rules | None = None
+) -> tuple[RouteRequest | DecisionError, str]:
     """Parse an item of a batch: its request or its error, and its id, empty if it cannot be read."""
     request_id = ""
     try:
         message = parse(raw, routing_service_pb2.DecideRequest)
         request_id = _checked_id(message.request_id, "request_id")
-        return to_request(message, limits, asks), request_id
+        return to_request(message, limits, asks, rules), request_id
     except DecisionError as error:
         return error, request_id
 
@@ -158,6 +170,7 @@ def to_message(decision: Decision) -> decision_pb2.Decision:
         request_id=decision.request_id,
         source=decision.source,  # type: ignore[arg-type] # as above
         policy=decision.policy,
+        rule=decision.rule,
         generation=decision.generation,
         asked=decision_pb2.Asked(length_bytes=decision.asked.length_bytes, digest=decision.asked.digest),
         explanation=None if decision.spans is None else _explanation(decision.spans),
@@ -182,6 +195,26 @@ def _explanation(spans: Iterable[Span]) -> decision_pb2.Explanation:
     return decision_pb2.Explanation(
         spans=[decision_pb2.Span(message=s.message, part=s.part, begin=s.begin, end=s.end) for s in spans]
     )
+
+
+def has_of(conversation: conversation_pb2.Conversation, rules: Rules) -> frozenset[str]:
+    """Which of the things that rules look for a conversation has: tool calls or their results, and images."""
+    found = set[str]()
+    if rules.read(TOOLS) and any(message.role == conversation_pb2.ROLE_TOOL for message in conversation.messages):
+        found.add(TOOLS)
+    if rules.read(IMAGES) or rules.read(TOOLS):
+        for message in conversation.messages:
+            for part in message.content:
+                kind = part.other.kind if part.WhichOneof("part") == "other" else ""
+                if kind:
+                    found.update(what for what, known in _KINDS if any(word in kind for word in known))
+    return frozenset(found)
+
+
+def _has(message: routing_service_pb2.DecideRequest, rules: Rules) -> frozenset[str]:
+    needs = message.requirements
+    required = {TOOLS: needs.tools, IMAGES: needs.vision}
+    return has_of(message.conversation, rules) | {what for what, needed in required.items() if needed}
 
 
 def _spans(texts: Sequence[str], read: ReadText, message: int) -> tuple[Span, ...]:

@@ -21,9 +21,10 @@ from scripts import configuration
 from scripts.configuration import Key
 
 # What else a value at the end of a range needs to be allowed.
-TOGETHER: dict[str, dict[str, float]] = {
+TOGETHER: dict[str, dict[str, Any]] = {
     "max_message_bytes": {"max_prompt_bytes": 1},
     "max_prompt_bytes": {"max_message_bytes": 2**31 - 1},
+    "max_length": {"tier": "weak"},
     "timeout_seconds": {"attempt_timeout_seconds": 0.01},
     "attempt_timeout_seconds": {"timeout_seconds": 600},
 }

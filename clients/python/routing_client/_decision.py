@@ -136,7 +136,7 @@ class Decision:
     """Why this tier was chosen."""
     strong_win_rate: float | None = None
     """The probability in 0..1 that the strong model's answer beats the weak one's, a tie counting half; None when
-    `reason` is fallback or unavailable."""
+    `source` is none: a rule's decision, a fallback or unavailable."""
     threshold: float | None = None
     """The threshold in 0..1 that the win rate was compared with; None as above."""
     router: str = ""
@@ -182,6 +182,8 @@ class Decision:
     """Whether this decision changed the session's model."""
     identity: str = ""
     """The server's name for the caller; empty when it does not distinguish callers."""
+    rule: str = ""
+    """The rule of the server's configuration that chose; empty when none did."""
 
     @property
     def is_strong(self) -> bool:

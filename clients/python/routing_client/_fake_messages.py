@@ -38,6 +38,7 @@ def decision_message(decision: Decision) -> decision_pb2.Decision:
         turn=decision.turn,
         switched=decision.switched,
         identity=decision.identity,
+        rule=decision.rule,
     )
     for candidate in decision.candidates:
         message.candidates.add(

@@ -62,6 +62,7 @@ def decision(message: decision_pb2.Decision) -> types.Decision:
         turn=message.turn if message.HasField("turn") else None,
         switched=message.switched,
         identity=message.identity,
+        rule=message.rule,
     )
 
 

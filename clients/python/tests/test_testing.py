@@ -158,6 +158,7 @@ def test_a_script_goes_before_the_rules(faked: MakeFaked) -> None:
         turn=2,
         switched=True,
         identity="batch-jobs",
+        rule="titles",
     )
     service.then(0.8, whole, OverloadedError("busy", reason="OVERLOADED"))
     assert client.decide("p").strong_win_rate == 0.8

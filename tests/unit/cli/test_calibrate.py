@@ -350,3 +350,18 @@ def test_the_oddest_samples_can_be_drawn(run: Run, tmp_path: Path, config: Path,
 def test_calibrate_tells_a_picture_that_it_cannot_draw(run: Run, tmp_path: Path, config: Path) -> None:
     ran = run("calibrate", "--plot", tmp_path / "p.gif", "--config", config)
     assert "is none of .svg, .png, .pdf" in complaint(ran)
+
+
+def test_no_threshold_is_made_of_what_rules_decide(run: Run, config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text() + "\nasks: {rules: [{name: titles, pattern: '^Title', tier: weak}]}\n")
+    path, mixed = tmp_path / "p.jsonl", tmp_path / "mixed.jsonl"
+    path.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in PROMPTS))
+    titles = json.dumps({"messages": [{"role": "user", "content": "Title for this"}]}) + "\n"
+    mixed.write_text(titles + path.read_text() + titles)
+    arguments = ("calibrate", "--strong-model-pct", "0.4", "--config", config, "--input")
+    ran = run(*arguments, mixed)
+    assert (ran.code, ran.out) == (0, run(*arguments, path).out)
+    assert "2 of 7 rows of" in ran.err
+    assert "are decided by rules and are left out" in ran.err
+    path.write_text(titles)
+    assert "none of its 1 rows can be used: rules decide them" in complaint(run(*arguments, path))

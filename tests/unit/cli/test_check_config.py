@@ -30,6 +30,12 @@ def test_check_config_lists_what_it_found(run: Run, config: Path, static_artifac
         ("routers:\n  a:\n    type: rndom\n", "c.yaml:3: routers.a.type: no router type is named 'rndom'"),
         ("routers:\n  a:\n    type: random\n    sede: 1\n", "c.yaml:4: routers.a.sede: is not a known key"),
         ("routers: {a: {type: static, artifact: nowhere}}\n", "nowhere/manifest.json is missing"),
+        (
+            "asks:\n  rules:\n    - {name: one, pattern: a, tier: weak}\n    - {name: two, pattern: '[', tier: weak}\n",
+            "c.yaml:4: asks.rules[1].pattern: (rule 'two') ",
+        ),
+        ("asks: {strip: nothing}\n", "c.yaml:1: asks.strip: must be one of default, none"),
+        ("asks: {wrappers: [<a>]}\n", "c.yaml:1: asks: wrappers: '<a>' is no name of a tag"),
         ("a: [\n", "c.yaml:2: is not valid YAML"),
         ("a: \x00\n", "c.yaml:1: is not valid YAML"),
         ("server: {workers: !!int ''}\n", "c.yaml:1: server.workers: "),

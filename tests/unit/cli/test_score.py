@@ -195,3 +195,12 @@ def test_score_reads_what_a_service_reads(
     assert ran.code == 0, ran
     scored = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
     assert ([row["strong_win_rate"] for row in scored] == rates) == (strip == "default")
+
+
+def test_score_scores_what_rules_decide(
+    run: Run, tmp_path: Path, config: Path, prompts: Path, rates: list[float]
+) -> None:
+    config.write_text(config.read_text() + "\nasks: {rules: [{max_length: 100000, tier: weak}]}\n")
+    assert run("score", "--input", prompts, "--output", tmp_path / "out.jsonl", "--config", config).code == 0
+    scored = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    assert [row["strong_win_rate"] for row in scored] == rates

@@ -141,7 +141,7 @@ class Explanation(_message.Message):
     def __init__(self, spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., topic: _Optional[str] = ..., influences: _Optional[_Iterable[_Union[Influence, _Mapping]]] = ...) -> None: ...
 
 class Decision(_message.Message):
-    __slots__ = ("decision_id", "model", "tier", "strong_win_rate", "threshold", "router", "router_revision", "reason", "fallback_reason", "candidates", "prompt_tokens", "truncated", "skipped_parts", "timing", "request_id", "source", "policy", "generation", "asked", "explanation", "signal", "propensity", "rung", "turn", "switched", "identity")
+    __slots__ = ("decision_id", "model", "tier", "strong_win_rate", "threshold", "router", "router_revision", "reason", "fallback_reason", "candidates", "prompt_tokens", "truncated", "skipped_parts", "timing", "request_id", "source", "policy", "generation", "asked", "explanation", "signal", "propensity", "rung", "turn", "switched", "identity", "rule")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +168,7 @@ class Decision(_message.Message):
     TURN_FIELD_NUMBER: _ClassVar[int]
     SWITCHED_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     model: str
     tier: Tier
@@ -194,4 +195,5 @@ class Decision(_message.Message):
     turn: int
     switched: bool
     identity: str
-    def __init__(self, decision_id: _Optional[str] = ..., model: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., strong_win_rate: _Optional[float] = ..., threshold: _Optional[float] = ..., router: _Optional[str] = ..., router_revision: _Optional[str] = ..., reason: _Optional[_Union[DecisionReason, str]] = ..., fallback_reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., prompt_tokens: _Optional[int] = ..., truncated: bool = ..., skipped_parts: _Optional[int] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., request_id: _Optional[str] = ..., source: _Optional[_Union[ScoreSource, str]] = ..., policy: _Optional[str] = ..., generation: _Optional[int] = ..., asked: _Optional[_Union[Asked, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., signal: _Optional[float] = ..., propensity: _Optional[float] = ..., rung: _Optional[int] = ..., turn: _Optional[int] = ..., switched: bool = ..., identity: _Optional[str] = ...) -> None: ...
+    rule: str
+    def __init__(self, decision_id: _Optional[str] = ..., model: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., strong_win_rate: _Optional[float] = ..., threshold: _Optional[float] = ..., router: _Optional[str] = ..., router_revision: _Optional[str] = ..., reason: _Optional[_Union[DecisionReason, str]] = ..., fallback_reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., prompt_tokens: _Optional[int] = ..., truncated: bool = ..., skipped_parts: _Optional[int] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., request_id: _Optional[str] = ..., source: _Optional[_Union[ScoreSource, str]] = ..., policy: _Optional[str] = ..., generation: _Optional[int] = ..., asked: _Optional[_Union[Asked, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., signal: _Optional[float] = ..., propensity: _Optional[float] = ..., rung: _Optional[int] = ..., turn: _Optional[int] = ..., switched: bool = ..., identity: _Optional[str] = ..., rule: _Optional[str] = ...) -> None: ...
