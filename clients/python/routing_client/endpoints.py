@@ -150,7 +150,7 @@ class Endpoints(Mapping[str, Endpoint]):
     models: Mapping[str, Endpoint] = field(default_factory=dict, hash=False)
     """The models that have a server of their own, by the name that callers use."""
     service: str | None = None
-    """The decision service's `host:port`. By default 127.0.0.1:50051."""
+    """Where the decision service is: `host:port` or `unix:PATH`. By default 127.0.0.1:50051."""
     strong_model: str | None = None
     """The model that answers when the strong one is chosen. By default the model that the decision names."""
     weak_model: str | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from routing_client.proxies import (
     proxy_for_target,
     proxy_for_url,
 )
+from routing_client.targets import read_address
 from routing_client.testing import fake_server
 
 PROXY = "http://proxy.example:3128"
@@ -69,6 +72,40 @@ def refusing_proxy() -> Iterator[tuple[str, list[bytes]]]:
         yield f"127.0.0.1:{listener.getsockname()[1]}", asked
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
+
+
+@pytest.fixture
+def tunnel() -> Iterator[tuple[str, list[bytes]]]:
+    """A proxy that connects everyone to one service, and what it was asked."""
+    asked: list[bytes] = []
+    opened: list[socket.socket] = []
+    with fake_server() as target, socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        address = read_address(target)
+
+        def pump(one: socket.socket, other: socket.socket) -> None:
+            with suppress(OSError):
+                while data := one.recv(65536):
+                    other.sendall(data)
+                other.shutdown(socket.SHUT_WR)
+
+        def serve() -> None:
+            with suppress(OSError):  # the listener is closed
+                while True:
+                    caller, _ = listener.accept()
+                    asked.append(caller.recv(4096))
+                    service = socket.create_connection((address.host, address.port))
+                    opened.extend((caller, service))
+                    caller.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                    pool.submit(pump, caller, service)
+                    pool.submit(pump, service, caller)
+
+        pool.submit(serve)
+        yield f"127.0.0.1:{listener.getsockname()[1]}", asked
+        listener.shutdown(socket.SHUT_RDWR)
+        for each in opened:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
 
 
 @pytest.mark.parametrize(
@@ -296,6 +333,19 @@ async def test_what_goes_through_a_proxy_says_so(
             await other.calibrate(["hello"], strong_shares=[0.5])
     assert {request.split(b"\r\n")[0] for request in asked} == {b"CONNECT router.invalid:50051 HTTP/1.1"}
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["grpc_proxy", "HTTPS_PROXY", "http_proxy", "ALL_PROXY"])
+def test_others_are_reached_through_it(
+    monkeypatch: pytest.MonkeyPatch, tunnel: tuple[str, list[bytes]], variable: str
+) -> None:
+    place, asked = tunnel
+    monkeypatch.setenv(variable, f"me:secret@{place}")
+    monkeypatch.setenv("NO_PROXY", "]:[, ::1/128, [::1], a/b, *.example")
+    with RoutingClient("router.invalid:50051", timeout=30) as client:
+        assert client.decide("hello").model
+    assert asked[0].startswith(b"CONNECT router.invalid:50051 HTTP/1.1")
+    assert b"basic bwu6c2vjcmv0" in asked[0].lower()
 
 
 def test_no_proxy_holds_for_grpc_by_the_one_reading(
