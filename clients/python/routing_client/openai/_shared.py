@@ -127,7 +127,7 @@ def service_from(given: str | S | None, endpoints: Endpoints, client_class: type
     Raises:
         ValueError: It is neither an address nor such a client.
     """
-    service = given or endpoints.service or DEFAULT_TARGET
+    service = next((each for each in (given, endpoints.service) if each is not None), DEFAULT_TARGET)
     if isinstance(service, str):
         return client_class(service), True
     if not isinstance(service, client_class):
