@@ -403,16 +403,21 @@ def parse_config(text: str, source: str, base: Path) -> Config:
         asks=file.asks,
         fallback=file.fallback,
         cache=file.cache,
-        server=replace(file.server, address=_beside(file.server.address, base)),
+        server=_beside(file.server, base, document),
         observability=file.observability,
         document=document,
     )
 
 
-def _beside(address: str, base: Path) -> str:
-    """An address whose socket, if it is one, is relative to `base`."""
-    read = read_address(address)
-    return address if read.path is None else str(replace(read, path=base / read.path))
+def _beside(server: ServerConfig, base: Path, document: Section) -> ServerConfig:
+    """The server, whose socket, if it listens on one, is relative to `base`."""
+    read = read_address(server.address)
+    if read.path is None:
+        return server
+    try:
+        return replace(server, address=str(replace(read, path=base / read.path)))
+    except ValueError as error:  # the whole path is too long
+        raise document.error(str(error), "server") from error
 
 
 def _router(section: Section) -> RouterConfig:

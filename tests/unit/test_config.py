@@ -198,6 +198,11 @@ def test_a_socket_is_relative_to_the_file_that_names_it() -> None:
     assert parse("server: {address: 'unix:///x.sock'}\n").server.address == "unix:/x.sock"
 
 
+def test_a_socket_whose_whole_path_is_too_long_is_refused() -> None:
+    error = refusal(f"server: {{address: 'unix:{'x' * 100}'}}\n")
+    assert "the path has more than" in str(error)
+
+
 def test_the_last_workers_metrics_may_have_the_last_port() -> None:
     assert ServerConfig(metrics_address="127.0.0.1:65534", workers=2).workers == 2
 
