@@ -184,6 +184,8 @@ class LimitsConfig:
 class ShutdownConfig:
     """After SIGTERM, health turns NOT_SERVING. After a delay new calls are refused, and running calls may finish.
 
+    A second SIGTERM or SIGINT ends the server at once.
+
     Example:
         server:
           shutdown: {delay_seconds: 5, grace_seconds: 30}

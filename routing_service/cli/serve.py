@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace, stopping: Stopping) -> None:
     from routing_service.server.environment import check_onnxruntime, favour_throughput
     from routing_service.server.listening import write_atomically
     from routing_service.server.loading import LoadingAbandonedError
-    from routing_service.server.stopping import end_at_once
+    from routing_service.server.stopping import end_at_once, end_without_threads
     from routing_service.server.workers import serve_with_workers
     from routing_service.tether import tether
 
@@ -77,6 +77,7 @@ def _run(options: argparse.Namespace, stopping: Stopping) -> None:
     except LoadingAbandonedError as error:
         # At its end, Python would wait for some threads, and code in C that still runs in others might crash.
         end_at_once(cli.complain(str(error), error.exit_code) if str(error) else error.exit_code)
+    end_without_threads()
 
 
 def _with_options(config: Config, options: argparse.Namespace) -> Config:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -94,6 +95,12 @@ async def asked(stopping: Stopping) -> None:
             return
         await woken.wait()
         woken.clear()
+
+
+def end_without_threads() -> None:
+    """End the process here, with 0, if Python's own end would wait for a thread that may hang, such as a router's."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        end_at_once(0)
 
 
 def end_at_once(code: int) -> NoReturn:

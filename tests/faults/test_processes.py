@@ -142,6 +142,17 @@ def test_a_load_may_take_only_so_long(start_service: StartService, gate: Gate, w
     all_end(processes)
 
 
+def test_a_router_that_hangs_does_not_hold_a_stop_up(start_service: StartService, gate: Gate) -> None:
+    gate.open()
+    service = start_service(config=f"{CONFIG}\nserver: {{shutdown: {{grace_seconds: 0.5}}}}")
+    with grpc.insecure_channel(service.address) as channel:
+        call = pb_grpc.RoutingServiceStub(channel).Decide.future(pb.DecideRequest(prompt="hang"))
+        gate.scoring()
+        assert service.stop() == 0
+        assert call.exception(timeout=PATIENCE_SECONDS) is not None
+    assert events(service)[-1] == "stopped"
+
+
 @pytest.mark.parametrize(("workers", "second"), [(1, signal.SIGINT), (1, signal.SIGTERM), (2, signal.SIGINT)])
 def test_a_second_signal_ends_at_once(start_service: StartService, workers: int, second: int) -> None:
     service = start_service("--workers", str(workers), config=LONG_DRAIN)

@@ -18,7 +18,6 @@ from routing_service.routers.base import Router, Scores
 
 class Gated(Router):
     type = "gated"
-    inline = True
 
     @classmethod
     def build(cls, context):
@@ -31,6 +30,9 @@ class Gated(Router):
         return super().build(context)
 
     def score(self, texts, models):
+        if texts[0] == "hang":
+            (Path(os.environ["GATE"]) / "scoring").touch()
+            time.sleep(600)
         return Scores([0.5] * len(texts), prompt_tokens=None, truncated=[False] * len(texts))
 """
 
@@ -53,6 +55,10 @@ class Gate:
     def open(self) -> None:
         """Let loading go on."""
         (self._folder / "closed").unlink()
+
+    def scoring(self) -> None:
+        """Returns when the prompt `hang` is being scored, which never ends."""
+        eventually((self._folder / "scoring").exists, "the router hangs")
 
     def loading(self, count: int) -> list[int]:
         """The processes that have come to the gate, once there are so many."""
