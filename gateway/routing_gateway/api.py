@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from routing_gateway.state import State
 
 _DECIDE_LIMIT_BYTES = 4 << 20
+_SHOWN_CHARACTERS = 2000
 _BROKEN = frozenset({"unreachable", "timeout", "broken"})
 _POLICY = ("router", "threshold", "strong_share", "policy")
 _WANTED = {"prompt": Wanted.TEXT, "messages": Wanted.MESSAGES, **dict.fromkeys(_POLICY, Wanted.SHORT)}
@@ -105,8 +106,8 @@ async def decide(state: State, request: Request) -> Response:
     if len(given) != 1:
         raise GatewayError(400, "give prompt or messages", param="prompt", code="input_missing")
     policy = {name: fields[name] for name in _POLICY if fields.get(name) is not None}
-    decision = await state.client.decide(*given.values(), **policy)
-    return _json(_decision(decision, _chosen(state, decision)))
+    decision = await state.client.decide(*given.values(), explain=True, **policy)
+    return _json({**_decision(decision, _chosen(state, decision)), "read": _read(given.get("prompt"), decision)})
 
 
 async def routers(state: State, _request: Request) -> Response:
@@ -194,4 +195,16 @@ def _decision(decision: Decision, model: str) -> dict[str, Any]:
         "fallback_reason": decision.fallback_reason,
         "prompt_tokens": decision.prompt_tokens,
         "truncated": decision.truncated,
+        "rule": decision.rule or None,
     }
+
+
+def _read(prompt: Any, decision: Decision) -> str | None:
+    """What was read of a prompt, where that is not all of it; the beginning of a long text."""
+    if not isinstance(prompt, str) or decision.explanation is None:
+        return None
+    raw = prompt.encode("utf-8", "surrogatepass")
+    pieces = [raw[span.begin : span.end] for span in decision.explanation.spans]
+    if not pieces or sum(map(len, pieces)) == len(raw):
+        return None
+    return b"".join(pieces).decode("utf-8", "replace")[:_SHOWN_CHARACTERS]

@@ -9,6 +9,7 @@ import pytest
 from routing_client import UnavailableError
 from routing_client.endpoints import Endpoint
 from routing_client.testing import FakeService
+from routing_client.types import Decision, DecisionReason, Explanation, Span, Tier
 from routing_gateway.echo import RunningEcho
 
 from .conftest import Gateway, MakeGateway
@@ -103,6 +104,19 @@ def test_a_decision_without_any_upstream(
     assert {name: shown[name] for name in expected} == expected
     assert {"strong_win_rate", "router", "router_revision", "decision_id", "reason"} <= set(shown)
     assert echo.state.counters.started == 0
+
+
+@pytest.mark.parametrize(
+    ("spans", "read"),
+    [([(0, 5)], None), ([(0, 2)], "é"), ([(2, 3), (4, 5)], "bd"), ([(1, 3)], "\ufffdb"), ([], None)],
+)
+def test_what_was_read_is_said_where_it_is_not_all(
+    gateway: Gateway, fake: FakeService, spans: list[tuple[int, int]], read: str | None
+) -> None:
+    explanation = Explanation(tuple(Span(0, 0, begin, end) for begin, end in spans))
+    fake.then(Decision("big", Tier.STRONG, DecisionReason.RULE, explanation=explanation, rule="titles"))
+    shown = gateway.request("POST", "/api/decide", {"prompt": "ébcd"}).json()
+    assert (shown["read"], shown["rule"], shown["strong_win_rate"]) == (read, "titles", None)
 
 
 @pytest.mark.parametrize(

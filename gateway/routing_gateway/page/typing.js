@@ -79,6 +79,7 @@ export class Typing {
       parts.push(rateBar(rate, threshold), scale(threshold), el("p", { text: `Win rate ${comparison(rate, threshold)}` }));
       if (this.trace.length > 1) parts.push(chart(this.trace, threshold));
     }
+    if (decision.read !== null && decision.read !== undefined) parts.push(read(decision.read));
     this.set("decided", tier, ...parts, facts(decision, milliseconds));
     this.announcing = setTimeout(() => this.announce(`${model}, ${tier}`), ANNOUNCE_MS);
   }
@@ -93,6 +94,7 @@ function facts(decision, milliseconds) {
   const { reason, fallback_reason: fallback, prompt_tokens: tokens } = decision;
   const rows = [
     ["Reason", fallback ? `${reason}, ${fallback}` : reason],
+    ["Rule", decision.rule],
     ["Tokens read", tokens && (decision.truncated ? `${tokens}, the prompt is longer` : tokens)],
     ["Round trip", `${decimal(milliseconds, 1)} ms`],
     ["Router", decision.router],
@@ -100,6 +102,11 @@ function facts(decision, milliseconds) {
     ["Decision", decision.decision_id],
   ].filter(([, value]) => value);
   return el("dl", {}, ...rows.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value }))));
+}
+
+// What was read of the prompt, where a program had put more around it.
+function read(text) {
+  return el("figure", { class: "read" }, el("figcaption", { class: "label", text: "Read of this" }), el("pre", { text }));
 }
 
 // The ends of the bar, and what the mark on it is.

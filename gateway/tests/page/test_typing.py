@@ -13,6 +13,7 @@ pytest.importorskip("starlette", reason="the extra `gateway` is not installed")
 
 from playwright.sync_api import Page, Route, expect
 from routing_client import UnavailableError
+from routing_client.types import Decision, DecisionReason, Explanation, Span, Tier
 
 Stand = Any
 
@@ -108,3 +109,14 @@ def test_an_example_is_typed_by_a_click(typing: Page) -> None:
     typing.locator("#typing-examples button").first.click()
     assert typing.input_value("#prompt").startswith("What is the capital")
     expect(typing.locator("#verdict .model")).to_have_text("small-model")
+
+
+def test_what_was_read_is_shown_where_it_is_not_all(typing: Page, stand: Stand) -> None:
+    typing.fill("#prompt", "easy")
+    expect(typing.locator("#verdict .tier")).to_have_text("weak")
+    expect(typing.locator("#verdict .read")).to_have_count(0)
+    explanation = Explanation((Span(0, 0, 14, 18),))
+    stand.fake.then(Decision("big", Tier.STRONG, DecisionReason.RULE, explanation=explanation, rule="pictures"))
+    typing.fill("#prompt", "<b>around</b> <i>hi</i>")
+    expect(typing.locator("#verdict .read pre")).to_have_text("<i>h")
+    expect(typing.locator("#verdict")).to_contain_text("pictures")

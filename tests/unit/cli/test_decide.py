@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ import pytest
 from routing_client.testing import FakeService, fake_server
 
 from tests.support.cli import Run, complaint
+from tests.support.services import StartService
 
 
 @pytest.fixture
@@ -44,3 +46,21 @@ def test_without_a_service_it_says_what_health_says(run: Run) -> None:
     told = complaint(run("health", "--address", free))
     assert complaint(run("decide", "hard", "--address", free)) == told
     assert "is `routing-service serve` running?" in told
+
+
+def test_what_was_read_is_shown(run: Run, start_service: StartService) -> None:
+    address = start_service().address
+    prompt = "<state>\nopen: é.py\n</state>\nWas ist das?\nUnd warum?"
+    ran = run("decide", prompt, "--address", address, "--explain")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines()[1:] == ["read: bytes 29 to 52 of 52", "  Was ist das?", "  Und warum?"]
+    shown = json.loads(run("decide", prompt, "--address", address, "--explain", "--json").out)
+    assert shown["read"] == "Was ist das?\nUnd warum?"
+    assert shown["explanation"]["spans"] == [{"message": 0, "part": 0, "begin": 29, "end": 52}]
+    assert "read" not in json.loads(run("decide", prompt, "--address", address, "--json").out)
+
+
+def test_a_rule_is_named(run: Run, start_service: StartService) -> None:
+    service = start_service(config="asks: {rules: [{name: titles, pattern: '^Title', tier: weak}]}")
+    ran = run("decide", "Title, please", "--address", service.address)
+    assert ran.out == "mixtral-8x7b-instruct-v0.1  (weak, strong win rate none, threshold none, static, rule titles)\n"
