@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from routing_service.errors import ServerError
-from routing_service.server.listening import Claim, listen, shown
+from routing_service.server.listening import Claim, listen
 
 
 def connects(address: str) -> bool:
@@ -68,8 +68,3 @@ def test_what_cannot_be_bound_is_said() -> None:
         Claim(f"127.0.0.1:{taken.getsockname()[1]}")
     with pytest.raises(ServerError, match=r"cannot listen on 203\.0\.113\.1:1"):
         Claim("203.0.113.1:1")
-
-
-def test_an_address_is_shown_as_it_is_given() -> None:
-    assert shown("::1", 5) == "[::1]:5"
-    assert shown("localhost", 5) == "localhost:5"
