@@ -2,64 +2,82 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-
-import pytest
+from typing import NamedTuple
 
 from tests.support.benchmarks import write_lines
 
 # What the extras bring: as if none of it were installed.
 FINETUNE = ("torch", "transformers", "peft", "huggingface_hub", "sentencepiece", "pyarrow", "httpx")
 TRAIN_AND_PLOTS = ("lightgbm", "sklearn", "scipy", "onnx", "safetensors", "matplotlib", "pandas")
+# Runs each of the command lines in a JSON list, in one process: to start one costs half a second.
 SCRIPT = f"""
-import sys
+import contextlib, io, json, sys
 sys.modules.update(dict.fromkeys({FINETUNE + TRAIN_AND_PLOTS!r}))
 from routing_service.cli import main
-sys.exit(main(sys.argv[1:]))
+ran = []
+for arguments in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            code = main(arguments)
+        except SystemExit as exit:
+            code = exit.code
+    ran.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps(ran))
 """
 TYPES = ["static", "mf", "bert", "causal_llm"]
+HELPS = [["train"], *(["train", kind] for kind in TYPES), ["evaluate"]]
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+class Ran(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*commands: Sequence[object]) -> list[Ran]:
+    """Run commands, one after the other, where no extra is installed."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps([[str(each) for each in command] for command in commands])],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
+        check=True,
         timeout=100,
     )
+    return [Ran(*each) for each in json.loads(done.stdout)]
 
 
-@pytest.mark.parametrize("arguments", [["train"], *(["train", kind] for kind in TYPES), ["evaluate"]])
-def test_help_needs_no_extra(arguments: list[str]) -> None:
-    ran = run(*arguments, "--help")
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.startswith("usage: routing-service ")
+def test_help_needs_no_extra() -> None:
+    for arguments, ran in zip(HELPS, run(*([*arguments, "--help"] for arguments in HELPS)), strict=True):
+        assert (ran.returncode or 0, ran.stderr) == (0, ""), arguments
+        assert ran.stdout.startswith("usage: routing-service ")
+        assert arguments[-1] in ran.stdout
 
 
-@pytest.mark.parametrize(
-    ("kind", "package", "extra"),
-    [
-        ("static", "lightgbm", "train"),
-        ("mf", "onnx", "train"),
-        ("bert", "torch", "finetune"),
-        ("causal_llm", "torch", "finetune"),
-    ],
-)
-def test_a_training_says_what_to_install_before_it_reads_anything(
-    tmp_path: Path, kind: str, package: str, extra: str
-) -> None:
-    checkpoint = ["--checkpoint", "a/b"] if extra == "finetune" else []
-    ran = run("train", kind, *checkpoint, "--data", tmp_path / "none", "--output", tmp_path / "out")
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == (
-        f"routing-service: error: training {kind} needs {package}; run: pip install 'routing-lab[{extra}]' "
-        f"(in a checkout: pip install './lab[{extra}]')\n"
-    )
+def test_a_training_says_what_to_install_before_it_reads_anything(tmp_path: Path) -> None:
+    needs = {
+        "static": ("lightgbm", "train"),
+        "mf": ("onnx", "train"),
+        "bert": ("torch", "finetune"),
+        "causal_llm": ("torch", "finetune"),
+    }
+    files = ["--data", tmp_path / "none", "--output", tmp_path / "out"]
+    finetune = ["--checkpoint", "a/b", *files]
+    commands = [["train", kind, *(finetune if extra == "finetune" else files)] for kind, (_, extra) in needs.items()]
+    for (kind, (package, extra)), ran in zip(needs.items(), run(*commands), strict=True):
+        assert (ran.returncode, ran.stdout) == (1, "")
+        assert ran.stderr == (
+            f"routing-service: error: training {kind} needs {package}; run: pip install 'routing-lab[{extra}]' "
+            f"(in a checkout: pip install './lab[{extra}]')\n"
+        )
 
 
 def test_evaluate_works_and_says_what_its_pictures_need(tmp_path: Path) -> None:
@@ -67,10 +85,9 @@ def test_evaluate_works_and_says_what_its_pictures_need(tmp_path: Path) -> None:
     own = write_lines(tmp_path / "own.jsonl", rows)
     command = ["evaluate", "--benchmark", own, "--strong-model", "big", "--weak-model", "small"]
     command += ["--cache-dir", tmp_path / "cache"]
-    ran = run(*command)
-    assert ran.returncode == 0, ran.stderr
-    assert "own: 40 prompts" in ran.stdout
-    ran = run(*command, "--output", tmp_path / "out")
+    without, ran = run(command, [*command, "--output", tmp_path / "out"])
+    assert without.returncode == 0, without.stderr
+    assert "own: 40 prompts" in without.stdout
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr == (
         "routing-service: error: --output needs matplotlib; run: pip install 'routing-lab[plots]' "
