@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+OPEN_FILES = 4096
 
 # Every test process computes on one core, as do the services that it starts: the matrices here are too small to share
 # out, and threads that wait for a busy core cost more than the work. Set before anything imports NumPy.
@@ -24,6 +27,12 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
 # programs do behind one is tested with variables that the tests set.
 _exempt = ",".join(filter(None, [os.environ.get("no_proxy", os.environ.get("NO_PROXY", "")), "127.0.0.1", "localhost"]))
 os.environ.update(no_proxy=_exempt, NO_PROXY=_exempt)
+
+# Some systems let a program open only 256 files unless it asks for more, and tests open hundreds of connections.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if _soft != resource.RLIM_INFINITY and _soft < OPEN_FILES:
+    _wanted = OPEN_FILES if _hard == resource.RLIM_INFINITY else min(OPEN_FILES, _hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
 
 pytest_plugins = [
     "tests.support.disks",

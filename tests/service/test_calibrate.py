@@ -300,7 +300,7 @@ def test_a_table_of_one_s_own_is_listed_and_in_force(start_service: StartService
     )
     write_table(tmp_path / "own.json", table)
     service = start_service(
-        config=f"routers: {{static: {{type: static, calibration: {tmp_path / 'own.json'}}}}}\n"
+        config=f"routers: {{static: {{type: static, calibration: '{tmp_path / 'own.json'}'}}}}\n"
         "policies: {cheap: {strong_share: 0.2}}"
     )
     with RoutingClient(service.address) as client:

@@ -59,7 +59,7 @@ def config(tmp_path: Path, static_artifact: Path) -> Path:
     path.write_text(
         f"""
 routers:
-  static: {{type: static, artifact: {static_artifact}}}
+  static: {{type: static, artifact: '{static_artifact}'}}
   odds: {{type: random, seed: 1, by_prompt: true}}
 policies:
   cheap: {{strong_share: 0.25}}

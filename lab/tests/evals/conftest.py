@@ -54,7 +54,7 @@ def config(tmp_path: Path, static_artifact: Path) -> Config:
     """The tiny `static` router, and chance by prompt and by draw."""
     text = f"""
 routers:
-  static: {{type: static, artifact: {static_artifact}}}
+  static: {{type: static, artifact: '{static_artifact}'}}
   odds: {{type: random, seed: 1, by_prompt: true}}
   luck: {{type: random, seed: 1}}
 """

@@ -291,7 +291,7 @@ def halved(tmp_path: Path, static_artifact: Path) -> tuple[Config, BenchmarkData
     folder = tmp_path / "learnt"
     shutil.copytree(static_artifact, folder)
     (folder / "manifest.json").write_text(learnt.to_json(), encoding="utf-8")
-    text = f"{{routers: {{mine: {{type: static, artifact: {folder}}}, luck: {{type: random, seed: 1}}}}}}"
+    text = f"{{routers: {{mine: {{type: static, artifact: '{folder}'}}, luck: {{type: random, seed: 1}}}}}}"
     prompts, strong, weak = zip(*ROWS, strict=True)
     scores = {"big": np.array(strong), "small": np.array(weak)}
     return parse_config(text, "a test", tmp_path), BenchmarkData("exam", "Exam", "score", prompts, scores, halves=True)
@@ -334,7 +334,7 @@ def test_the_table_has_what_was_held_out_first_then_what_may_not_have_been(
     halved: tuple[Config, BenchmarkData], static_artifact: Path, own: Path
 ) -> None:
     config, exam = halved
-    other = parse_config(f"{{routers: {{other: {{type: static, artifact: {static_artifact}}}}}}}", "a test", Path())
+    other = parse_config(f"{{routers: {{other: {{type: static, artifact: '{static_artifact}'}}}}}}", "a test", Path())
     config = replace(config, routers={**config.routers, **other.routers})
     _, whole = evaluate(config, ["mine", "other", "luck"], [exam], SETTINGS)
     lines = summary(whole).splitlines()

@@ -45,7 +45,7 @@ def test_chance_and_the_shipped_router_need_no_configuration(config: Config) -> 
 
 
 def test_only_the_router_that_is_asked_for_is_loaded(tmp_path: Path, static_artifact: Path) -> None:
-    text = f"{{a: {{type: static, artifact: {static_artifact}}}, b: {{type: static, artifact: nowhere}}}}"
+    text = f"{{a: {{type: static, artifact: '{static_artifact}'}}, b: {{type: static, artifact: nowhere}}}}"
     config = parse_config(f"routers: {text}", "a test", tmp_path)
     assert load_router(config, "a", None, None).name == "a"
     with pytest.raises(ArtifactError):
@@ -72,7 +72,7 @@ def test_a_revision_counts_and_a_name_and_a_place_do_not(tmp_path: Path, build_a
     shutil.copytree(tmp_path / "one", tmp_path / "copy")
     build_artifact(tmp_path / "two", license="MIT")
     one, copy, two = (
-        key(configured(tmp_path, f"{{type: static, artifact: {name}}}"), "r") for name in ("one", "copy", "two")
+        key(configured(tmp_path, f"{{type: static, artifact: '{name}'}}"), "r") for name in ("one", "copy", "two")
     )
     assert one == copy
     assert one != two
@@ -81,8 +81,8 @@ def test_a_revision_counts_and_a_name_and_a_place_do_not(tmp_path: Path, build_a
 
 
 def test_prompts_and_options_count(tmp_path: Path, static_artifact: Path) -> None:
-    plain = configured(tmp_path, f"{{type: static, artifact: {static_artifact}}}")
-    threads = configured(tmp_path, f"{{type: static, artifact: {static_artifact}, threads: 2}}")
+    plain = configured(tmp_path, f"{{type: static, artifact: '{static_artifact}'}}")
+    threads = configured(tmp_path, f"{{type: static, artifact: '{static_artifact}', threads: 2}}")
     keys = [key(plain, "r"), key(plain, "r", "abd"), key(threads, "r")]
     assert len({found.file_name for found in keys if found}) == 3
 
@@ -100,7 +100,7 @@ def test_an_embedder_counts_though_the_revision_does_not_know_it(tmp_path: Path)
 
     def with_embedder(options: str) -> CacheKey | None:
         text = f"""
-routers: {{mf: {{type: mf, artifact: {mf_artifact}, embedder: e}}}}
+routers: {{mf: {{type: mf, artifact: '{mf_artifact}', embedder: e}}}}
 embedders: {{e: {{type: openai, base_url: "http://127.0.0.1:9/v1", {options}}}}}
 """
         return key(parse_config(text, "a test", tmp_path), "mf")
@@ -198,10 +198,10 @@ def test_a_plug_in_s_artifact_is_what_it_says_and_no_key(tmp_path: Path, static_
     (tmp_path / "notes").mkdir()
     for folder in ("notes", static_artifact):
         assert (
-            load_router(configured(tmp_path, f"{{type: rule, artifact: {folder}}}"), "r", None, None).router.manifest
+            load_router(configured(tmp_path, f"{{type: rule, artifact: '{folder}'}}"), "r", None, None).router.manifest
             is None
         )
-    own = load_router(configured(tmp_path, f"{{type: static, artifact: {static_artifact}}}"), "r", None, None)
+    own = load_router(configured(tmp_path, f"{{type: static, artifact: '{static_artifact}'}}"), "r", None, None)
     assert own.router.manifest == read_manifest(static_artifact)
 
 
@@ -209,7 +209,7 @@ def test_a_plug_in_s_artifact_is_what_it_says_and_no_key(tmp_path: Path, static_
 def test_every_option_of_a_plug_in_counts_but_those_that_it_says_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = (configured(tmp_path, f"{{type: rule, artifact: {name}}}") for name in ("one", "other"))
+    one, other = (configured(tmp_path, f"{{type: rule, artifact: '{name}'}}") for name in ("one", "other"))
     assert key(one, "r") != key(other, "r")
     monkeypatch.setattr(Rule, "irrelevant_keys", frozenset(("artifact",)))
     assert key(one, "r") == key(other, "r")

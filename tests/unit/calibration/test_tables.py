@@ -113,7 +113,7 @@ def configured(tmp_path: Path, static_artifact: Path) -> Callable[[SavedTable], 
     def make(table: SavedTable) -> Path:
         write_table(tmp_path / "own.json", table)
         (tmp_path / "routing.yaml").write_text(
-            f"routers:\n  mine: {{type: static, artifact: {static_artifact}, calibration: own.json}}\n"
+            f"routers:\n  mine: {{type: static, artifact: '{static_artifact}', calibration: own.json}}\n"
             "policies: {cheap: {strong_share: 0.25}}\n"
         )
         return tmp_path / "routing.yaml"

@@ -23,7 +23,7 @@ def artifact(tmp_path: Path) -> Path:
 
 def serve(run: Run, artifact: Path) -> Ran:
     path = artifact.parent / "routing.yaml"
-    path.write_text(f"{SERVER}\nrouters: {{static: {{type: static, artifact: {artifact.name}}}}}")
+    path.write_text(f"{SERVER}\nrouters: {{static: {{type: static, artifact: '{artifact.name}'}}}}")
     return run("serve", "--address", "127.0.0.1:0", "--config", path)
 
 

@@ -97,7 +97,7 @@ def test_it_is_built_from_a_configuration(exported: dict[str, Path], tmp_path: P
     text = f"""
 models: {{strong: big, weak: small}}
 routers:
-  bert: {{type: bert, artifact: {exported["fp32"]}, threads: 2, graph_optimization: basic}}
+  bert: {{type: bert, artifact: '{exported["fp32"]}', threads: 2, graph_optimization: basic}}
 default_router: bert
 """
     config = parse_config(text, "test", tmp_path)

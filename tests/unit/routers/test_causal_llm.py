@@ -99,7 +99,7 @@ def test_long_prompts_keep_their_end(exported: dict[str, Path]) -> None:
 
 
 def test_it_is_built_from_a_configuration(exported: dict[str, Path], tmp_path: Path) -> None:
-    text = f"models: {{strong: big, weak: small}}\nrouters: {{r: {{type: causal_llm, artifact: {exported['fp32']}}}}}"
+    text = f"models: {{strong: big, weak: small}}\nrouters: {{r: {{type: causal_llm, artifact: '{exported['fp32']}'}}}}"
     config = parse_config(text, "test", tmp_path)
     router = build_routers(config, Embedders(config))["r"]
     assert router.models == ModelPair("big", "small")

@@ -198,7 +198,7 @@ def test_options_of_a_provider_may_be_of_any_scalar_kind(static_artifact: Path) 
 routers:
   a:
     type: static
-    artifact: {static_artifact}
+    artifact: '{static_artifact}'
     provider_options: {{CPUExecutionProvider: {{use_arena: "1"}}}}
 """
     )
