@@ -17,6 +17,11 @@ OPEN_FILES = 4096
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+# Help and errors are broken into lines of the terminal's width, and coloured where that is asked for.
+os.environ["COLUMNS"] = "80"
+for _variable in ("FORCE_COLOR", "PYTHON_COLORS", "CLICOLOR_FORCE"):
+    os.environ.pop(_variable, None)
+
 # Background jobs of a script start with SIGINT ignored, those of `nohup` with SIGHUP, and children inherit that: tests
 # would then fail that send these signals. A handler that does nothing is not inherited.
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -35,6 +40,7 @@ if _soft != resource.RLIM_INFINITY and _soft < OPEN_FILES:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
 
 pytest_plugins = [
+    "tests.support.certificates",
     "tests.support.disks",
     "tests.support.services",
     "tests.support.skips",

@@ -34,6 +34,11 @@ __all__ = ["config", "run"]  # the service's command line, for `chat`
 LIMIT_S = 30.0
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cheap_clients(no_authorities: Path) -> None:
+    """The HTTP clients of tests and gateways read no authorities; nearly all servers here are plain."""
+
+
 def eventually(condition: Callable[[], bool], what: str) -> None:
     """Wait for something that another thread or process brings about."""
     deadline = time.monotonic() + LIMIT_S

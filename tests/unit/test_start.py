@@ -9,21 +9,26 @@ import sys
 import pytest
 
 CHILD = """
-import resource, signal
+import os, resource, shutil, signal
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, signal.getsignal(signal.SIGHUP) is signal.SIG_DFL)
 print(soft in (hard, resource.RLIM_INFINITY) or soft >= 4096)
+print(shutil.get_terminal_size().columns, os.environ.get("FORCE_COLOR"))
 """
 
 
-def test_a_child_listens_to_signals_and_may_open_many_files() -> None:
+def test_what_a_child_finds() -> None:
     child = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True)
-    assert child.stdout == "True True\nTrue\n"
+    assert child.stdout == "True True\nTrue\n80 None\n"
 
 
-@pytest.mark.parametrize("how", ["trap '' INT HUP", "ulimit -S -n 256"], ids=["in the background", "with few files"])
-def test_so_it_does_however_the_tests_are_started(how: str) -> None:
-    name = f"{__file__}::{test_a_child_listens_to_signals_and_may_open_many_files.__name__}"
+@pytest.mark.parametrize(
+    "how",
+    ["trap '' INT HUP", "ulimit -S -n 256", "export COLUMNS=40 FORCE_COLOR=1"],
+    ids=["in the background", "with few files", "on a narrow terminal"],
+)
+def test_it_is_the_same_however_the_tests_are_started(how: str) -> None:
+    name = f"{__file__}::{test_what_a_child_finds.__name__}"
     command = shlex.join([sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", name])
     ran = subprocess.run(["/bin/sh", "-c", f"{how}; exec {command}"], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +57,11 @@ class Face:
 
 
 MakeFace = Callable[..., Face]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap_clients(no_authorities: Path) -> None:
+    """The SDK's clients read no authorities; all servers here are plain."""
 
 
 @pytest.fixture(scope="module")
