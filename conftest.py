@@ -17,6 +17,9 @@ OPEN_FILES = 4096
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+# What others may read of a file that a test or its process writes.
+os.umask(0o022)
+
 # Help and errors are broken into lines of the terminal's width, and coloured where that is asked for.
 os.environ["COLUMNS"] = "80"
 for _variable in ("FORCE_COLOR", "PYTHON_COLORS", "CLICOLOR_FORCE"):

@@ -13,19 +13,19 @@ import os, resource, shutil, signal
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, signal.getsignal(signal.SIGHUP) is signal.SIG_DFL)
 print(soft in (hard, resource.RLIM_INFINITY) or soft >= 4096)
-print(shutil.get_terminal_size().columns, os.environ.get("FORCE_COLOR"))
+print(shutil.get_terminal_size().columns, os.environ.get("FORCE_COLOR"), oct(os.umask(0)))
 """
 
 
 def test_what_a_child_finds() -> None:
     child = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True)
-    assert child.stdout == "True True\nTrue\n80 None\n"
+    assert child.stdout == "True True\nTrue\n80 None 0o22\n"
 
 
 @pytest.mark.parametrize(
     "how",
-    ["trap '' INT HUP", "ulimit -S -n 256", "export COLUMNS=40 FORCE_COLOR=1"],
-    ids=["in the background", "with few files", "on a narrow terminal"],
+    ["trap '' INT HUP", "ulimit -S -n 256", "export COLUMNS=40 FORCE_COLOR=1", "umask 077"],
+    ids=["in the background", "with few files", "on a narrow terminal", "for its user alone"],
 )
 def test_it_is_the_same_however_the_tests_are_started(how: str) -> None:
     name = f"{__file__}::{test_what_a_child_finds.__name__}"
