@@ -30,8 +30,8 @@ _LINED = b"b" * _MIN_LINE + b"\n" + b"b" * _MIN_LINE
 _LINED_CRLF = b"b" * _MIN_LINE + b"\n\n" + b"b" * _MIN_LINE
 _RUN = re.compile(rb"b+(?:\n{1,2}b{16,})*")
 _DATA_URI = re.compile(r"data:[\w.+-]{0,40}/?[\w.+-]{0,40}(?:;[\w=.-]{1,40}){0,3},\Z")
+_MIN_RULER = 60
 _RULER = re.compile(r"^[ \t]{0,16}([-=*_~#+.─━═])\1{59,}[ \t]*$", re.M)
-_RULER_HINTS = tuple(sign * 60 for sign in "-=*_~#+.─━═")
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 _DUMP_LINE = re.compile(r"(?:0x)?[0-9a-fA-F]{4,16}:?[ \t]{1,4}(?:[0-9a-fA-F]{2,8}[ \t]{1,4}){4,}[^\n]{0,80}\Z")
 
@@ -40,9 +40,8 @@ def without_blobs(text: str) -> Pieces | None:
     """What is left without them; of each run its first characters stay. None when there are none."""
     if len(text) < MIN_RUN // 2:
         return None
-    removed = _runs(text)
-    if "\n" in text:
-        removed += _lines(text)
+    removed = _runs(text) if len(text) > MIN_RUN // 2 else []
+    removed += _lines(text)
     if not removed:
         return None
     return outer(text, without(0, len(text), merged(removed)))
@@ -108,11 +107,12 @@ def _lines(text: str) -> list[Piece]:
     found: list[Piece] = []
     for begin, end in windows:
         part = text[begin:end]
-        if any(hint in part for hint in _RULER_HINTS):
-            rulers = _RULER.finditer(part)
-            found += [(begin + ruler.start(), begin + ruler.end()) for ruler in rulers]
-        if part.count("\n") >= _MIN_LINES - 1:
-            alike = [(begin + a, begin + b) for a, b in _alike(part)]
+        lines = part.split("\n")
+        if any(len(line) >= _MIN_RULER and line[30] == line[41] == line[52] for line in lines):
+            found += [(begin + ruler.start(), begin + ruler.end()) for ruler in _RULER.finditer(part)]
+        # So many lines are there again, or a dump counts from 0.
+        if len(lines) - len(set(lines)) >= _MIN_LINES - 1 or ("00" in part and len(lines) >= _MIN_LINES):
+            alike = [(begin + a, begin + b) for a, b in _alike(lines)]
             if alike and not begin and size > end and alike[-1][1] >= end - 1 - len(part) // _MIN_LINES:
                 alike[-1] = (alike[-1][0], _repeated(text, alike[-1][1]))
             found += alike
@@ -129,12 +129,12 @@ def _repeated(text: str, place: int) -> int:
     return place
 
 
-def _alike(part: str) -> list[Piece]:
+def _alike(lines: list[str]) -> list[Piece]:
     """Of equal lines in a row, and of lines of a dump, all but the first."""
     found: list[Piece] = []
     at = first_end = count = 0
     before: str | None = None
-    for line in [*part.split("\n"), None]:
+    for line in [*lines, None]:
         kind = line
         if line and line[0] in _HEXADECIMAL and len(line) > _MIN_DUMP_LINE and _DUMP_LINE.match(line):
             kind = _DUMP

@@ -16,8 +16,18 @@ MAX_BLOCKS = 128
 # How much of a long text is searched for a line that ends the request, or begins it.
 WINDOW = 16_384
 
+# What a text begins or ends with where something may be around it.
+_FIRST = frozenset('<#-=*C`"“«„「D')
+_LAST = frozenset(">-=#*`")
 _QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“", "「": "」"}
 _INSTRUCTION_FILE = re.compile(r"#{1,6} [^\n]{0,200}\.md\b[^\n]{0,400}\n\s{0,100}(?=<)")
+# A fence that is named after a file, as editors attach one, perhaps with its lines.
+_FILE_FENCE = re.compile(
+    r"(`{3,8})[ \t]*(?:[\w+-]{1,20}[ \t:]+)?(?:[\w.@~-]+[/\\])*[\w.@-]+\.\w{1,10}(?:[ \t:(#][\w \t:,()#-]{0,40})?\n"
+)
+_COLONS = (":", "\uff1a")
+# How much of a block is looked at for a second line.
+_HEAD = 1000
 # What is left of an image's tags, which some programs send as parts of their own.
 _STRAY = "</image>"
 _TOOL_NOTE = re.compile(r"Called the [\w.:-]{1,60} tool with the following input:[^\n]*(?:\n|\Z)")
@@ -56,6 +66,8 @@ def peel(text: str, extra: frozenset[str]) -> Piece | None:
         extra: names of further tags that are a program's.
     """
     begin, end = trimmed(text, 0, len(text))
+    if text[begin] not in _FIRST and text[end - 1] not in _LAST and not _may_have_headings(text, begin, end):
+        return None
     ends = _Ends(text, extra)
     whole, front, back = (begin, end), -1, -1
     for _ in range(MAX_BLOCKS):
@@ -85,6 +97,14 @@ def peel(text: str, extra: frozenset[str]) -> Piece | None:
     return begin, end
 
 
+def _may_have_headings(text: str, begin: int, end: int) -> bool:
+    """Whether a line may begin rules or a request; most texts have none, and this is quick."""
+    if end - begin <= 2 * WINDOW:
+        return "\n#" in text or "you MUST" in text or "\n[" in text or "ules" in text
+    parts = (text[begin : begin + WINDOW], text[end - WINDOW : end])
+    return any("\n#" in part or "you MUST" in part or "\n[" in part or "ules" in part for part in parts)
+
+
 class _Ends:
     """Finds what to take from the ends of a text.
 
@@ -110,6 +130,9 @@ class _Ends:
                 return begin + len(_STRAY), end
             block = self._scanner.block_at(begin, end)
             return None if block is None else self._after(block, end)
+        if first == "`" and (fence := _FILE_FENCE.match(text, begin, end)):
+            stop = self._scanner.find(f"\n{fence[1]}", fence.end() - 1, end)
+            return None if stop < 0 else (self._line_end(stop + 1, end), end)
         if first == "#" and (heading := _INSTRUCTION_FILE.match(text, begin, end)):
             return heading.end(), end
         if first == "C" and (note := _TOOL_NOTE.match(text, begin, end)):
@@ -125,6 +148,8 @@ class _Ends:
         if last == ">":
             block = self._scanner.block_before(begin, end)
             return None if block is None else self._before(block, begin)
+        if last == "`":
+            return self._before_fence(begin, end)
         if last in "-=#*":
             line = text.rfind("\n", max(begin, end - 300), end) + 1
             ruler = text[line:end].partition(" ")[0]
@@ -140,8 +165,9 @@ class _Ends:
         if name in ASKS:
             return inner if _holds(text, inner) else (rest, end)
         if block.name not in self._known:
-            # Whatever begins a line and ends one; in the middle of a sentence it is a word.
-            if name in HTML or not (rest == end or text[rest] == "<" or "\n" in text[block.end : rest]):
+            # What ends a line, or has several; in the middle of a sentence it is a word.
+            ends_line = rest == end or text[rest] == "<" or "\n" in text[block.end : rest]
+            if name in HTML or not (ends_line or "\n" in text[block.begin : block.begin + _HEAD]):
                 return None
             self.generic.add(block.name)
         self._keep(block.name, inner)
@@ -155,7 +181,7 @@ class _Ends:
         if block.name not in self._known:
             before = text[max(begin, block.begin - 200) : block.begin].rstrip()
             # "Translate this text:" needs what follows it.
-            if name in HTML or before.endswith((":", "\uff1a")) or not begins_line(text, block.begin, begin):
+            if name in HTML or before.endswith(_COLONS) or not begins_line(text, block.begin, begin):
                 return None
             self.generic.add(block.name)
         self._keep(block.name, inner)
@@ -164,6 +190,21 @@ class _Ends:
     def _keep(self, name: str, inner: Piece) -> None:
         if plain_name(name) in ASKS_ALONE and name not in self._known and _holds(self._text, inner):
             self.alone.append(trimmed(self._text, *inner))
+
+    def _before_fence(self, begin: int, end: int) -> Piece | None:
+        """What stands before a file in a fence that ends the text; None without one."""
+        line = self._text.rfind("\n", max(begin, end - 100), end) + 1
+        ruler = self._text[line:end]
+        if line <= begin or ruler.strip("`") or len(ruler) < 3:
+            return None
+        start = self._scanner.rfind(f"\n{ruler}", begin, line - 1) + 1
+        is_file = start > 0 and _FILE_FENCE.match(self._text, start, end) is not None
+        before = self._text[max(begin, start - 200) : start].rstrip()
+        return (begin, start) if is_file and not before.endswith(_COLONS) else None
+
+    def _line_end(self, place: int, end: int) -> int:
+        line = self._text.find("\n", place, min(end, place + 200))
+        return min(end, place + 200) if line < 0 else line
 
     def _end_mark(self, ruler: str, begin: int, end: int) -> int | None:
         """The end of the line that closes a marked block; None without one."""
@@ -174,8 +215,7 @@ class _Ends:
                 return None
             place += len(wanted)
             if self._text[place : place + 4].lstrip(" ")[:3].lower() == "end":
-                line = self._text.find("\n", place, min(end, place + 200))
-                return min(end, place + 200) if line < 0 else line
+                return self._line_end(place, end)
         return None
 
     def _begin_mark(self, ruler: str, begin: int, end: int) -> int | None:

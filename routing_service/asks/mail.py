@@ -14,10 +14,6 @@ _ATTRIBUTION = re.compile(
     r"|^-{2,} ?(?:Original Message|Forwarded message|Original-Nachricht|Ursprüngliche Nachricht) ?-{2,}[ \t]*$",
     re.M,
 )
-_HINTS = (
-    *("wrote:", "Original Message", "Forwarded message", "Nachricht"),
-    *("schrieb", " écrit", "escribió", "ha scritto", "escreveu", "schreef", "skrev"),
-)
 _QUOTED = re.compile(r"^>[^\n]*(?:\n|\Z)", re.M)
 
 
@@ -30,7 +26,9 @@ def unquoted(text: str) -> Pieces | None:
     head = text if size <= 2 * WINDOW else text[:WINDOW]
     tail = head if size <= 2 * WINDOW else text[size - WINDOW :]
     has_lines = head.startswith(">") or "\n>" in head or "\n>" in tail
-    attribution = _ATTRIBUTION.search(head) if any(hint in head for hint in _HINTS) else None
+    attribution = None
+    if has_lines or ((":\n" in head or "-\n" in head) and _has_hint(head)):
+        attribution = _ATTRIBUTION.search(head)
     if attribution is None and (not has_lines or ">>>" in head or not (_several(head) or _several(tail))):
         return None
     first = attribution.start() if attribution else len(head)
@@ -47,6 +45,22 @@ def unquoted(text: str) -> Pieces | None:
     pieces = [(0, min(first, quoted))] if min(first, quoted) < len(head) else []
     pieces += [(size - len(tail) + stop, size)] if stop > 0 else []
     return (outer(text, tuple(pieces)) or None) if pieces else None
+
+
+def _has_hint(text: str) -> bool:
+    return (
+        "wrote:" in text
+        or " Message" in text
+        or "schrieb" in text
+        or "Nachricht" in text
+        or " message-" in text
+        or " écrit" in text
+        or " scritto" in text
+        or "escribi" in text
+        or "escreveu" in text
+        or "schreef" in text
+        or "skrev" in text
+    )
 
 
 def _several(text: str) -> bool:

@@ -17,11 +17,11 @@ _SAMPLE = 2048
 
 # How retrieval prompts begin: they name the material, or say what to do with it.
 _OPENING = re.compile(
-    r"\b(?:use|using|given|based (?:only |solely )?(?:up)?on|consider|according to|refer to|rely on|with|from|in)\s+"
+    r"\b(?:use|using|given|based (?:only |solely )?(?:up)?on|consider|according to|refer to|rely on|with|from|in|to)\s+"
     r"(?:only\s+|just\s+)?(?:the|these|this)\s+(?:following|above|below|provided|given|retrieved|relevant)?\s*"
     r"(?:(?:piece|excerpt|chunk|part)s? (?:of|from)\s+)?(?:retrieved\s+|provided\s+|given\s+|relevant\s+)?"
     r"(?:context|documents?|passages?|sources?|search results?|articles?|excerpts?|snippets?|references?|"
-    r"knowledge)\b",
+    r"knowledge|tools)\b",
     re.I,
 )
 _MATERIAL = re.compile(
@@ -36,7 +36,7 @@ _QUESTION = re.compile(
     re.I | re.M,
 )
 _ANSWER = re.compile(
-    r"\n[#*\s]{0,6}(?:(?:your|the|helpful|final|short|best|concise) ){0,2}(?:answer|response|reply|assistant)"
+    r"\n[#*\s]{0,6}(?:(?:your|the|helpful|final|short|best|concise) ){0,2}(?:answer|response|reply|assistant|thought)"
     r"(?: in [^\n:]{1,40})?\**[ \t]*[:\uff1a]\**\s*\Z",
     re.I,
 )
@@ -54,6 +54,9 @@ def question(text: str) -> Piece | None:
     if "\n" not in text or len(text) < 80:
         return None
     head = text[:HEAD]
+    lowered = head.lower()
+    if not (_asks(lowered) or (len(text) > HEAD and _asks(text[-TAIL:].lower()))) or not _has_noun(lowered):
+        return None
     opening = _OPENING.search(head, 0, 400)
     if opening is not None and not _ANSWERING.search(head, max(0, opening.start() - 200), opening.end() + 200):
         opening = None
@@ -84,6 +87,39 @@ def question(text: str) -> Piece | None:
             return begin, end
     inline = _INLINE.search(head, 0, 1000)
     return None if inline is None else inline.span(1)
+
+
+def _asks(text: str) -> bool:
+    """Whether a text in lower case has a word before a question, or says what to answer."""
+    return (
+        "question" in text
+        or "query" in text
+        or "request" in text
+        or "user" in text
+        or "human" in text
+        or "to answer" in text
+        or "answer the" in text
+        or "respond to" in text
+        or "reply to" in text
+    )
+
+
+def _has_noun(text: str) -> bool:
+    """Whether a text in lower case names anything that a question could be answered from."""
+    return (
+        "context" in text
+        or "document" in text
+        or "passage" in text
+        or "source" in text
+        or "search result" in text
+        or "reference" in text
+        or "excerpt" in text
+        or "knowledge" in text
+        or "background" in text
+        or "article" in text
+        or "snippet" in text
+        or "following tools" in text
+    )
 
 
 def piped(text: str) -> Pieces | None:

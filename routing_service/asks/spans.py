@@ -47,6 +47,8 @@ def without(begin: int, end: int, removed: Iterable[Piece]) -> Pieces:
 
 def trimmed(text: str, begin: int, end: int) -> Piece:
     """The stretch without the white space at its ends; it may be empty."""
+    if begin < end and not (text[begin].isspace() or text[end - 1].isspace()):
+        return begin, end
     begin = skip_space(text, begin, end)
     step = 256
     while end > begin:

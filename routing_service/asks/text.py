@@ -18,7 +18,7 @@ from routing_service.asks.tags import WRAPPERS, known_blocks, opening_of
 # A short text of one line that begins and ends like a sentence has nothing around it.
 _SHORT = 240
 # The marks of everything that is not one.
-_MARKS = frozenset('"“«„「>#-=*D')
+_MARKS = frozenset('"“«„「>#-=*D`')
 _MAX_ROUNDS = 12
 _MAX_READ = 1
 _KNOWN_WINDOW = 4 * WINDOW

@@ -94,6 +94,13 @@ SHAPES: dict[str, Callable[[str], str]] = {
         "### Task:\nAnswer the query from the context.\n\n### Guidelines:\n- Be brief.\n\n"
         f'<context>\n<source id="1">foo</source>\n</context>\n\n<user_query>\n{ask}\n</user_query>'
     ),
+    "a file in a fence before": lambda ask: f"```src/app.py (1-20)\n{CODE}```\n\n{ask}",
+    "a file in a fence after": lambda ask: f"{ask}\n\n```python src/app.py\n{CODE}```",
+    "a block and the ask on its last line": lambda ask: f'<context id="1">\n{RULES}</context> {ask}',
+    "tools and a question": lambda ask: (
+        "Answer the following questions. You have access to the following tools:\n\nsearch: looks up\n\n"
+        f"Use the following format:\n\nThought: think\n\nBegin!\n\nQuestion: {ask}\nThought:"
+    ),
     "a log before": lambda ask: f"{LOG}\n{ask}",
     "a log after": lambda ask: f"{ask}\n\n{LOG}",
     "a picture's data after": lambda ask: f"{ask}\ndata:image/png;base64,{BASE64}",

@@ -86,6 +86,8 @@ ASSISTANT = Turn(False, ["An answer."], 0)
         user("Another language model started to solve this problem and wrote: we did much."),
         user("This session is being continued from a previous conversation that was too long."),
         user("Begin."),
+        user("[read_file for 'a.py'] Result:", "a = 1", "<state>x</state>"),
+        user("OBSERVATION: it is red"),
         user("Your task is to create a detailed summary of the conversation so far.\n" + "Name each file. " * 40),
     ],
 )
