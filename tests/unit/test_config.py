@@ -178,7 +178,7 @@ def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
     ("server", "problem"),
     [
         ("address: localhost", "address: 'localhost' is not an address: it has no port; write localhost:50051"),
-        ("address: host:99999", "'99999' is not a port, a number from 0 to 65535"),
+        ("address: host:99999", "'99999' is not a port from 0 to 65535"),
         ("address: 'http://127.0.0.1:50051'", "it is a URL; write 127.0.0.1:50051, without http://"),
         ("address: 'unix:'", "it names no file; write unix:PATH"),
         ("{address: 'unix:/x.sock', workers: 2}", "workers must be 1 with unix:/x.sock"),

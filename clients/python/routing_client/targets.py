@@ -94,7 +94,7 @@ def read_port(text: str) -> int:
         ValueError: It is none.
     """
     if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
-        raise ValueError(f"{text[:_SHOWN]!r} is not a port, a number from 0 to 65535")
+        raise ValueError(f"{text[:_SHOWN]!r} is not a port from 0 to 65535")
     return int(text)
 
 

@@ -53,7 +53,7 @@ def test_an_address_is_read(text: str, expected: Address) -> None:
         ("a:1:2", "more than one colon"),
         (":50051", "it has no host; write 127.0.0.1:50051, or 0.0.0.0:50051"),
         ("50051", "it has no host; write 127.0.0.1:50051"),
-        ("host:99999", "'99999' is not a port, a number from 0 to 65535"),
+        ("host:99999", "'99999' is not a port from 0 to 65535"),
         ("host:65536", "is not a port"),
         ("host:-1", "is not a port"),
         ("host:abc", "is not a port"),
