@@ -233,7 +233,11 @@ def test_what_does_not_finish_is_cut_off(start_gateway: StartGateway, fake_addre
 
 
 def test_the_ready_file_is_there_when_requests_are_answered_and_not_before(
-    start_gateway: StartGateway, fake_address: str, echo: RunningEcho, tmp_path: Path
+    start_gateway: StartGateway,
+    fake_address: str,
+    echo: RunningEcho,
+    tmp_path: Path,
+    eventually: Callable[[Callable[[], bool], str], None],
 ) -> None:
     ready = tmp_path / "ready-0"
     seen: set[str] = set()
@@ -249,6 +253,7 @@ def test_the_ready_file_is_there_when_requests_are_answered_and_not_before(
     try:
         gateway = start_gateway("--service", fake_address, "--base-url", echo.base_url)
         assert gateway.request("GET", "/health").status == 200
+        eventually(lambda: bool(seen), "the thread that looks has had its turn")
     finally:
         over.set()
         watcher.join()
