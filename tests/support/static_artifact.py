@@ -20,7 +20,7 @@ from routing_service.artifacts.manifest import CalibrationTable, Manifest, SelfT
 from routing_service.models import ModelPair
 from routing_service.routers.static_text import StaticTextEncoder
 
-settings.register_profile("unit", deadline=None, derandomize=True)
+settings.register_profile("unit", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("unit")
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -185,26 +185,26 @@ def evaluated(run: Run, config: Path, path: Path) -> dict[str, Any]:
     return {name: benchmark[name] for name in names if name in benchmark}
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_scores_of_any_shape_mean_the_same(run: Run, config: Path, tmp_path: Path, shape: str) -> None:
-    plain, odd = SHAPES["numbers"](tmp_path), SHAPES[shape](tmp_path)
-    found = calibrated(run, config, odd)
-    assert found["sample_size"] == COUNT
-    assert found == calibrated(run, config, plain)
-    found = evaluated(run, config, odd)
-    assert found["prompts"] == COUNT
-    assert found == evaluated(run, config, plain)
+@pytest.fixture(scope="module")
+def plain_answers() -> dict[str, Any]:
+    """What the plain shape of the same rows gives, worked out once."""
+    return {}
 
 
-@pytest.mark.parametrize("shape", BATTLE_SHAPES)
-def test_battles_of_any_shape_mean_the_same(run: Run, config: Path, tmp_path: Path, shape: str) -> None:
-    plain, odd = BATTLE_SHAPES["numbers"](tmp_path), BATTLE_SHAPES[shape](tmp_path)
-    found = calibrated(run, config, odd)
-    assert found["sample_size"] == COUNT
-    assert found == calibrated(run, config, plain)
-    found = evaluated(run, config, odd)
-    assert found["prompts"] == COUNT
-    assert found == evaluated(run, config, plain)
+@pytest.mark.parametrize(
+    ("kind", "shape"), [*(("scores", shape) for shape in SHAPES), *(("battles", shape) for shape in BATTLE_SHAPES)]
+)
+def test_labels_of_any_shape_mean_the_same(
+    run: Run, config: Path, tmp_path: Path, plain_answers: dict[str, Any], kind: str, shape: str
+) -> None:
+    shapes = {"scores": SHAPES, "battles": BATTLE_SHAPES}[kind]
+    for command, count in ((calibrated, "sample_size"), (evaluated, "prompts")):
+        name = f"{kind} {command.__name__}"
+        if name not in plain_answers:
+            plain_answers[name] = command(run, config, shapes["numbers"](tmp_path))
+        found = command(run, config, shapes[shape](tmp_path))
+        assert found[count] == COUNT
+        assert found == plain_answers[name]
 
 
 @pytest.mark.usefixtures("few_rounds")

@@ -369,7 +369,7 @@ ITEMS = st.lists(st.one_of(REQUESTS, st.just(DecisionError(Reason.PROMPT_EMPTY, 
 
 
 @given(items=ITEMS, fallback=st.sampled_from(["error", "strong", "weak"]))
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_a_batch_gives_what_single_decisions_give(
     fake_router: type[Any], make_engine: MakeEngine, items: list[RouteRequest | DecisionError], fallback: str
 ) -> None:
