@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -12,6 +13,9 @@ from tokenizers import Tokenizer
 
 from routing_service.artifacts.reading import MAX_JSON_BYTES, read_file, read_json
 from routing_service.errors import ArtifactError
+
+# One text is tokenized at a time, so the library needs no threads of its own.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 Side = Literal["left", "right"]
 SIDES: tuple[Side, ...] = ("left", "right")
@@ -65,7 +69,8 @@ class TruncatingTokenizer:
         text = self._part(text, longest).encode("utf-8", "replace").decode()
         window = CHARACTERS_PER_TOKEN * (self.max_tokens + SPARE_TOKENS)
         while True:
-            encoding = self._tokenizer.encode(self._part(text, window), add_special_tokens=False)
+            # Unlike `encode`, this lets other threads run; a text without spaces may take 0.1 s.
+            (encoding,) = self._tokenizer.encode_batch([self._part(text, window)], add_special_tokens=False)
             if len(text) <= window or len(encoding) >= self._kept + SPARE_TOKENS:
                 break
             window *= 2

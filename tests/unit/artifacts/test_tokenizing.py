@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +74,9 @@ def test_what_gives_no_tokens_is_not_read_for_ever(path: Path, side: Side, monke
     encode = tested._tokenizer.encode
 
     class Counting:
-        def encode(self, text: str, **options: Any) -> Any:
-            lengths.append(len(text))
-            return encode(text, **options)
+        def encode_batch(self, texts: list[str], **options: Any) -> Any:
+            lengths.extend(map(len, texts))
+            return [encode(text, **options) for text in texts]
 
         def post_process(self, encoding: Any) -> Any:
             return Tokenizer.from_file(str(path)).post_process(encoding)
@@ -180,3 +183,16 @@ def test_a_panic_of_the_tokenizer_s_code_is_an_error(tmp_path: Path, monkeypatch
     (tmp_path / "tokenizer.json").write_bytes(b"{}")
     with pytest.raises(ArtifactError, match=r"is not a tokenizer\.json: index out of range"):
         load_tokenizer(tmp_path / "tokenizer.json")
+
+
+def test_others_run_while_a_long_text_is_tokenized(build_tokenizer: Callable[..., Tokenizer], tmp_path: Path) -> None:
+    build_tokenizer().save(str(tmp_path / "tokenizer.json"))
+    tokenizer = TruncatingTokenizer(tmp_path / "tokenizer.json", 4096, "right")
+    with ThreadPoolExecutor(1) as pool:
+        encoding = pool.submit(tokenizer.encode, "😀" * 400_000)
+        turns = 0
+        while not encoding.done():
+            time.sleep(0)
+            turns += 1
+    assert encoding.result().truncated
+    assert turns > 1000, "the interpreter is held"
