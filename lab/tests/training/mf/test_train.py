@@ -173,12 +173,13 @@ def test_an_encoder_of_the_caller_s_is_copied_into_the_artifact(
     tmp_path: Path, embeddings_folder: Path, write_battles: WriteBattles
 ) -> None:
     encoder = write_word_vector_encoder(load_embeddings(embeddings_folder), tmp_path / "encoder")
-    (encoder.folder / ".hidden").write_text("not the encoder's")
+    (encoder.folder / "lost+found").mkdir()
+    (encoder.folder / "lost+found" / "#1").write_text("not the encoder's")
     data = write_battles(300)
     run(data, tmp_path / "one", embeddings_folder, encoder=encoder.folder)
     run(data, tmp_path / "two", embeddings_folder)
     assert contents(tmp_path / "one")["model.onnx"] == contents(tmp_path / "two")["model.onnx"]
-    assert not (tmp_path / "one" / "encoder" / ".hidden").exists()
+    assert not (tmp_path / "one" / "encoder" / "lost+found").exists()
     assert open_artifact(tmp_path / "one", "mf").manifest.provenance["encoder"]["revision"] == encoder.manifest.revision
     with pytest.raises(ArtifactError, match=r"manifest\.json is missing"):
         run(data, tmp_path / "three", embeddings_folder, encoder=tmp_path / "none")
