@@ -66,10 +66,16 @@ def fields(raw: Buffer, start: int = 0, end: int | None = None) -> Iterator[Fiel
     """
     place, end = start, len(raw) if end is None else end
     while place < end:
-        tag, place = varint(raw, place)
+        tag = raw[place]
+        place += 1
+        if tag > 127:  # most numbers have one byte, and a call for each would cost more than all the rest
+            tag, place = varint(raw, place - 1)
         wire_type = tag & 7
         if wire_type == LEN:
-            size, place = varint(raw, place)
+            size = raw[place] if place < end else 128
+            place += 1
+            if size > 127:
+                size, place = varint(raw, place - 1)
         elif wire_type == VARINT:
             size = varint(raw, place)[1] - place
         elif wire_type == I64:

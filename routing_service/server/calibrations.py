@@ -74,6 +74,15 @@ class Calibrations:
         settings: _Settings | None = None
         scores, batch, characters, seen = ScoreDistribution(), list[_Prompt](), 0, 0
         stream.wait()
+
+        async def score_batch(settings: _Settings) -> None:
+            nonlocal characters
+            stream.work()
+            scores.add(await self._score(engine, settings.plan, batch))
+            batch.clear()
+            characters = 0
+            stream.wait()
+
         async for raw in messages:
             message = await self._parse(raw, seen)
             if settings is None:
@@ -81,13 +90,12 @@ class Calibrations:
             else:
                 settings.check_unchanged(message, seen)
             for prompt in _prompts(message, seen, self._limits, engine, settings.plan.name):
+                if batch and characters + len(prompt.text) > settings.max_characters:
+                    await score_batch(settings)
                 batch.append(prompt)
                 characters += len(prompt.text)
-                if len(batch) >= settings.max_prompts or characters > settings.max_characters:
-                    stream.work()
-                    scores.add(await self._score(engine, settings.plan, batch))
-                    batch, characters = [], 0
-                    stream.wait()
+                if len(batch) >= settings.max_prompts or characters >= settings.max_characters:
+                    await score_batch(settings)
             seen += len(message.prompts) + len(message.conversations)
             stream.wait()
         stream.has_all()

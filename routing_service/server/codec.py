@@ -14,6 +14,7 @@ from routing_service.asks.reader import AskReader, ReadText, Turn
 from routing_service.asks.rules import IMAGES, TOOLS, Rules
 from routing_service.asks.spans import Piece
 from routing_service.config import LimitsConfig
+from routing_service.engine.pacing import Pace
 from routing_service.engine.types import Decision, RouteRequest, Span
 from routing_service.errors import DecisionError, Reason
 from routing_service.server.malformed import explain, malformed
@@ -70,9 +71,10 @@ def to_request(
             Reason.INPUT_AMBIGUOUS, "Both `prompt` and `conversation` are set; set exactly one of them.", "conversation"
         )
     if has_prompt:
-        check_prompt(message.prompt, limits)
-        read = asks.prompt(message.prompt)
-        spans = _spans([message.prompt], read, 0) if message.explain else None
+        prompt = message.prompt  # each reading of the field decodes it
+        check_prompt(prompt, limits)
+        read = asks.prompt(prompt)
+        spans = _spans([prompt], read, 0) if message.explain else None
     elif has_conversation:
         read = read_conversation(message.conversation, limits, asks)
         spans = None
@@ -132,13 +134,15 @@ def check_prompt(text: str, limits: LimitsConfig, field: str = "prompt") -> None
     _check_size(text, field, limits.max_prompt_bytes)
 
 
-def item_request(
-    raw: bytes, limits: LimitsConfig, asks: AskReader, rules: Rules | None = None
+async def item_request(
+    raw: bytes, limits: LimitsConfig, asks: AskReader, pace: Pace, rules: Rules | None = None
 ) -> tuple[RouteRequest | DecisionError, str]:
     """Parse an item of a batch: its request or its error, and its id, empty if it cannot be read."""
     request_id = ""
     try:
         message = parse(raw, routing_service_pb2.DecideRequest)
+        if pace.is_due:
+            await pace.rest()
         request_id = _checked_id(message.request_id, "request_id")
         return to_request(message, limits, asks, rules), request_id
     except DecisionError as error:
@@ -219,27 +223,25 @@ def _has(message: routing_service_pb2.DecideRequest, rules: Rules) -> frozenset[
 
 def _spans(texts: Sequence[str], read: ReadText, message: int) -> tuple[Span, ...]:
     """The places of the text that was read, of a message's parts. A part without text is "" here."""
-    pieces = None if read.pieces is None else list(read.pieces)
+    pieces: Sequence[Piece] = read.pieces if read.pieces is not None else ((0, sum(len(text) + 1 for text in texts)),)
     found: list[Span] = []
-    begin = 0
+    begin = place = 0  # where the part begins in the joined parts, and the piece that is looked at
     for part, text in enumerate(texts):
-        if text:
-            end = begin + len(text)
-            inside = [(0, len(text))] if pieces is None else _overlaps(pieces, begin, end)
-            found += [Span(message, part, *_bytes(text, *piece)) for piece in inside]
-            begin = end + 1  # the newline that joins it to the next
+        if not text:
+            continue
+        end = begin + len(text)
+        seen = size = 0  # so many characters of the part are counted, of so many bytes
+        while place < len(pieces) and pieces[place][0] < end:
+            low, high = max(pieces[place][0], begin) - begin, min(pieces[place][1], end) - begin
+            if low < high:
+                first = size + len(text[seen:low].encode())
+                seen, size = high, first + len(text[low:high].encode())
+                found.append(Span(message, part, first, size))
+            if pieces[place][1] > end:
+                break  # it goes on in the next part
+            place += 1
+        begin = end + 1  # the newline that joins it to the next
     return tuple(found)
-
-
-def _overlaps(pieces: Sequence[Piece], begin: int, end: int) -> list[Piece]:
-    """The parts of `pieces` from `begin` to `end`, counted from `begin`."""
-    cut = ((max(low, begin) - begin, min(high, end) - begin) for low, high in pieces)
-    return [(low, high) for low, high in cut if low < high]
-
-
-def _bytes(text: str, begin: int, end: int) -> Piece:
-    start = len(text[:begin].encode())
-    return start, start + len(text[begin:end].encode())
 
 
 def _turns(conversation: conversation_pb2.Conversation, path: str) -> Iterator[Turn]:
@@ -255,7 +257,11 @@ def _turns(conversation: conversation_pb2.Conversation, path: str) -> Iterator[T
             yield _OTHER_TURN  # its content is not read
             continue
         content = message.content
-        texts = [part.text for part in content if part.text or part.WhichOneof("part") == "text"]
+        # A field is a new object at each reading, and there may be thousands of them.
+        texts = [text for part in content if (text := part.text) or part.WhichOneof("part") == "text"]
+        if len(content) == 1 and texts and texts[0].isspace():
+            yield _OTHER_TURN  # nothing of it is read or counted
+            continue
         yield Turn(True, texts, len(content) - len(texts))
 
 
@@ -301,7 +307,7 @@ def _check_metadata(message: routing_service_pb2.DecideRequest) -> None:
             "metadata",
             {"limit_entries": str(MAX_METADATA_ENTRIES)},
         )
-    if any(len(text.encode()) > MAX_METADATA_BYTES for entry in entries.items() for text in entry):
+    if any(_is_longer(text, MAX_METADATA_BYTES) for entry in entries.items() for text in entry):
         raise DecisionError(
             Reason.METADATA_TOO_LARGE,
             f"A key or value of `metadata` is longer than {MAX_METADATA_BYTES} bytes; use a shorter one.",
@@ -310,8 +316,13 @@ def _check_metadata(message: routing_service_pb2.DecideRequest) -> None:
         )
 
 
+def _is_longer(text: str, max_bytes: int) -> bool:
+    """Whether a text has more bytes than that; a long one is not encoded to find out."""
+    return len(text) > max_bytes or (len(text) * 4 > max_bytes and len(text.encode()) > max_bytes)
+
+
 def _checked_id(value: str, field: str) -> str:
-    if len(value) * 4 > MAX_ID_BYTES and len(value.encode()) > MAX_ID_BYTES:
+    if _is_longer(value, MAX_ID_BYTES):
         raise DecisionError(
             Reason.ID_TOO_LONG,
             f"`{field}` is longer than {MAX_ID_BYTES} bytes; use a shorter one.",

@@ -5,7 +5,6 @@ For errors only: protobuf's own error does not name the field.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -57,7 +56,7 @@ class _Search:
 
     def bad_string(self, start: int, end: int, fields: Mapping[int, _Field]) -> str | None:
         """The path of the first such string in the message in `raw[start:end]`; None if there is none."""
-        seen: Counter[int] = Counter()
+        seen: dict[int, int] = {}
         for found in wire.fields(self._raw, start, end):
             self._left -= 1
             if self._left < 0:
@@ -65,13 +64,16 @@ class _Search:
             field = fields.get(found.number)
             if field is None or found.wire_type != wire.LEN:
                 continue
-            seen[found.number] += 1
+            index = seen.get(found.number, 0)
+            seen[found.number] = index + 1
+            if self._raw[found.start : found.end].isascii():
+                continue  # far cheaper than to look inside
             if field.inner is None:
                 path = None if self._decodes(found.start, found.end) else ""
             else:
                 path = self.bad_string(found.start, found.end, field.inner)
             if path is not None:
-                name = f"{field.name}[{seen[found.number] - 1}]" if field.is_repeated else field.name
+                name = f"{field.name}[{index}]" if field.is_repeated else field.name
                 return f"{name}.{path}" if path else name
         return None
 

@@ -71,7 +71,13 @@ class RoutingService:
         """Answer `Decide`."""
         engine = self._serving_engine()
         await self._counts.admit(raw, routing_service_pb2.DecideRequest)
-        request = to_request(parse(raw, routing_service_pb2.DecideRequest), self._limits, engine.asks, engine.rules)
+        pace = Pace()
+        message = parse(raw, routing_service_pb2.DecideRequest)
+        if pace.is_due:
+            await pace.rest()
+        request = to_request(message, self._limits, engine.asks, engine.rules)
+        if pace.is_due:
+            await pace.rest()
         decision = await engine.decide_async(request)
         self._metrics.decision(decision.router, decision.tier, decision.reason)
         return routing_service_pb2.DecideResponse(decision=to_message(decision)).SerializeToString()
@@ -87,7 +93,7 @@ class RoutingService:
         for part in _parts(items, SCORING_BATCH):
             requests, ids = [], []
             for item in part:
-                request, request_id = item_request(item, self._limits, engine.asks, engine.rules)
+                request, request_id = await item_request(item, self._limits, engine.asks, pace, engine.rules)
                 requests.append(request)
                 ids.append(request_id)
                 if pace.is_due:

@@ -177,7 +177,7 @@ async def test_a_prompt_at_the_limit_is_taken_and_one_byte_more_refused(kind: st
 
 @pytest.mark.parametrize("inline", [True, False])
 async def test_one_turn_scores_few_characters(inline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch ends with the prompt that takes it over the budget, so that none is held back."""
+    """A batch ends at its budget, before a prompt that would take it over; a longer prompt is one of its own."""
     monkeypatch.setattr(calibrations, "INLINE_CHARACTERS", 100)
     monkeypatch.setattr(calibrations, "BATCH_CHARACTERS", 1000)
     router = NumberRouter(inline=inline)
@@ -191,10 +191,10 @@ async def test_one_turn_scores_few_characters(inline: bool, monkeypatch: pytest.
 
     monkeypatch.setattr(engine, "score_async", counting)
     budget = 100 if inline else 1000
-    prompts = ["0.5".ljust(budget // 4, " ")] * 10
+    prompts = ["0.5".ljust(budget // 4, " ")] * 10 + ["0.5".ljust(2 * budget, " "), "0.5"]
     service = calibrations.Calibrations(LimitsConfig())
     await service.answer(engine, messages_of(pb.CalibrateRequest(prompts=prompts, strong_shares=[0.5])))
-    assert turns == [budget // 4 * 5] * 2
+    assert turns == [budget, budget, budget // 2, 2 * budget, 3]
     engine.close()
 
 

@@ -10,6 +10,7 @@ from routing_client.proto import routing_service_pb2 as pb
 
 from routing_service.asks.reader import AskReader
 from routing_service.config import LimitsConfig
+from routing_service.engine.pacing import Pace
 from routing_service.errors import DecisionError, Reason
 from routing_service.server.codec import item_request, split_batch, to_item_error, to_request
 
@@ -62,13 +63,13 @@ def test_a_text_at_the_limit_is_taken_and_one_byte_more_refused(
 
 
 @pytest.mark.parametrize("kind", ["prompt", "conversation"])
-def test_an_item_of_a_batch_has_the_same_limit(kind: str) -> None:
+async def test_an_item_of_a_batch_has_the_same_limit(kind: str) -> None:
     made: list[dict[str, Any]] = [
         {kind: text if kind == "prompt" else chat(text), "request_id": name}
         for name, text in {"fits": "x" * 64, "long": "x" * 65, "small": "x"}.items()
     ]
     raw = pb.BatchDecideRequest(requests=made).SerializeToString()
-    (fits, _), (long, name), (small, _) = (item_request(item, LIMITS, ASKS) for item in split_batch(raw))
+    (fits, _), (long, name), (small, _) = [await item_request(item, LIMITS, ASKS, Pace()) for item in split_batch(raw)]
     assert not isinstance(fits, DecisionError)
     assert not isinstance(small, DecisionError)
     assert (fits.text, small.text, name) == ("x" * 64, "x", "long")
