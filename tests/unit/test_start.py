@@ -6,8 +6,6 @@ import shlex
 import subprocess
 import sys
 
-import pytest
-
 CHILD = """
 import os, resource, shutil, signal
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -22,13 +20,10 @@ def test_what_a_child_finds() -> None:
     assert child.stdout == "True True\nTrue\n80 None 0o22\n"
 
 
-@pytest.mark.parametrize(
-    "how",
-    ["trap '' INT HUP", "ulimit -S -n 256", "export COLUMNS=40 FORCE_COLOR=1", "umask 077"],
-    ids=["in the background", "with few files", "on a narrow terminal", "for its user alone"],
-)
-def test_it_is_the_same_however_the_tests_are_started(how: str) -> None:
+def test_it_is_the_same_however_the_tests_are_started() -> None:
+    """In the background, for the user alone, with few files, on a narrow terminal that wants colours."""
     name = f"{__file__}::{test_what_a_child_finds.__name__}"
-    command = shlex.join([sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", name])
-    ran = subprocess.run(["/bin/sh", "-c", f"{how}; exec {command}"], capture_output=True, text=True, check=False)
+    tests = shlex.join([sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", name])
+    command = f"trap '' INT HUP; umask 077; ulimit -S -n 256; export COLUMNS=40 FORCE_COLOR=1; exec {tests}"
+    ran = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout

@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from tests.support.benchmarks import write_lines
+from tests.support.without import Ran, run_without
 
 # What the extras bring: as if none of it were installed.
 FINETUNE = ("torch", "transformers", "peft", "huggingface_hub", "sentencepiece", "pyarrow", "httpx")
 TRAIN_AND_PLOTS = ("lightgbm", "sklearn", "scipy", "onnx", "safetensors", "matplotlib", "pandas")
-# Runs each of the command lines in a JSON list, in one process: to start one costs half a second.
-SCRIPT = f"""
-import contextlib, io, json, sys
-sys.modules.update(dict.fromkeys({FINETUNE + TRAIN_AND_PLOTS!r}))
-from routing_service.cli import main
-ran = []
-for arguments in json.loads(sys.argv[1]):
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        try:
-            code = main(arguments)
-        except SystemExit as exit:
-            code = exit.code
-    ran.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps(ran))
-"""
 TYPES = ["static", "mf", "bert", "causal_llm"]
 HELPS = [["train"], *(["train", kind] for kind in TYPES), ["evaluate"]]
 
 
-class Ran(NamedTuple):
-    """How a command ended, and what it printed."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 def run(*commands: Sequence[object]) -> list[Ran]:
-    """Run commands, one after the other, where no extra is installed."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps([[str(each) for each in command] for command in commands])],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=100,
-    )
-    return [Ran(*each) for each in json.loads(done.stdout)]
+    return run_without((*FINETUNE, *TRAIN_AND_PLOTS), "routing_service.cli", *commands)
 
 
 def test_help_needs_no_extra() -> None:
     for arguments, ran in zip(HELPS, run(*([*arguments, "--help"] for arguments in HELPS)), strict=True):
-        assert (ran.returncode or 0, ran.stderr) == (0, ""), arguments
+        assert (ran.returncode, ran.stderr) == (0, ""), arguments
         assert ran.stdout.startswith("usage: routing-service ")
         assert arguments[-1] in ran.stdout
 

@@ -12,6 +12,7 @@ import pytest
 
 from export_onnx import cli, graph
 from routing_service.errors import UsageError
+from tests.support.without import run_without
 
 TYPES = ("mf", "bert", "causal_llm", "sw_ranking", "encoder")
 
@@ -86,28 +87,22 @@ def test_what_goes_wrong_exits_with_1(
     )
 
 
-WITHOUT = """
-import sys
-sys.modules.update(dict.fromkeys("onnx torch transformers safetensors huggingface_hub pyarrow sentencepiece".split()))
-from export_onnx import cli, graph
-sys.exit(cli.main(sys.argv[1:]))
-"""
+EXTRA = ("onnx", "torch", "transformers", "safetensors", "huggingface_hub", "pyarrow", "sentencepiece")
 
 
-@pytest.mark.parametrize("kind", TYPES)
-def test_without_the_extra_there_is_help_and_it_is_named(kind: str) -> None:
-    command = [sys.executable, "-c", WITHOUT, kind]
-    helped = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
-    assert (helped.returncode, helped.stderr) == (0, "")
-    assert f"Example: export-onnx {kind}" in helped.stdout
-    source = ["--battles", "a", "--embeddings", "a"] if kind == "sw_ranking" else ["--checkpoint", "a"]
-    asked = subprocess.run([*command, *source, "--output", "b"], capture_output=True, text=True, check=False)
-    assert (asked.returncode, asked.stdout) == (1, "")
-    package = "onnx" if kind in {"mf", "sw_ranking"} else "torch"
-    assert asked.stderr == (
-        f"export-onnx: error: exporting needs {package}; run: pip install 'routing-service[export]' "
-        "(in a checkout: pip install '.[export]')\n"
-    )
+def test_without_the_extra_there_is_help_and_it_is_named() -> None:
+    battles, checkpoint = ["--battles", "a", "--embeddings", "a"], ["--checkpoint", "a"]
+    asks = [[kind, *(battles if kind == "sw_ranking" else checkpoint), "--output", "b"] for kind in TYPES]
+    ran = run_without(EXTRA, "export_onnx.cli", *([kind, "--help"] for kind in TYPES), *asks)
+    for kind, helped, asked in zip(TYPES, ran[: len(asks)], ran[len(asks) :], strict=True):
+        assert (helped.returncode, helped.stderr) == (0, "")
+        assert f"Example: export-onnx {kind}" in helped.stdout
+        assert (asked.returncode, asked.stdout) == (1, "")
+        package = "onnx" if kind in {"mf", "sw_ranking"} else "torch"
+        assert asked.stderr == (
+            f"export-onnx: error: exporting needs {package}; run: pip install 'routing-service[export]' "
+            "(in a checkout: pip install '.[export]')\n"
+        )
 
 
 def test_element_types_have_onnx_s_numbers() -> None:

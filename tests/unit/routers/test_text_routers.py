@@ -91,7 +91,7 @@ def test_a_bert_graph_is_run_as_configured(tmp_path: Path) -> None:
 def test_a_bert_artifact_without_room_for_a_word_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="leave none for the text"):
         BertRouter(open_artifact(write_bert(tmp_path, max_tokens=2), "bert"))
-    with pytest.raises(ArtifactError, match="pad_token_id must be 0 or more"):
+    with pytest.raises(ArtifactError, match="pad_token_id must be"):
         BertRouter(open_artifact(write_bert(tmp_path, pad_token_id=-1), "bert"))
     write_bert(tmp_path, pad_token_id=0)
     BertRouter(open_artifact(tmp_path, "bert"))
@@ -180,7 +180,7 @@ def test_a_text_that_ends_without_a_rating_is_for_the_strong_model(tmp_path: Pat
 
 @pytest.mark.parametrize("threshold", [0, 6])
 def test_a_threshold_that_is_no_rating_is_refused(tmp_path: Path, threshold: int) -> None:
-    with pytest.raises(ArtifactError, match="score_threshold must be one of the ratings"):
+    with pytest.raises(ArtifactError, match="score_threshold must be"):
         llama(tmp_path, score_threshold=threshold)
     for good in (1, 5):
         llama(tmp_path / str(good), score_threshold=good)
@@ -188,7 +188,7 @@ def test_a_threshold_that_is_no_rating_is_refused(tmp_path: Path, threshold: int
 
 def test_what_ends_the_answer_is_in_the_manifest(tmp_path: Path) -> None:
     assert llama(tmp_path / "1", stop_token_ids=[STOP_ID, 0]).models == PAIR
-    with pytest.raises(ArtifactError, match="max_new_tokens must be at least 1"):
+    with pytest.raises(ArtifactError, match="max_new_tokens must be"):
         llama(tmp_path / "2", max_new_tokens=0)
 
 
@@ -198,5 +198,5 @@ def test_a_bert_graph_is_no_causal_llm_graph(tmp_path: Path) -> None:
     folder = write_causal_llm(tmp_path / "llama")
     (folder / "model.onnx").write_bytes(graph)
     rewrite_manifest(folder)
-    with pytest.raises(ArtifactError, match="is no causal_llm graph"):
+    with pytest.raises(ArtifactError, match="is not a causal_llm graph: it has inputs"):
         CausalLLMRouter(open_artifact(folder, "causal_llm"))
