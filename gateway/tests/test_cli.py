@@ -42,7 +42,7 @@ Run = Callable[..., Done]
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Runs a command line in this process."""
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     filters = [(each, each.filters[:]) for each in logging.getLogger().handlers]
 
     def run(*arguments: str) -> Done:
@@ -53,7 +53,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
         return Done(code, *capsys.readouterr())
 
     yield run
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     for each, before in filters:
         each.filters[:] = before
 

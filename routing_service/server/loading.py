@@ -49,9 +49,13 @@ async def load(function: Callable[[], T], stop: asyncio.Task[None], seconds: flo
             loaded.set_exception(error)
 
     def work() -> None:
-        result, error = None, None
+        result: T | None = None
+        error: BaseException | None = None
         try:
             result = function()
+        except StopIteration as raised:  # a future takes any exception but this
+            error = RuntimeError("loading raised StopIteration")
+            error.__cause__ = raised
         except BaseException as raised:
             error = raised
         with suppress(RuntimeError):  # the loop is closed

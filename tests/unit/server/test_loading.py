@@ -43,6 +43,11 @@ async def test_an_error_is_raised_as_it_is(stop: asyncio.Task[None]) -> None:
         await load(fail, stop, LONG)
 
 
+async def test_an_iterator_that_ends_too_early_is_an_error_as_well(stop: asyncio.Task[None]) -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await load(lambda: next(iter([])), stop, LONG)
+
+
 async def test_a_hang_is_left_when_the_process_is_to_stop(hang: threading.Event) -> None:
     asked = asyncio.Event()
 
