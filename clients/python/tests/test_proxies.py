@@ -221,7 +221,7 @@ def test_a_port_of_no_proxy_may_be_the_urls_usual_one() -> None:
     [
         ({}, None, None),
         ({"http_proxy": "a"}, None, "http_proxy"),
-        ({"all_proxy": "a"}, "all_proxy", "all_proxy"),
+        ({"all_proxy": "a"}, "all_proxy", None),
         ({"ALL_PROXY": "a", "https_proxy": "a"}, "https_proxy", "https_proxy"),
         ({"https_proxy": "a", "HTTPS_PROXY": "b"}, "https_proxy", "https_proxy"),
         ({"https_proxy": "", "HTTPS_PROXY": "b", "HTTP_PROXY": "c"}, None, "HTTP_PROXY"),
@@ -274,7 +274,7 @@ def test_a_proxy_is_named_without_its_password(value: str, url: str, shown: str)
         "http://se\ncret@h",
     ],
 )
-@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy"])
+@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
 def test_what_is_no_proxy_is_said_of_the_variable(variable: str, value: str) -> None:
     with pytest.raises(ProxyError, match=rf"variable {variable} .*http://HOST:PORT") as caught:
         proxy_for_url("https://example.com/v1", environ={variable: value})
@@ -284,11 +284,11 @@ def test_what_is_no_proxy_is_said_of_the_variable(variable: str, value: str) -> 
 
 
 def test_a_kind_of_proxy_that_cannot_be_used_is_said() -> None:
-    environ = {"all_proxy": "socks5://me:secret@h:1", "no_proxy": "here"}
-    assert proxy_for_url("http://x", ("http", "socks5"), environ) == Proxy("all_proxy", "socks5://me:secret@h:1")
+    environ = {"http_proxy": "socks5://me:secret@h:1", "no_proxy": "here"}
+    assert proxy_for_url("http://x", ("http", "socks5"), environ) == Proxy("http_proxy", "socks5://me:secret@h:1")
     assert proxy_for_target("here:1", environ) is None
     with pytest.raises(
-        ProxyError, match=r"all_proxy names a proxy of the kind socks5://, and here only http://"
+        ProxyError, match=r"http_proxy names a proxy of the kind socks5://, and here only http://"
     ) as caught:
         proxy_for_target("there:1", environ)
     assert "secret" not in str(caught.value)
@@ -335,7 +335,7 @@ async def test_what_goes_through_a_proxy_says_so(
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("variable", ["grpc_proxy", "HTTPS_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("variable", ["grpc_proxy", "HTTPS_PROXY", "http_proxy"])
 def test_others_are_reached_through_it(
     monkeypatch: pytest.MonkeyPatch, tunnel: tuple[str, list[bytes]], variable: str
 ) -> None:
