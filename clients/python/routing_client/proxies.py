@@ -7,8 +7,9 @@ The libraries below disagree: gRPC sends even 127.0.0.1 through a proxy and read
 - Nor is what `no_proxy` has: `*`; a name, which stands for all names below it too, with or without a dot or `*.` in
   front; an IP address; a network such as `10.0.0.0/8`; any of them with a port. Entries are separated by commas or
   spaces. What is none of these names nothing.
-- Else `https_proxy` holds for `https://` and `http_proxy` for `http://`, or `all_proxy` where that is not set. For gRPC it
-  is the first of `grpc_proxy`, `https_proxy` and `http_proxy`, as gRPC has it, and `no_grpc_proxy` goes before `no_proxy`.
+- Else `https_proxy` holds for `https://` and `http_proxy` for `http://`, or `all_proxy` where that is not set. For gRPC
+  it is the first of `grpc_proxy`, `https_proxy` and `http_proxy`, as gRPC has it, and `no_grpc_proxy` goes before
+  `no_proxy`.
 - A variable in lower case goes before the same in upper case, and turns it off when it is empty.
 """
 
