@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from routing_service.artifacts.manifest import CalibrationTable
+from routing_service.artifacts.reading import read_file, read_json
 from routing_service.errors import ArtifactError
 from routing_service.files import writing
 from routing_service.models import ModelPair
@@ -17,6 +18,7 @@ SCHEMA_VERSION = 1
 # As many levels as in artifacts: a share is exact to 0.1 %.
 TABLE_LEVELS = 1001
 _MAX_LEVELS = 100_001
+_MAX_BYTES = 16 * 1024 * 1024
 _FIELDS = ("schema_version", "router_type", "router_revision", "models", "source", "sample_size", "quantiles")
 
 
@@ -60,7 +62,7 @@ def read_table(path: Path) -> SavedTable:
         ArtifactError: it is missing, or was not written by `calibrate --output`.
     """
     try:
-        return _checked(json.loads(path.read_text(encoding="utf-8")))
+        return _checked(read_json(read_file(path, _MAX_BYTES)))
     except FileNotFoundError as error:
         raise ArtifactError(path, "is missing; make it with `routing-service calibrate --output`") from error
     except (OSError, UnicodeDecodeError) as error:
