@@ -11,8 +11,9 @@ from routing_service.asks.text import Stripper
 from routing_service.asks_config import AsksConfig
 from routing_service.errors import DecisionError, Reason
 
-# So many user messages without a request are passed over; then the newest is read as it is.
+# So many user messages without a request, of so many characters in all, are passed over; then the newest is read.
 LOOK_BACK = 16
+LOOK_BACK_CHARACTERS = 1 << 19
 # So many parts of a message are looked at one by one.
 MAX_PARTS = 64
 
@@ -92,7 +93,7 @@ class AskReader:
         Raises:
             DecisionError: no user message has text.
         """
-        skipped = passed = 0
+        skipped = passed = characters = 0
         newest: str | None = None
         otherwise: ReadText | None = None
         for newer_turns, turn in enumerate(newest_first):
@@ -104,12 +105,16 @@ class AskReader:
                 continue
             newest = text if newest is None else newest
             pieces = None if self._stripper is None else self._pieces(self._stripper, text, turn.texts)
+            asks = pieces != ()
+            if self._stripper is not None and not asks:
+                # Without asking parts the whole message is read, in case that nobody asks.
+                pieces = self._stripper.pieces(text)
             asked = joined(text, pieces) if pieces else text
             found = ReadText(asked, newest, pieces or None, skipped, newer_turns)
-            if self._stripper is None or (pieces != () and not _is_programs(asked)):
+            if self._stripper is None or (asks and not _is_programs(asked)):
                 return found
-            otherwise, passed = otherwise or found, passed + 1
-            if passed == LOOK_BACK:
+            otherwise, passed, characters = otherwise or found, passed + 1, characters + len(text)
+            if passed == LOOK_BACK or characters > LOOK_BACK_CHARACTERS:
                 break
         if otherwise is None:
             raise DecisionError(
@@ -149,6 +154,8 @@ class AskReader:
         if not kept or len(kept) == len(texts):
             return stripper.pieces(text)
         rest = joined(text, kept)
+        if rest.isspace():
+            return ()
         inner = stripper.pieces(rest)
         if inner is None:
             # Without the newline that stood before the parts that are gone.

@@ -108,6 +108,7 @@ def test_where_nothing_asks_the_newest_text_is_read() -> None:
 
 
 def test_only_some_messages_are_passed_over() -> None:
+    assert read(user("What?"), user("<state>one</state>", "\n")) == "What?"
     wrapped = [user("<state>one</state>")] * LOOK_BACK
     assert read(user("What?"), *wrapped[1:]) == "What?"
     assert read(user("What?"), *wrapped) == "<state>one</state>"
@@ -143,3 +144,49 @@ def test_everything_of_the_newest_message_is_read_without_stripping() -> None:
     reader = AskReader(AsksConfig(strip="none"))
     turns = [user("<state>two</state>", "Begin."), user("What?")]
     assert reader.conversation(turns).text == "<state>two</state>\nBegin."
+
+
+PART = st.one_of(
+    st.sampled_from(
+        [
+            *(
+                "<state>x</state>",
+                "<state>",
+                "</state>",
+                "<image a>",
+                "</image>",
+                "Begin.",
+                "hi",
+                "",
+                "\n",
+                " ",
+                '"hi"',
+            ),
+            *(
+                "File: a.py\na = 1",
+                "--- Content of x ---",
+                "--- End ---",
+                "Called the Read tool with the following input:",
+            ),
+            *("> a\n> b", "Context: a", "Question: b", "<task>", "do it", "</task>", "\ud800", "=" * 80),
+        ]
+    ),
+    st.text(max_size=20),
+)
+MESSAGES = st.lists(st.builds(Turn, st.booleans(), st.lists(PART, max_size=6), st.integers(0, 2)), max_size=5)
+
+
+@given(MESSAGES)
+def test_a_conversation_is_read_whatever_it_holds(turns: list[Turn]) -> None:
+    reader = AskReader()
+    if not any(has_text(turn) for turn in turns):
+        with pytest.raises(DecisionError):
+            reader.conversation(turns)
+        return
+    found = reader.conversation(turns)
+    whole = "\n".join(turns[found.newer_turns].texts)
+    assert turns[found.newer_turns].is_user
+    assert found.text == (whole if found.pieces is None else joined(whole, found.pieces))
+    assert found.text.strip()
+    assert found.newest == next("\n".join(turn.texts) for turn in turns if has_text(turn))
+    assert reader.prompt(found.text).text == found.text
