@@ -26,11 +26,14 @@ _IN_RUNS = bytes(_RUN_CHARACTERS) + b"\r\n"
 _STEP = 65_536
 _CLASSES = bytes(98 if byte in _RUN_CHARACTERS else 10 if byte in b"\r\n" else 32 for byte in range(256))
 _LONG = b"b" * MIN_RUN
+_LINE = b"b" * _MIN_LINE
 _LINED = b"b" * _MIN_LINE + b"\n" + b"b" * _MIN_LINE
 _LINED_CRLF = b"b" * _MIN_LINE + b"\n\n" + b"b" * _MIN_LINE
 _RUN = re.compile(rb"b+(?:\n{1,2}b{16,})*")
 _DATA_URI = re.compile(r"data:[\w.+-]{0,40}/?[\w.+-]{0,40}(?:;[\w=.-]{1,40}){0,3},\Z")
 _MIN_RULER = 60
+# Those that are no run.
+_OTHER_RULERS = tuple(sign * _MIN_RULER for sign in "*~#.─━═")
 _RULER = re.compile(r"^[ \t]{0,16}([-=*_~#+.─━═])\1{59,}[ \t]*$", re.M)
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 _DUMP_LINE = re.compile(r"(?:0x)?[0-9a-fA-F]{4,16}:?[ \t]{1,4}(?:[0-9a-fA-F]{2,8}[ \t]{1,4}){4,}[^\n]{0,80}\Z")
@@ -45,6 +48,18 @@ def without_blobs(text: str) -> Pieces | None:
     if not removed:
         return None
     return outer(text, without(0, len(text), merged(removed)))
+
+
+def may_have_blobs(text: str) -> bool:
+    """Whether a text that is not long has a long run, or lines that are alike; quicker than to look where."""
+    if len(text) <= MIN_RUN // 2:
+        return False
+    if _LINE in _classes(text):
+        return True
+    count = text.count("\n")
+    if count >= _MIN_LINES - 1:
+        return "0000" in text or count + 2 - len(set(text.split("\n"))) >= _MIN_LINES
+    return any(map(text.__contains__, _OTHER_RULERS))
 
 
 def _runs(text: str) -> list[Piece]:

@@ -27,7 +27,7 @@ def unquoted(text: str) -> Pieces | None:
     tail = head if size <= 2 * WINDOW else text[size - WINDOW :]
     has_lines = head.startswith(">") or "\n>" in head or "\n>" in tail
     attribution = None
-    if has_lines or ((":\n" in head or "-\n" in head) and _has_hint(head)):
+    if has_lines or has_hint(head):
         attribution = _ATTRIBUTION.search(head)
     if attribution is None and (not has_lines or ">>>" in head or not (_several(head) or _several(tail))):
         return None
@@ -47,7 +47,10 @@ def unquoted(text: str) -> Pieces | None:
     return (outer(text, tuple(pieces)) or None) if pieces else None
 
 
-def _has_hint(text: str) -> bool:
+def has_hint(text: str) -> bool:
+    """Whether a text may say who wrote what follows; quick."""
+    if ":\n" not in text and "-\n" not in text:
+        return False
     return (
         "wrote:" in text
         or " Message" in text

@@ -7,6 +7,7 @@ import re
 from routing_service.asks.spans import Piece, Pieces, trimmed
 
 HEAD, TAIL = 4096, 8192
+MIN_LENGTH = 80
 # Shorter texts are read with their material.
 MIN_PIPED = 4000
 MIN_LINES = 20
@@ -51,12 +52,9 @@ _LEVELS = (b"INFO", b"WARN", b"ERROR", b"DEBUG", b"TRACE", b"\tat ", b'  File "'
 
 def question(text: str) -> Piece | None:
     """The question of a retrieval prompt; None when the text is none, or asks several, as examples do."""
-    if "\n" not in text or len(text) < 80:
+    if "\n" not in text or len(text) < MIN_LENGTH or not may_ask(text):
         return None
     head = text[:HEAD]
-    lowered = head.lower()
-    if not (_asks(lowered) or (len(text) > HEAD and _asks(text[-TAIL:].lower()))) or not _has_noun(lowered):
-        return None
     opening = _OPENING.search(head, 0, 400)
     if opening is not None and not _ANSWERING.search(head, max(0, opening.start() - 200), opening.end() + 200):
         opening = None
@@ -87,6 +85,12 @@ def question(text: str) -> Piece | None:
             return begin, end
     inline = _INLINE.search(head, 0, 1000)
     return None if inline is None else inline.span(1)
+
+
+def may_ask(text: str) -> bool:
+    """Whether the words are there that every such prompt has; most texts lack them, and this is quick."""
+    head = text[:HEAD].lower()
+    return (_asks(head) or (len(text) > HEAD and _asks(text[-TAIL:].lower()))) and _has_noun(head)
 
 
 def _asks(text: str) -> bool:

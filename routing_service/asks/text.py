@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 
-from routing_service.asks.blobs import without_blobs
+from routing_service.asks.blobs import may_have_blobs, without_blobs
 from routing_service.asks.ends import WINDOW, peel
-from routing_service.asks.mail import unquoted
-from routing_service.asks.passages import piped, question
+from routing_service.asks.mail import has_hint, unquoted
+from routing_service.asks.passages import MIN_LENGTH, may_ask, piped, question
 from routing_service.asks.spans import Pieces, joined, trimmed, within, without
 from routing_service.asks.tags import WRAPPERS, known_blocks, opening_of
 
-# A short text of one line that begins and ends like a sentence has nothing around it.
-_SHORT = 240
+# Most texts are short and have nothing around them, and these are found out quickly.
+_SHORT = 1024
+_ONE_LINE = 150
 # The marks of everything that is not one.
-_MARKS = frozenset('"“«„「>#-=*D`')
+_MARKS = frozenset('"“«„「>#-=*CD` \t\r\n')
+_LAST = frozenset(">-=#*` \t\r\n")
 _MAX_ROUNDS = 12
 _MAX_READ = 1
 _KNOWN_WINDOW = 4 * WINDOW
@@ -37,7 +39,11 @@ class Stripper:
 
     def pieces(self, text: str) -> Pieces | None:
         """The stretches that ask, in order; None for the whole text as it is, and none when nothing is asked."""
-        if len(text) <= _SHORT and "<" not in text and "\n" not in text and text[:1] not in _MARKS:
+        if (
+            len(text) <= _SHORT
+            and "<" not in text
+            and (_is_plain(text) if "\n" in text or len(text) > _ONE_LINE else text[:1] not in _MARKS)
+        ):
             return None
         found: Pieces = ((0, len(text)),)
         current, left = text, _MAX_READ * len(text) + WINDOW
@@ -65,6 +71,22 @@ class Stripper:
             return None
         blocks = known_blocks(text, self._opening)
         return without(*trimmed(text, 0, len(text)), blocks) if blocks else None
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text of some lines and without tags has no mark of anything that is looked for."""
+    return (
+        text[0] not in _MARKS
+        and text[-1] not in _LAST
+        and "\n#" not in text
+        and "\n>" not in text
+        and "\n[" not in text
+        and "ules" not in text
+        and "you MUST" not in text
+        and not has_hint(text)
+        and not (len(text) >= MIN_LENGTH and may_ask(text))
+        and not may_have_blobs(text)
+    )
 
 
 def _one(piece: tuple[int, int] | None) -> Pieces | None:

@@ -86,7 +86,7 @@ def to_request(
             Reason.INPUT_MISSING, "Neither `prompt` nor `conversation` is set; set exactly one of them.", "prompt"
         )
     required = message.requirements.ListFields() if message.HasField("requirements") else ()
-    if any(rules is None or not rules.read(_RULES_READ.get(field.name, "")) for field, _ in required):
+    if required and any(rules is None or not rules.read(_RULES_READ.get(field.name, "")) for field, _ in required):
         raise DecisionError(
             Reason.FIELD_NOT_IMPLEMENTED,
             "`requirements` are not supported by this release; leave them out, and check the answer's model yourself.",
@@ -118,7 +118,7 @@ def read_conversation(
     Raises:
         DecisionError: a role is not known, no user message has text, or the text is too large.
     """
-    return asks.conversation(_not_too_large(_turns(conversation, field), field, limits), field)
+    return asks.conversation(_turns(conversation, field, limits), field)
 
 
 def check_prompt(text: str, limits: LimitsConfig, field: str = "prompt") -> None:
@@ -244,8 +244,14 @@ def _spans(texts: Sequence[str], read: ReadText, message: int) -> tuple[Span, ..
     return tuple(found)
 
 
-def _turns(conversation: conversation_pb2.Conversation, path: str) -> Iterator[Turn]:
-    """The messages, newest first. All roles are checked first."""
+def _turns(conversation: conversation_pb2.Conversation, path: str, limits: LimitsConfig) -> Iterator[Turn]:
+    """The messages, newest first, to the first user message that is too large. All roles are checked first.
+
+    Raises:
+        DecisionError: a role is wrong, or the newest message with text is too large. An older one that is too large is
+            only left out: the newest can be read without it.
+    """
+    is_newest = True
     messages = conversation.messages
     roles = [message.role for message in messages]
     if not _ROLES.issuperset(roles):
@@ -262,25 +268,14 @@ def _turns(conversation: conversation_pb2.Conversation, path: str) -> Iterator[T
         if len(content) == 1 and texts and texts[0].isspace():
             yield _OTHER_TURN  # nothing of it is read or counted
             continue
-        yield Turn(True, texts, len(content) - len(texts))
-
-
-def _not_too_large(turns: Iterable[Turn], field: str, limits: LimitsConfig) -> Iterator[Turn]:
-    """The turns, newest first, to the first user turn that is too large.
-
-    Raises:
-        DecisionError: that is the newest with text. An older one is only left out: the newest can be read without it.
-    """
-    is_newest = True
-    for turn in turns:
-        if turn.is_user and turn.texts:
-            text = "\n".join(turn.texts)
+        if texts:
+            text = "\n".join(texts)
             if is_newest:
-                _check_size(text, field, limits.max_prompt_bytes)
+                _check_size(text, path, limits.max_prompt_bytes)
                 is_newest = not text or text.isspace()
             elif len(text) * 4 > limits.max_prompt_bytes and len(text.encode()) > limits.max_prompt_bytes:
                 return
-        yield turn
+        yield Turn(True, texts, len(content) - len(texts))
 
 
 def _check_size(text: str, field: str, limit: int) -> None:
