@@ -21,8 +21,8 @@ class RuleConfig:
             - {name: search-team, metadata: {team: search}, max_length: 200, router: static}
     """
 
-    name: str = ""
-    """The rule's name, which decisions and logs have. By default `rule-1`, `rule-2`, ..., by its place."""
+    name: str | None = None
+    """The rule's name, which decisions give. By default `rule-1`, `rule-2`, ..., by its place."""
     pattern: str | None = None
     """A regular expression (RE2) that matches somewhere in the newest user message, as it came."""
     max_length: int | None = None

@@ -162,7 +162,7 @@ class _Ends:
     def _after(self, block: Block, end: int) -> Piece | None:
         text, name, rest = self._text, plain_name(block.name), skip_space(self._text, block.end, end)
         inner = (block.inner_begin, block.inner_end)
-        if name in ASKS:
+        if _asks(block):
             return inner if _holds(text, inner) else (rest, end)
         if block.name not in self._known:
             # What ends a line, or has several; in the middle of a sentence it is a word.
@@ -176,7 +176,7 @@ class _Ends:
     def _before(self, block: Block, begin: int) -> Piece | None:
         text, name = self._text, plain_name(block.name)
         inner = (block.inner_begin, block.inner_end)
-        if name in ASKS and begins_line(text, block.begin, begin):
+        if _asks(block) and begins_line(text, block.begin, begin):
             return inner if _holds(text, inner) else (begin, block.begin)
         if block.name not in self._known:
             before = text[max(begin, block.begin - 200) : block.begin].rstrip()
@@ -271,6 +271,13 @@ def _quotes(text: str, begin: int, end: int) -> Piece | None:
     if inside > 0 and (text[inside - 1].isalnum() or text[inside - 1] in ".,;:!?…)"):
         return None
     return (begin + 1, end - 1) if _holds(text, (begin + 1, end - 1)) else None
+
+
+def _asks(block: Block) -> bool:
+    """Whether a block holds the request. A common word with attributes is the tag of some format's instead."""
+    name = plain_name(block.name)
+    has_attributes = block.inner_begin - block.begin > len(name) + 2
+    return name in ASKS and (name.startswith("user") or not has_attributes)
 
 
 def _holds(text: str, piece: Piece) -> bool:

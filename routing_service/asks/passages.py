@@ -28,12 +28,16 @@ _OPENING = re.compile(
 _MATERIAL = re.compile(
     r"^[#*\s]{0,6}(?:retrieved |relevant |provided |background )?"
     r"(?:contexts?|documents?|passages?|sources?|search results?|references?|excerpts?|knowledge base|background)"
-    r"(?: information)?(?: is)?(?: (?:given|provided))?(?: below)?(?: \d{1,3})?\**[ \t]*[:.]",
+    r"(?: information)?(?: is)?(?: (?:given|provided))?(?: below)?(?: \d{1,3})?\**[ \t]*[:.]"
+    r"|^(?:#{1,6}[ \t]+|\*\*|\[)"
+    r"(?:contexts?|documents?|passages?|sources?|search results?|references?|excerpts?)(?:\*\*|\])?[ \t]*$",
     re.I | re.M,
 )
 _QUESTION = re.compile(
     r"^[#*\s]{0,6}(?:(?:the |my )?(?:user|human|customer)(?:'s)? )?(?:question|query|request|user|human)"
-    r"\**[ \t]*[:\uff1a]\**",
+    r"\**[ \t]*[:\uff1a]\**"
+    r"|^(?:#{1,6}[ \t]+|\*\*|\[)(?:(?:the |my )?(?:user|human|customer)(?:'s)? )?"
+    r"(?:question|query|request)(?:\*\*|\])?[ \t]*$",
     re.I | re.M,
 )
 _ANSWER = re.compile(

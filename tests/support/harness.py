@@ -94,6 +94,8 @@ SHAPES: dict[str, Callable[[str], str]] = {
         "### Task:\nAnswer the query from the context.\n\n### Guidelines:\n- Be brief.\n\n"
         f'<context>\n<source id="1">foo</source>\n</context>\n\n<user_query>\n{ask}\n</user_query>'
     ),
+    "headings of passages and a question": lambda ask: f"## Context\n{RULES}\n\n## Question\n{ask}",
+    "bold labels": lambda ask: f"**Documents:**\n{RULES}\n\n**Question:** {ask}\n\n**Answer:**",
     "a file in a fence before": lambda ask: f"```src/app.py (1-20)\n{CODE}```\n\n{ask}",
     "a file in a fence after": lambda ask: f"{ask}\n\n```python src/app.py\n{CODE}```",
     "a block and the ask on its last line": lambda ask: f'<context id="1">\n{RULES}</context> {ask}',

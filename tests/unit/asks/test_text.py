@@ -81,6 +81,7 @@ def test_an_ask_is_the_same_object(ask: str) -> None:
         "Read the passage below.\nQuestion: what is it about?",
         "<never closed>\nWhat is this?",
         "a < b and c > d\nis that right?",
+        '<question type="essay">\nWhy?\n</question>\n<question type="essay">\nWhen?\n</question>',
         "Mend this:\n```src/app.py\na = 1\n```",
         "```python\na = 1\n```\nWhat does it do?",
     ],
