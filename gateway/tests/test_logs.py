@@ -185,7 +185,10 @@ def test_an_upstream_that_cannot_be_reached_is_told_with_its_cause(
     url: str,
     said: str,
     caplog: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("no_proxy", "*")  # a proxy would look for the host itself
+
     def silence(connection: socket.socket) -> None:
         connection.recv(1)
 

@@ -229,6 +229,14 @@ def test_a_routers_name_is_refused_where_nothing_is_routed(
     assert not scripted.requests
 
 
+def test_a_model_without_an_endpoint_goes_to_the_default_with_its_key(
+    bystander: Gateway, scripted: ScriptedUpstream
+) -> None:
+    assert bystander.request("POST", "/v1/embeddings", {"model": "another", "input": "x"}).status == 200
+    assert json.loads(scripted.requests[-1][1])["model"] == "another"
+    assert scripted.header("authorization") == "Bearer sk-default"
+
+
 def test_an_alias_of_a_model(two: Gateway, make_gateway: MakeGateway, scripted: ScriptedUpstream) -> None:
     gateway = make_gateway(models={"big": Endpoint(scripted.base_url)}, default=None, aliases={"embed": "big"})
     assert gateway.request("POST", "/v1/embeddings", {"model": "Embed", "input": "x"}).status == 200
@@ -253,10 +261,14 @@ def test_chats_are_routed_by_every_name(make_gateway: MakeGateway, name: str) ->
     assert (answer.status, answer.headers["x-routing-model"]) == (200, "big")
 
 
-def test_a_models_own_name_may_look_like_a_routers(make_gateway: MakeGateway, scripted: ScriptedUpstream) -> None:
-    gateway = make_gateway(models={"vendor/router-7b": Endpoint(scripted.base_url)}, default=None)
-    assert gateway.chat("vendor/router-7b").status == 200
-    assert json.loads(scripted.requests[-1][1])["model"] == "vendor/router-7b"
+@pytest.mark.parametrize("name", ["vendor/router-7b", "vendor/router-7b-0.5"])
+def test_a_models_own_name_may_look_like_a_routers(
+    make_gateway: MakeGateway, scripted: ScriptedUpstream, name: str
+) -> None:
+    gateway = make_gateway(models={name: Endpoint(scripted.base_url)}, default=None)
+    for path, body in (("chat/completions", {"messages": []}), ("embeddings", {"input": "x"})):
+        assert gateway.request("POST", f"/v1/{path}", {"model": name, **body}).status == 200
+        assert json.loads(scripted.requests[-1][1])["model"] == name
 
 
 @pytest.mark.parametrize("prompt", ["a hard one", ["a hard one"]])
