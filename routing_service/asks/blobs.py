@@ -16,6 +16,8 @@ _KEPT_DATA_URI = re.compile(r"data:[\w.+-]{0,40}/?[\w.+-]{0,40}(?:;[\w=.-]{1,40}
 # So many lines in a row are alike.
 _MIN_LINES = 4
 _MIN_ALIKE = 120
+# Of a window with more lines than this, less is looked at.
+_MAX_LINES = 1500
 _MIN_DUMP_LINE = 20
 _DUMP = "a dump"
 # In longer texts only the lines at both ends are looked at.
@@ -122,6 +124,10 @@ def _lines(text: str) -> list[Piece]:
     found: list[Piece] = []
     for begin, end in windows:
         part = text[begin:end]
+        if (count := part.count("\n")) > _MAX_LINES:
+            kept = len(part) * _MAX_LINES // count
+            begin, end = (begin, begin + kept) if not begin else (end - kept, end)  # noqa: PLW2901 - less of it
+            part = text[begin:end]
         lines = part.split("\n")
         if any(len(line) >= _MIN_RULER and line[30] == line[41] == line[52] for line in lines):
             found += [(begin + ruler.start(), begin + ruler.end()) for ruler in _RULER.finditer(part)]

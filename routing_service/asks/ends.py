@@ -17,10 +17,20 @@ MAX_BLOCKS = 128
 WINDOW = 16_384
 
 # What a text begins or ends with where something may be around it.
-_FIRST = frozenset('<#-=*C`"“«„「D')
+_INTRODUCING = frozenset("THBCAFRO")
+_FIRST = frozenset('<#-=*`"“«„「D[{') | _INTRODUCING
 _LAST = frozenset(">-=#*`")
 _QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“", "「": "」"}
 _INSTRUCTION_FILE = re.compile(r"#{1,6} [^\n]{0,200}\.md\b[^\n]{0,400}\n\s{0,100}(?=<)")
+# A line that introduces a block, where it does not itself ask for something.
+_INTRODUCTION = re.compile(
+    r"(?:The|Here|This|These|Below|Codebase|Context|Current(?:ly)?|Attached|Files?|Contents?|Relevant|Open)\b[^\n]{0,300}:"
+    r"[ \t]*\n\s{0,8}(?=<[A-Za-z_]|`{3})"
+)
+_ANY_FENCE = re.compile(r"(`{3,8})[^\n`]{0,100}\n")
+# "[CONTEXT] ... [/CONTEXT]" and "{{context}} ... {{/context}}", on lines of their own.
+_BRACKETS = re.compile(r"(\[|\{\{)([A-Z][A-Z0-9 _-]{2,40}|(?<=\{\{)[a-z][a-z0-9_-]{2,40})(\]|\}\})[ \t]*\n")
+_FORMATS = frozenset(("CODE", "QUOTE", "IMG", "URL", "INST", "SPOILER", "TABLE", "LIST", "SIZE", "COLOR"))
 # A fence that is named after a file, as editors attach one, perhaps with its lines.
 _FILE_FENCE = re.compile(
     r"(`{3,8})[ \t]*(?:[\w+-]{1,20}[ \t:]+)?(?:[\w.@~-]+[/\\])*[\w.@-]+\.\w{1,10}(?:[ \t:(#][\w \t:,()#-]{0,40})?\n"
@@ -130,6 +140,11 @@ class _Ends:
                 return begin + len(_STRAY), end
             block = self._scanner.block_at(begin, end)
             return None if block is None else self._after(block, end)
+        if first in "[{" and (mark := _BRACKETS.match(text, begin, end)) and mark[2] not in _FORMATS:
+            stop = self._scanner.find(f"\n{mark[1]}/{mark[2]}{mark[3]}", mark.end() - 1, end)
+            return None if stop < 0 else (self._line_end(stop + 1, end), end)
+        if first in _INTRODUCING and (introduction := _INTRODUCTION.match(text, begin, end)):
+            return self._after_introduction(introduction.end(), end)
         if first == "`" and (fence := _FILE_FENCE.match(text, begin, end)):
             stop = self._scanner.find(f"\n{fence[1]}", fence.end() - 1, end)
             return None if stop < 0 else (self._line_end(stop + 1, end), end)
@@ -190,6 +205,17 @@ class _Ends:
     def _keep(self, name: str, inner: Piece) -> None:
         if plain_name(name) in ASKS_ALONE and name not in self._known and _holds(self._text, inner):
             self.alone.append(trimmed(self._text, *inner))
+
+    def _after_introduction(self, begin: int, end: int) -> Piece | None:
+        """What stands after a block or a fence that a line introduces, if anything does."""
+        if self._text[begin] == "<":
+            block = self._scanner.block_at(begin, end)
+            stop = -1 if block is None or plain_name(block.name) in HTML else block.end
+        else:
+            fence = _ANY_FENCE.match(self._text, begin, end)
+            stop = -1 if fence is None else self._scanner.find(f"\n{fence[1]}", fence.end() - 1, end)
+            stop = stop if stop < 0 else self._line_end(stop + 1, end)
+        return (stop, end) if stop >= 0 and _holds(self._text, (stop, end)) else None
 
     def _before_fence(self, begin: int, end: int) -> Piece | None:
         """What stands before a file in a fence that ends the text; None without one."""

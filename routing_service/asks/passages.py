@@ -45,6 +45,9 @@ _ANSWER = re.compile(
     r"(?: in [^\n:]{1,40})?\**[ \t]*[:\uff1a]\**\s*\Z",
     re.I,
 )
+# The turns of a prompt for a model that completes texts.
+_TURN = re.compile(r"^(?:user|human)[ \t]*:", re.I | re.M)
+_NEXT_TURN = re.compile(r"\n(?:assistant|ai|bot|model)[ \t]*:\s{0,20}\Z", re.I)
 _ANSWERING = re.compile(r"\b(?:answer|respond|reply|question|query)", re.I)
 _INLINE = re.compile(r"[:\uff1a]\s*([^\n]{3,600}[?\uff1f])[ \t]*$", re.M)
 
@@ -89,6 +92,15 @@ def question(text: str) -> Piece | None:
             return begin, end
     inline = _INLINE.search(head, 0, 1000)
     return None if inline is None else inline.span(1)
+
+
+def last_turn(text: str) -> Piece | None:
+    """What the user says last in a prompt of turns that ends where the assistant's begins; None for any other."""
+    following = _NEXT_TURN.search(text, max(0, len(text) - 40))
+    if following is None:
+        return None
+    turns = [turn.end() for turn in _TURN.finditer(text, max(0, following.start() - TAIL), following.start())]
+    return _filled(text, turns[-1], following.start()) if turns else None
 
 
 def may_ask(text: str) -> bool:

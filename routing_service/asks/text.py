@@ -11,7 +11,7 @@ import re
 from routing_service.asks.blobs import may_have_blobs, without_blobs
 from routing_service.asks.ends import WINDOW, peel
 from routing_service.asks.mail import has_hint, unquoted
-from routing_service.asks.passages import MIN_LENGTH, may_ask, piped, question
+from routing_service.asks.passages import MIN_LENGTH, last_turn, may_ask, piped, question
 from routing_service.asks.spans import Pieces, joined, trimmed, within, without
 from routing_service.asks.tags import WRAPPERS, known_blocks, opening_of
 
@@ -19,7 +19,7 @@ from routing_service.asks.tags import WRAPPERS, known_blocks, opening_of
 _SHORT = 1024
 _ONE_LINE = 150
 # The marks of everything that is not one.
-_MARKS = frozenset('"“«„「>#-=*CD` \t\r\n')
+_MARKS = frozenset('"“«„「>#-=*D`[{ \t\r\n')
 _LAST = frozenset(">-=#*` \t\r\n")
 _MAX_ROUNDS = 12
 _MAX_READ = 1
@@ -63,7 +63,13 @@ class Stripper:
         piece = peel(text, self._extra)
         if piece is not None:
             return (piece,)
-        return self._without_known(text) or unquoted(text) or _one(question(text)) or piped(text) or without_blobs(text)
+        return (
+            self._without_known(text)
+            or unquoted(text)
+            or _one(question(text) or last_turn(text))
+            or piped(text)
+            or without_blobs(text)
+        )
 
     def _without_known(self, text: str) -> Pieces | None:
         """Without the known blocks between other text; a long text has them at its ends."""
@@ -78,6 +84,9 @@ def _is_plain(text: str) -> bool:
     return (
         text[0] not in _MARKS
         and text[-1] not in _LAST
+        and (text[-1] != ":" or text[-2] not in "tilTIL")  # an assistant's turn
+        and "```" not in text
+        and not text.startswith("Called")
         and "\n#" not in text
         and "\n>" not in text
         and "\n[" not in text

@@ -23,6 +23,8 @@ def filled(*parts: str, size: int = SIZE) -> str:
 
 TEXTS = {
     **{f"only {sign!r}": filled(sign) for sign in 'a .<>"\n=-#é>'},
+    "lines of emoji": filled("😀\n", size=SIZE // 4),
+    "lines of nothing": filled("\n>"),
     "emoji": filled("😀", size=SIZE // 4),
     "surrogates": filled("\ud800", size=SIZE // 3),
     "Chinese": filled("写一首关于春天的诗。", size=SIZE // 3),

@@ -96,6 +96,12 @@ SHAPES: dict[str, Callable[[str], str]] = {
     ),
     "headings of passages and a question": lambda ask: f"## Context\n{RULES}\n\n## Question\n{ask}",
     "bold labels": lambda ask: f"**Documents:**\n{RULES}\n\n**Question:** {ask}\n\n**Answer:**",
+    "a line that introduces files": lambda ask: (
+        f"The user has attached files:\n<file>\n<filename>a.txt</filename>\n{RULES}</file>\n\n{ask}"
+    ),
+    "a line that introduces a fence": lambda ask: f"Codebase context from a.py:\n```python\n{CODE}```\n\n{ask}",
+    "brackets": lambda ask: f"[CONTEXT]\n{RULES}\n[/CONTEXT]\n\n{ask}",
+    "turns of a completion": lambda ask: f"Be brief.\n\nUser: hello\nAssistant: Hello!\nUser: {ask}\nAssistant:",
     "a file in a fence before": lambda ask: f"```src/app.py (1-20)\n{CODE}```\n\n{ask}",
     "a file in a fence after": lambda ask: f"{ask}\n\n```python src/app.py\n{CODE}```",
     "a block and the ask on its last line": lambda ask: f'<context id="1">\n{RULES}</context> {ask}',
