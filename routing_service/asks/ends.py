@@ -1,26 +1,23 @@
 """Takes from both ends of a text what programs have put there, until the request is at both ends.
 
-Blocks in tags and between marked lines, headings of instruction files, notes about tool calls, rules that follow the
-request, a label or quotation marks around it. Names that nobody listed count as well: what is judged is the shape.
+Blocks in tags and between marked lines, headings of instruction files, notes about tool calls, and what `labels` knows.
+Names that nobody listed count as well: what is judged is the shape.
 """
 
 from __future__ import annotations
 
 import re
 
+from routing_service.asks.labels import WINDOW, after_label, before_rules, holds, may_have_headings, unquoted
 from routing_service.asks.spans import Piece, skip_space, trimmed
 from routing_service.asks.tags import ASKS, ASKS_ALONE, HTML, WRAPPERS, Block, Scanner, begins_line, plain_name
 
 # More blocks than this in a row are no program's.
 MAX_BLOCKS = 128
-# How much of a long text is searched for a line that ends the request, or begins it.
-WINDOW = 16_384
-
 # What a text begins or ends with where something may be around it.
 _INTRODUCING = frozenset("THBCAFRO")
 _FIRST = frozenset('<#-=*`"“«„「D[{') | _INTRODUCING
 _LAST = frozenset(">-=#*`")
-_QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“", "「": "」"}
 _INSTRUCTION_FILE = re.compile(r"#{1,6} [^\n]{0,200}\.md\b[^\n]{0,400}\n\s{0,100}(?=<)")
 # A line that introduces a block, where it does not itself ask for something.
 _INTRODUCTION = re.compile(
@@ -47,25 +44,6 @@ _MARK = re.compile(
     r"[^\n]{0,200}\n",
     re.I,
 )
-_LABEL = re.compile(
-    r"(?:Directive|(?:The )?[Uu]ser(?:'s)? (?:[Rr]equest|[Qq]uery|[Qq]uestion|[Mm]essage|[Ii]nput|[Pp]rompt)):\s"
-)
-_REQUEST_HEADING = re.compile(
-    r"^#{1,6}[ \t]+(?:my|(?:the[ \t]+)?user(?:'s)?|current|actual)[ \t]+"
-    r"(?:request|question|query|task|prompt|message|instructions?)\b[^\n]{0,60}$",
-    re.I | re.M,
-)
-# Lines after which only a program's rules for the answer follow.
-_RULES = re.compile(
-    r"^(?:To suggest changes to a file you MUST\b|#{1,6} (?:task_progress\b|([^\n]{0,80})\b[Rr]ules:?[ \t]*$)"
-    r"|\[(?:IMPORTANT|REMINDER|SYSTEM)\b[^\n]{0,40}[\]:])",
-    re.M,
-)
-# Of headings that end with "rules", those of rules for an answer; a game has rules as well.
-_ANSWER_RULES = re.compile(
-    r"SEARCH/REPLACE|\b(?:file|edit|output|format|response|answer|cod(?:e|ing)|tool|commit|shell)", re.I
-)
-_RULES_HINTS = ("ules", "you MUST", "# task_progress", "\n[")
 
 
 def peel(text: str, extra: frozenset[str]) -> Piece | None:
@@ -76,7 +54,7 @@ def peel(text: str, extra: frozenset[str]) -> Piece | None:
         extra: names of further tags that are a program's.
     """
     begin, end = trimmed(text, 0, len(text))
-    if text[begin] not in _FIRST and text[end - 1] not in _LAST and not _may_have_headings(text, begin, end):
+    if text[begin] not in _FIRST and text[end - 1] not in _LAST and not may_have_headings(text, begin, end):
         return None
     ends = _Ends(text, extra)
     whole, front, back = (begin, end), -1, -1
@@ -90,7 +68,7 @@ def peel(text: str, extra: frozenset[str]) -> Piece | None:
             found = ends.back(begin, end) if back != end else None
         if found is None:
             back = end
-            found = _label(text, begin, end, peeled=(begin, end) != whole) or _quotes(text, begin, end)
+            found = after_label(text, begin, end, peeled=(begin, end) != whole) or unquoted(text, begin, end)
         if found is None:
             break
         begin, end = trimmed(text, *found)
@@ -105,14 +83,6 @@ def peel(text: str, extra: frozenset[str]) -> Piece | None:
     if any(f"<{name}" in near for name in ends.generic):
         return None
     return begin, end
-
-
-def _may_have_headings(text: str, begin: int, end: int) -> bool:
-    """Whether a line may begin rules or a request; most texts have none, and this is quick."""
-    if end - begin <= 2 * WINDOW:
-        return "\n#" in text or "you MUST" in text or "\n[" in text or "ules" in text
-    parts = (text[begin : begin + WINDOW], text[end - WINDOW : end])
-    return any("\n#" in part or "you MUST" in part or "\n[" in part or "ules" in part for part in parts)
 
 
 class _Ends:
@@ -172,13 +142,13 @@ class _Ends:
                 start = self._begin_mark(ruler, begin, line)
                 if start is not None:
                     return begin, start
-        return _before_rules(text, begin, end)
+        return before_rules(text, begin, end)
 
     def _after(self, block: Block, end: int) -> Piece | None:
         text, name, rest = self._text, plain_name(block.name), skip_space(self._text, block.end, end)
         inner = (block.inner_begin, block.inner_end)
         if _asks(block):
-            return inner if _holds(text, inner) else (rest, end)
+            return inner if holds(text, inner) else (rest, end)
         if block.name not in self._known:
             # What ends a line, or has several; in the middle of a sentence it is a word.
             ends_line = rest == end or text[rest] == "<" or "\n" in text[block.end : rest]
@@ -192,7 +162,7 @@ class _Ends:
         text, name = self._text, plain_name(block.name)
         inner = (block.inner_begin, block.inner_end)
         if _asks(block) and begins_line(text, block.begin, begin):
-            return inner if _holds(text, inner) else (begin, block.begin)
+            return inner if holds(text, inner) else (begin, block.begin)
         if block.name not in self._known:
             before = text[max(begin, block.begin - 200) : block.begin].rstrip()
             # "Translate this text:" needs what follows it.
@@ -203,7 +173,7 @@ class _Ends:
         return begin, block.begin
 
     def _keep(self, name: str, inner: Piece) -> None:
-        if plain_name(name) in ASKS_ALONE and name not in self._known and _holds(self._text, inner):
+        if plain_name(name) in ASKS_ALONE and name not in self._known and holds(self._text, inner):
             self.alone.append(trimmed(self._text, *inner))
 
     def _after_introduction(self, begin: int, end: int) -> Piece | None:
@@ -215,7 +185,7 @@ class _Ends:
             fence = _ANY_FENCE.match(self._text, begin, end)
             stop = -1 if fence is None else self._scanner.find(f"\n{fence[1]}", fence.end() - 1, end)
             stop = stop if stop < 0 else self._line_end(stop + 1, end)
-        return (stop, end) if stop >= 0 and _holds(self._text, (stop, end)) else None
+        return (stop, end) if stop >= 0 and holds(self._text, (stop, end)) else None
 
     def _before_fence(self, begin: int, end: int) -> Piece | None:
         """What stands before a file in a fence that ends the text; None without one."""
@@ -256,58 +226,11 @@ class _Ends:
         return None
 
 
-def _before_rules(text: str, begin: int, end: int) -> Piece | None:
-    """What stands before the rules that a program appends: in the head of a long text, else in its tail."""
-    for start, stop in ((begin, min(end, begin + WINDOW)), (max(begin, end - WINDOW), end)):
-        part = text[start:stop]
-        if any(hint in part for hint in _RULES_HINTS):
-            line = skip_space(text, start, stop)
-            for rules in _RULES.finditer(text, text.find("\n", line, stop) + 1 or stop, stop):
-                if rules[1] is None or _ANSWER_RULES.search(rules[1]):
-                    return begin, rules.start()
-        if stop == end:
-            break
-    return None
-
-
-def _label(text: str, begin: int, end: int, *, peeled: bool) -> Piece | None:
-    label = _LABEL.match(text, begin, end)
-    if label is not None and (peeled or text[begin] == "D") and _holds(text, (label.end(), end)):
-        return label.end(), end
-    tail = max(begin, end - WINDOW)
-    if text[begin] == "#" or text.find("\n#", tail, end) >= 0:
-        heading = None
-        for heading in _REQUEST_HEADING.finditer(text, tail, end):  # noqa: B007 - the last one
-            pass
-        if heading is not None and _holds(text, (heading.end(), end)):
-            return heading.end(), end
-    return None
-
-
-def _quotes(text: str, begin: int, end: int) -> Piece | None:
-    close = _QUOTES.get(text[begin])
-    if close is None or text[end - 1] != close or end - begin < 3:
-        return None
-    if end - begin > WINDOW:
-        return None
-    if text.find(close * 2, begin + 1, end - 1) >= 0:
-        return None  # a cell of CSV, whose marks are doubled
-    inside = text.find(close, begin + 1, end - 1)
-    # `"a" and "b"` is no quotation: its second mark closes, as it follows a word.
-    if inside > 0 and (text[inside - 1].isalnum() or text[inside - 1] in ".,;:!?…)"):
-        return None
-    return (begin + 1, end - 1) if _holds(text, (begin + 1, end - 1)) else None
-
-
 def _asks(block: Block) -> bool:
     """Whether a block holds the request. A common word with attributes is the tag of some format's instead."""
     name = plain_name(block.name)
     has_attributes = block.inner_begin - block.begin > len(name) + 2
     return name in ASKS and (name.startswith("user") or not has_attributes)
-
-
-def _holds(text: str, piece: Piece) -> bool:
-    return skip_space(text, *piece) < piece[1]
 
 
 _KNOWN = frozenset(WRAPPERS)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 from routing_service.asks.blobs import may_have_blobs, without_blobs
-from routing_service.asks.ends import WINDOW, peel
+from routing_service.asks.ends import peel
+from routing_service.asks.labels import WINDOW
 from routing_service.asks.mail import has_hint, unquoted
 from routing_service.asks.passages import MIN_LENGTH, last_turn, may_ask, piped, question
 from routing_service.asks.spans import Pieces, joined, trimmed, within, without
