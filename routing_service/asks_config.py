@@ -51,6 +51,25 @@ class RuleConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AbstainConfig:
+    """The tier for requests that the router understood too little of.
+
+    Example:
+        asks:
+          abstain: {below: 0.2, tier: strong}
+    """
+
+    below: float
+    """A score whose `signal` is less than this, above 0 and at most 1, does not decide."""
+    tier: Literal["strong", "weak"] = "strong"
+    """The tier for such requests."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.below <= 1.0:
+            raise ValueError("below must be above 0 and at most 1")
+
+
+@dataclass(frozen=True, slots=True)
 class AsksConfig:
     """What of a prompt or a conversation is read, and rules that decide before any router. See [asks.md](asks.md).
 
@@ -68,6 +87,8 @@ class AsksConfig:
     """Names of further tags. `<name>...</name>` is left out wherever it stands."""
     rules: tuple[RuleConfig, ...] = ()
     """Rules, the first one first."""
+    abstain: AbstainConfig | None = None
+    """What to do when the router understood too little of a request; by default its score decides all the same."""
 
     def __post_init__(self) -> None:
         for name in self.wrappers:

@@ -53,7 +53,8 @@ def run(options: argparse.Namespace) -> None:
         threshold = "none" if decision.threshold is None else f"{decision.threshold:.5f}"
         rule = f", rule {decision.rule}" if decision.rule else ""
         score = f"strong win rate {rate}, threshold {threshold}"
-        emit(f"{decision.model}  ({decision.tier}, {score}, {decision.router}{rule})")
+        abstained = f", abstained: signal {decision.signal:.2f}" if decision.reason == "abstained" else ""
+        emit(f"{decision.model}  ({decision.tier}, {score}, {decision.router}{rule}{abstained})")
         if options.explain:
             _explain(options.prompt, decision)
 

@@ -40,6 +40,7 @@ def build_engine(config: Config) -> Engine:
         config.cache.max_entries,
         asks=AskReader(config.asks),
         rules=Rules(config.asks, _known_models(routers, config.default_router), config.document),
+        abstain=config.asks.abstain,
         digest_key=digest_key,
         max_waiting_bytes=config.server.limits.max_waiting_bytes,
         on_close=embedders.close,

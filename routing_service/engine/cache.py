@@ -39,7 +39,9 @@ class ScoreCache:
         if key is None or (kept := self._scores.get(key)) is None:
             return None
         self._scores.move_to_end(key)
-        return Scored(kept.strong_win_rate, kept.prompt_tokens, kept.truncated, 0.0, 0.0, cached=True)
+        return Scored(
+            kept.strong_win_rate, kept.prompt_tokens, kept.truncated, 0.0, 0.0, cached=True, signal=kept.signal
+        )
 
     def put(self, key: Hashable | None, scored: Scored | DecisionError) -> None:
         """Store a score; errors are not stored."""

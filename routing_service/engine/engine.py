@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from routing_service.asks.reader import AskReader
 from routing_service.asks.rules import Facts, Rule, Rules
+from routing_service.asks_config import AbstainConfig
 from routing_service.config import FallbackConfig
 from routing_service.engine.asked import AskDigest
 from routing_service.engine.batcher import DEFAULT_MAX_WAITING_BYTES, Batcher
@@ -67,6 +68,7 @@ class Engine:
         cached_scores: how many scores the `_async` methods keep for repeated prompts, 0 for none.
         asks: reads what is asked of prompts and conversations; requests have what it read.
         rules: decide before any router; None for none.
+        abstain: the tier for what a router understood too little of; None to go by the score all the same.
         generation: counts the configurations that this process has loaded, from 1; decisions have it.
         digest_key: the key for the digests of scored texts; empty for none.
         max_waiting_bytes: how much memory the texts that wait for one router may take.
@@ -82,6 +84,7 @@ class Engine:
         *,
         asks: AskReader | None = None,
         rules: Rules | None = None,
+        abstain: AbstainConfig | None = None,
         generation: int = 1,
         digest_key: bytes = b"",
         max_waiting_bytes: int = DEFAULT_MAX_WAITING_BYTES,
@@ -89,6 +92,8 @@ class Engine:
     ) -> None:
         self.routers, self.planner = dict(routers), planner
         self.asks, self.rules = asks or AskReader(), rules or None
+        self._abstain_below = 0.0 if abstain is None else abstain.below
+        self._abstained_tier = _WEAK if abstain is not None and abstain.tier == "weak" else _STRONG
         self._on_close = on_close
         self._cache = ScoreCache(cached_scores)
         self._generation, self._digest = generation, AskDigest(digest_key)
@@ -248,16 +253,19 @@ class Engine:
         """The rule, or the configured fallback."""
         if isinstance(scored, DecisionError):
             return self._fall_back(request, plan, scored)
-        strong = scored.strong_win_rate >= plan.threshold
+        tier = _STRONG if scored.strong_win_rate >= plan.threshold else _WEAK
+        reason = _THRESHOLD if plan.rule is None else DecisionReason.RULE
+        if scored.signal is not None and scored.signal < self._abstain_below:
+            tier, reason = self._abstained_tier, DecisionReason.ABSTAINED
         return Decision(
             decision_id=_new_id(),
-            model=plan.models.strong if strong else plan.models.weak,
-            tier=_STRONG if strong else _WEAK,
+            model=plan.models.strong if tier is _STRONG else plan.models.weak,
+            tier=tier,
             strong_win_rate=scored.strong_win_rate,
             threshold=plan.threshold,
             router=plan.name,
             router_revision=plan.router.revision,
-            reason=_THRESHOLD if plan.rule is None else DecisionReason.RULE,
+            reason=reason,
             fallback_reason=None,
             prompt_tokens=scored.prompt_tokens,
             truncated=scored.truncated,
@@ -269,6 +277,7 @@ class Engine:
             source=_CACHED if scored.cached else _FRESH,
             policy=plan.policy,
             rule="" if plan.rule is None else plan.rule.name,
+            signal=scored.signal,
             generation=self._generation,
             asked=self._digest.of(request.text),
             spans=request.spans,

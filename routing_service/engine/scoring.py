@@ -23,7 +23,8 @@ _NO_PROMPTS_FAULT = frozenset(
 class Scored:
     """One prompt's score. The times are microseconds; in a batch, the batch's time divided by its prompts.
 
-    `cached` says that it was computed for an earlier request.
+    `signal`, in 0..1, is how much of the prompt the router understood, None when it cannot tell. `cached` says that the
+    score was computed for an earlier request.
     """
 
     strong_win_rate: float
@@ -33,6 +34,7 @@ class Scored:
     inference_us: float
     queue_us: float = 0.0
     cached: bool = False
+    signal: float | None = None
 
 
 def score(router: Router, texts: Sequence[str], models: ModelPair) -> list[Scored | DecisionError]:
@@ -70,15 +72,18 @@ def _unpacked(scores: Scores, count: int) -> list[Scored | DecisionError]:
     """One `Scored` for each prompt. Raises if `scores`, which a plug-in may have made, is wrong in any way."""
     rates, truncated = scores.strong_win_rates, scores.truncated
     tokens = scores.prompt_tokens if scores.prompt_tokens is not None else (None,) * count
+    signals = scores.signals if scores.signals is not None else (None,) * count
     tokenize_us, inference_us = scores.tokenize_us / count, scores.inference_us / count
     results: list[Scored | DecisionError] = []
-    for place, (rate, read, cut) in enumerate(zip(rates, tokens, truncated, strict=True)):
+    for place, (rate, read, cut, signal) in enumerate(zip(rates, tokens, truncated, signals, strict=True)):
         if (error := scores.errors.get(place)) is not None:
             results.append(error)
             continue
         if not 0.0 <= rate <= 1.0:  # NaN fails every comparison
             raise _NoProbabilityError(rate)
-        results.append(Scored(rate, read, cut, tokenize_us, inference_us))
+        if signal is not None and not 0.0 <= signal <= 1.0:
+            raise ValueError("a signal that is not in 0..1")
+        results.append(Scored(rate, read, cut, tokenize_us, inference_us, signal=signal))
     if len(results) != count:
         raise ValueError(f"{len(results)} scores for {count} prompts")
     return results

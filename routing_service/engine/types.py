@@ -23,6 +23,7 @@ class DecisionReason(IntEnum):
     THRESHOLD = 1
     FALLBACK = 3
     RULE = 4
+    ABSTAINED = 5
 
 
 class ScoreSource(IntEnum):
@@ -101,3 +102,4 @@ class Decision:
     total_us: float = 0.0
     spans: tuple[Span, ...] | None = None
     rule: str = ""
+    signal: float | None = None

@@ -27,7 +27,7 @@ class Scores:
     `strong_win_rates` are probabilities in 0..1, one for each prompt; `prompt_tokens` how many tokens of each were
     read, None for a router that does not tokenize; `truncated` whether each prompt was cut; the times are microseconds
     of wall clock for the whole batch. `errors` says why a prompt, by its place, has no score; its win rate then means
-    nothing.
+    nothing. `signals` say how much of each prompt the router understood, in 0..1, None for a router that cannot tell.
     """
 
     strong_win_rates: Sequence[float]
@@ -36,6 +36,7 @@ class Scores:
     tokenize_us: float = 0.0
     inference_us: float = 0.0
     errors: Mapping[int, DecisionError] = field(default_factory=dict)
+    signals: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,7 @@ def to_message(decision: Decision) -> decision_pb2.Decision:
         source=decision.source,  # type: ignore[arg-type] # as above
         policy=decision.policy,
         rule=decision.rule,
+        signal=decision.signal,
         generation=decision.generation,
         asked=decision_pb2.Asked(length_bytes=decision.asked.length_bytes, digest=decision.asked.digest),
         explanation=None if decision.spans is None else _explanation(decision.spans),
