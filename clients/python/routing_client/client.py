@@ -115,7 +115,7 @@ class RoutingClient:
         Give at most one of `threshold`, `strong_share` and `policy`. Without any, the server's default applies.
 
         Args:
-            prompt: The text, or a chat in OpenAI's format; its newest user message with text is routed. Of
+            prompt: The text, or a chat in OpenAI's format; what its newest user message asks is routed. Of
                 parts without text (images, audio, files, tool results) only the kind is sent.
             router: The router's name. None: that of the policy, else the server's default.
             threshold: The strong model is chosen when its win rate is at least this, in 0..1.

@@ -12,8 +12,8 @@
     )
     client.chat.completions.create(model="router-mf-0.11593", messages=[{"role": "user", "content": "Hello!"}])
 
-The differences: routers and their artifacts are the service's, so nothing is loaded here and `config` is refused. The
-newest user message with text is routed; RouteLLM takes the last message, whatever it is. Responses are those of
+The differences: routers and their artifacts are the service's, so nothing is loaded here and `config` is refused. What
+the newest user message asks is routed; RouteLLM takes the last message, whatever it is. Responses are those of
 OpenAI's SDK, with `routing`. A `model` that does not begin with `router-` is called directly; RouteLLM refuses it.
 """
 
