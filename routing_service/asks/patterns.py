@@ -65,13 +65,30 @@ def _compile_subset(pattern: str) -> Finds:
         for flag in leading[1]:
             flags |= {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}[flag]
         body = pattern[leading.end() :]
-    fixed = body.startswith(("^", "\\A")) and not flags & re.MULTILINE
+    fixed = body.startswith(("^", "\\A")) and not flags & re.MULTILINE and not _has_alternatives(body)
     translated = "".join(_translated(body, fixed=fixed, multiline=bool(flags & re.MULTILINE)))
     try:
         found = re.compile(translated, flags)
     except re.error as error:
         raise ValueError(f"is no pattern: {error.msg}") from error
-    return lambda text: found.search(text) is not None
+    # What begins with ^ is tried once, and not at every place.
+    find = found.match if fixed else found.search
+    return lambda text: find(text) is not None
+
+
+def _has_alternatives(body: str) -> bool:
+    """Whether a pattern has alternatives outside of groups, so that a first ^ is only one of them's."""
+    place = depth = 0
+    while place < len(body):
+        token = _TOKEN.match(body, place)
+        if token is None:
+            place += 1
+            continue
+        place = token.end()
+        depth += (token.lastgroup == "group") - (token.lastgroup == "close")
+        if token.lastgroup == "or" and depth <= 0:
+            return True
+    return False
 
 
 def _translated(body: str, *, fixed: bool, multiline: bool) -> Iterator[str]:

@@ -46,12 +46,16 @@ class Stripper:
             and (_is_plain(text) if "\n" in text or len(text) > _ONE_LINE else text[:1] not in _MARKS)
         ):
             return None
-        found: Pieces = ((0, len(text)),)
-        current, left = text, _MAX_READ * len(text) + WINDOW
-        for _ in range(_MAX_ROUNDS):
-            inner = None if not current or current.isspace() else self._once(current)
+        begin, end = trimmed(text, 0, len(text))
+        if begin == end:
+            return None
+        # White space at the ends is looked at once, however much there is.
+        found: Pieces = ((begin, end),)
+        current, left = text[begin:end], _MAX_READ * len(text) + WINDOW
+        for number in range(_MAX_ROUNDS):
+            inner = self._once(current)
             if inner is None:
-                return None if current is text else found
+                return found if number else None
             found, current = within(found, inner), joined(current, inner)
             if not current or current.isspace():
                 return ()

@@ -12,7 +12,7 @@ from tests.support.harness import BASE64, DUMP, LOG, RULES
 SIZE = 1_000_000
 # The machine that runs this may be busy with other things, so the processor's time counts, and the best of some tries.
 LIMIT_SECONDS = 0.005
-TRIES = 7
+TRIES = 50
 
 
 def filled(*parts: str, size: int = SIZE) -> str:
@@ -23,6 +23,8 @@ def filled(*parts: str, size: int = SIZE) -> str:
 
 TEXTS = {
     **{f"only {sign!r}": filled(sign) for sign in 'a .<>"\n=-#é>'},
+    "white space and a letter": " " * SIZE + "x",
+    "a letter and white space": "x" + "\n" * SIZE,
     "lines of emoji": filled("😀\n", size=SIZE // 4),
     "lines of nothing": filled("\n>"),
     "emoji": filled("😀", size=SIZE // 4),
@@ -65,4 +67,6 @@ def test_a_megabyte_is_read_in_milliseconds(name: str) -> None:
         start = time.process_time()
         reader.prompt(text)
         best = min(best, time.process_time() - start)
+        if best < LIMIT_SECONDS:
+            break
     assert best < LIMIT_SECONDS

@@ -28,6 +28,7 @@ SHARED = [
     *(
         "abc",
         "^a",
+        "^a|bar",
         "a$",
         "^### Task:",
         r"^\s*### Task:\n",
@@ -75,7 +76,7 @@ def test_the_subset_matches_what_re2_matches(pattern: str, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(a+)+$", "(a|aa)*b", "a*b", "^.*.*=", "(x?){20}", "a{1,1000}", "(?P<n>a)", "(?=a)b", r"\pL"]
+    "pattern", ["(a+)+$", "^a|b*c", "(a|aa)*b", "a*b", "^.*.*=", "(x?){20}", "a{1,1000}", "(?P<n>a)", "(?=a)b", r"\pL"]
 )
 def test_what_the_subset_lacks_names_the_package(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "re2", None)
