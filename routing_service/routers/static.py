@@ -1,6 +1,7 @@
-"""`static`: static word-piece embeddings and prompt features under small trees, as one ONNX graph.
+"""`static`: sums of word-piece vectors and counts of a prompt under small networks, as one ONNX graph.
 
 A prompt takes microseconds on a CPU, so it runs inline. `routing_lab.training.static.train` makes its artifact.
+Artifacts of the first edition, with trees in place of networks, are served as before: the manifest's files tell.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -19,16 +20,25 @@ from routing_service.errors import ArtifactError
 from routing_service.models import ModelPair
 from routing_service.routers.artifact import ArtifactRouter
 from routing_service.routers.base import RouterContext, Scores
+from routing_service.routers.static_pieces import EncodedText, StaticPieceEncoder, read_vocabulary
 from routing_service.routers.static_text import StaticTextEncoder, pad_ids
 
 PAD_ID = -1  # ONNX's Gather reads it as the table's last row, which is zero
 INPUTS = ("token_ids", "byte_counts")
 OUTPUT = "strong_win_rate"
+SIGNAL = "signal"
+PIECES_NAME = "pieces.json"
+PIECES_INPUTS = ("token_ids", "counts")
+
+
+def prompt_inputs(encoded: EncodedText) -> dict[str, Any]:
+    """One prompt as the inputs of a second-edition graph. A prompt without pieces is one unknown piece."""
+    return {"token_ids": np.array(encoded.ids or [0], np.int32), "counts": encoded.counts[np.newaxis]}
 
 
 @dataclass(frozen=True, slots=True)
 class StaticOptions(SessionConfig):
-    """A `static` router: word-piece embeddings under small trees.
+    """A `static` router: word-piece vectors and counts under small networks.
 
     Example:
         routers:
@@ -53,18 +63,45 @@ class StaticRouter(ArtifactRouter):
         return cls(open_artifact(options.artifact or DEFAULT_ARTIFACT, cls.type), context.models, options)
 
     def load(self, artifact: Artifact, session: SessionConfig) -> None:
-        """Open graph and tokenizer."""
-        self._encoder = StaticTextEncoder(artifact.file("tokenizer.json"), artifact.manifest.max_tokens)
+        """Open graph and vocabulary."""
+        max_tokens = artifact.manifest.max_tokens
+        self._pieces: StaticPieceEncoder | None = None
+        if PIECES_NAME in artifact.manifest.files:
+            self._pieces = StaticPieceEncoder(read_vocabulary(artifact.file(PIECES_NAME)), max_tokens)
+        else:
+            self._encoder = StaticTextEncoder(artifact.file("tokenizer.json"), max_tokens)
         graph = artifact.file("model.onnx")
         self._session = open_session(graph, session)
         inputs, outputs = session_io(self._session)
-        if set(inputs) != set(INPUTS) or OUTPUT not in outputs:
+        wanted = PIECES_INPUTS if self._pieces else INPUTS
+        if set(inputs) != set(wanted) or OUTPUT not in outputs or (self._pieces and SIGNAL not in outputs):
             raise ArtifactError(
-                graph, f"has the inputs {sorted(inputs)}; a static graph has {sorted(INPUTS)} and gives {OUTPUT!r}"
+                graph, f"has the inputs {sorted(inputs)}; a static graph has {sorted(wanted)} and gives {OUTPUT!r}"
             )
 
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - one pair, whatever its names
-        """Score prompts in one run of the graph. Sums are over integers, so a batch gives the same as single runs."""
+        """Score prompts. A batch gives exactly what single calls give."""
+        if self._pieces is None:
+            return self._score_first_edition(texts)
+        start = perf_counter_ns()
+        encoded = list(map(self._pieces.encode, texts))
+        tokenized = perf_counter_ns()
+        run = self._session.run
+        # One by one: in a batch, a matrix product may round a row otherwise than alone.
+        found = [run((OUTPUT, SIGNAL), prompt_inputs(text)) for text in encoded]
+        rates, signals = ([values[place].item() for values in found] for place in (0, 1))
+        done = perf_counter_ns()
+        return Scores(
+            rates,
+            [len(e.ids) for e in encoded],
+            [e.truncated for e in encoded],
+            (tokenized - start) / 1e3,
+            (done - tokenized) / 1e3,
+            signals=signals,
+        )
+
+    def _score_first_edition(self, texts: Sequence[str]) -> Scores:
+        """Score prompts in one run of the graph. Its sums are over integers, so a batch gives what single runs give."""
         start = perf_counter_ns()
         encoded = [self._encoder.encode(text) for text in texts]
         if len(encoded) == 1:
