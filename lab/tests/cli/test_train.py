@@ -30,7 +30,7 @@ def test_mf_reports_as_json(run: Run, tmp_path: Path, embeddings_folder: Path, w
 
 @pytest.mark.usefixtures("few_rounds")
 def test_static_learns_from_battles_and_keeps_benchmarks_apart(
-    run: Run, tmp_path: Path, embeddings_folder: Path, write_battles: WriteBattles
+    run: Run, tmp_path: Path, table_folder: Path, write_battles: WriteBattles
 ) -> None:
     data, benchmark = write_battles(400), tmp_path / "house.jsonl"
     asked = json.loads(json.loads(data.read_text().splitlines()[1])["prompt"])[0]
@@ -42,8 +42,8 @@ def test_static_learns_from_battles_and_keeps_benchmarks_apart(
         data,
         "--output",
         tmp_path / "out",
-        "--embeddings",
-        embeddings_folder,
+        "--table",
+        table_folder,
         *PAIR,
     ]
     err = complaint(run(*command, "--report-on", benchmark))
@@ -66,10 +66,10 @@ def test_static_learns_from_battles_and_keeps_benchmarks_apart(
 
 @pytest.mark.usefixtures("few_rounds")
 def test_several_names_stand_for_one_side(
-    run: Run, tmp_path: Path, embeddings_folder: Path, write_battles: WriteBattles
+    run: Run, tmp_path: Path, table_folder: Path, write_battles: WriteBattles
 ) -> None:
     command = ["train", "static", "--data", write_battles(400), "--output", tmp_path / "out"]
-    ran = run(*command, "--embeddings", embeddings_folder, "--strong-model", "big", "--weak-model", "small", "tiny")
+    ran = run(*command, "--table", table_folder, "--strong-model", "big", "--weak-model", "small", "tiny")
     assert ran.code == 0, ran.err
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["models"] == {"strong": "big", "weak": "small"}

@@ -17,7 +17,16 @@ from routing_lab.training.request import TrainingRequest
 from tests.support.cli import Run
 
 # Fields whose value of nothing stands for what their help says in words.
-IN_WORDS = {"work", "embeddings", "encoder", "quantize", "learning_rate", "system_template", "classifier_template"}
+IN_WORDS = {
+    "work",
+    "table",
+    "embeddings",
+    "encoder",
+    "quantize",
+    "learning_rate",
+    "system_template",
+    "classifier_template",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -1,22 +1,27 @@
-"""What a `static` router sees of a prompt: classes of word pieces, counts of bytes, and their numpy reference.
+"""What a `static` router's networks see of a prompt: sums over its word pieces, and counts of its characters.
 
-Every feature is a count, or one division of two sums of integers below 2**24, so numpy here and ONNX Runtime in serving
-get the same float32 bit for bit, in any batch.
+All sums are of integers, so they are exact in float32 whatever their order. The graph computes the same features
+(`graph`); a test holds them together.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from routing_service.routers.static_pieces import EXTRA_COUNTS, UNSPACED, WORD_START
+
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
-# BERT's vocabulary is ordered by frequency, so a piece's id says how rare it is; limits of the classes of rarity.
-RARITY_LIMITS = (2_500, 5_000, 9_000, 15_000, 22_000)
+# A piece's log-probability says how rare it is; limits of the classes of rarity.
+# Is added to the sum of weights that components are divided by: a prompt of one light word has no strong direction.
+DAMPING = 32
+RARITY_LIMITS = (-8.0, -10.5)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -58,55 +63,89 @@ _WORD_CLASSES = {
     ),
 }
 _PIECE_RULES: dict[str, Callable[[str], bool]] = {
-    "continuation": lambda piece: piece.startswith("##"),
-    "digits": lambda piece: re.fullmatch(r"(##)?[0-9]+", piece) is not None,
-    "year": lambda piece: re.fullmatch(r"1[0-9]{3}|20[0-9]{2}", piece) is not None,
-    "letter": lambda piece: re.fullmatch(r"[b-hj-z]", piece) is not None,
-    "option letter": lambda piece: re.fullmatch(r"[abcd]", piece) is not None,
-    "operator": lambda piece: piece in set("+-*/=<>^%√∑∫≤≥≠±\u00d7÷∞∂π"),
-    "bracket": lambda piece: piece in set("()[]{}"),
-    "stop": lambda piece: piece in set(".?!;:"),
-    "comma": lambda piece: piece == ",",
-    "not ascii": lambda piece: not piece.isascii(),
-    "long": lambda piece: len(piece) >= 9,
+    "continuation": lambda piece: piece[0].isalpha() and re.match(f"[{UNSPACED}]", piece) is None,
+    # What is left where words were cut to pieces; text without words is made of these.
+    "fragment": lambda piece: re.fullmatch(r"[a-z]{1,2}", piece) is not None,
+    "letter": lambda piece: re.fullmatch(rf"{WORD_START}?[b-hj-z]", piece) is not None,
+    "digits": str.isdecimal,
+    "not ascii": lambda piece: not piece.removeprefix(WORD_START).isascii(),
+    "long": lambda piece: len(piece) >= 10,
     "abstract": lambda piece: re.search(r"(tion|ity|ism|ness|ment|ology|ical|ance|ence)s?$", piece) is not None,
-    "unknown": lambda piece: piece == "[UNK]",
 }
-# The bytes whose counts the trees may read: layout, punctuation, digits, capitals that name options or begin questions,
-# and letters common enough to measure running text. The case of a letter is lost on word pieces.
-BYTES = b"\n .,?!:;\"'()$%\\_{}+-*/=<>0123456789ABCDEITetaoins"
-PIECE_CLASS_NAMES = (*_WORD_CLASSES, *_PIECE_RULES, *(f"rarity {i}" for i in range(len(RARITY_LIMITS))))
+PIECE_CLASS_NAMES = (*_WORD_CLASSES, *_PIECE_RULES, *(f"rarity {i}" for i in range(len(RARITY_LIMITS) + 1)))
+# The characters whose counts the networks read: layout, punctuation, capitals that name options or begin questions, and
+# letters common enough to measure running text. The case of a letter is lost on word pieces.
+CHARACTERS = "\n .,?!;:\"'()$%\\_{}[]+-*/=<>^|#`ABCDEITetaoins"
+_GROUPS = {
+    "digits": range(48, 58),
+    "capitals": range(65, 91),
+    "beyond ASCII": range(128, 256),
+    "code": b"{}[]<>=_;|\\`#",
+    "operators": b"+-*/=^<>",
+    "all": range(256),
+}
 
 
-def piece_classes(vocabulary: Sequence[str]) -> npt.NDArray[np.int8]:
+_SUMS = ("weight", "pieces", *PIECE_CLASS_NAMES)
+_COUNTS = (
+    *("length", "different pieces", "blank lines", "option lists", "fences", "longest number"),
+    *map(repr, CHARACTERS),
+    *_GROUPS,
+)
+# The features after the components: means over the pieces, shares of the bytes, and logarithms of both.
+FEATURE_NAMES = (
+    *(f"mean {name}" for name in _SUMS),
+    *(f"share {name}" for name in _COUNTS),
+    *(f"log {name}" for name in _SUMS),
+    *(f"log count {name}" for name in _COUNTS),
+)
+
+
+def piece_classes(pieces: Sequence[str], scores: Sequence[float]) -> npt.NDArray[np.int8]:
     """0/1 membership of each word piece in each class of `PIECE_CLASS_NAMES`, of shape (pieces, classes)."""
-    columns = [[piece in words for piece in vocabulary] for words in _WORD_CLASSES.values()]
-    columns += [[rule(piece) for piece in vocabulary] for rule in _PIECE_RULES.values()]
-    bounds = [0, *RARITY_LIMITS]
-    columns += [[lo <= i < hi for i in range(len(vocabulary))] for lo, hi in zip(bounds, RARITY_LIMITS, strict=False)]
+    words = [piece.removeprefix(WORD_START) if piece.startswith(WORD_START) else "" for piece in pieces]
+    columns = [[word in members for word in words] for members in _WORD_CLASSES.values()]
+    columns += [[bool(piece) and rule(piece) for piece in pieces] for rule in _PIECE_RULES.values()]
+    bounds = [np.inf, *RARITY_LIMITS, -np.inf]
+    columns += [
+        [bool(piece) and low < score <= high for piece, score in zip(pieces, scores, strict=True)]
+        for high, low in pairwise(bounds)
+    ]
     return np.array(columns, np.int8).T.copy()
 
 
-def shares(sums: Float32) -> Float32:
-    """Each row of non-negative integers divided by its total; zeros stay zeros. Exact totals, so one rounding each."""
-    quotients: Float32 = sums / np.maximum(sums.sum(1, keepdims=True), np.float32(1))
-    return quotients
+def count_groups() -> Float32:
+    """Which of an encoded text's counts are added up to each number that the networks read: 0/1, (counts, groups).
+
+    The last group is the number of all bytes.
+    """
+    rows: list[Sequence[int]] = [[256 + extra] for extra in range(EXTRA_COUNTS)]
+    rows += [[ord(character)] for character in CHARACTERS]
+    rows += [list(group) for group in _GROUPS.values()]
+    groups = np.zeros((256 + EXTRA_COUNTS, len(rows)), np.float32)
+    for column, members in enumerate(rows):
+        groups[list(members), column] = 1
+    return groups
 
 
-def features(token_sums: Int64, byte_counts: Int64) -> Float32:
-    """What the trees read: shares of the token sums, then shares and counts of `BYTES`; float32 (prompts, features).
+def features(sums: Int64, counts: Int64, components: int) -> Float32:
+    """What the networks read, before standardization, float32 (prompts, features).
 
     Args:
-        token_sums: sums over each prompt's tokens of the rows of the token table, (prompts, columns). Rows of the table
-            have one total, so that shares of the sums are means over the tokens.
-        byte_counts: how often each byte occurs in a prompt, (prompts, 256).
+        sums: sums over each prompt's pieces of the rows of the table, (prompts, columns): components, weight, one,
+            classes.
+        counts: byte and further counts of each prompt, (prompts, 256 + EXTRA_COUNTS).
+        components: how many columns are components; they come first in the features too.
     """
-    counts, chosen = byte_counts.astype(np.float32), list(BYTES)
-    return np.concatenate([shares(token_sums.astype(np.float32)), shares(counts)[:, chosen], counts[:, chosen]], axis=1)
-
-
-def graph_columns(token_columns: int) -> list[int]:
-    """Where each of `features` stands in the graph, which has shares and counts of all bytes, not of `BYTES` alone."""
-    chosen = list(BYTES)
-    parts = (range(token_columns), (token_columns + byte for byte in chosen), (token_columns + 256 + b for b in chosen))
-    return [column for part in parts for column in part]
+    total = sums.astype(np.float32)
+    weight, others = total[:, components : components + 1], total[:, components:]
+    groups = counts.astype(np.float32) @ count_groups()
+    pieces = total[:, components + 1 : components + 2]
+    parts = [
+        total[:, :components] / (weight + np.float32(DAMPING)),
+        others / pieces,
+        groups / (groups[:, -1:] + np.float32(1)),
+        np.log1p(others),
+        np.log1p(groups),
+    ]
+    return np.concatenate(parts, axis=1).astype(np.float32)
