@@ -81,7 +81,7 @@ def test_a_misspelt_switch_is_refused() -> None:
 def test_the_service_wheel_holds_the_router_that_ships_and_nothing_offline_of_ours(tmp_path: Path) -> None:
     names, metadata = build_wheel(ROOT, tmp_path)
     default = "routing_service/artifacts/default/"
-    assert {default + "manifest.json", default + "tokenizer.json", "routing_service/py.typed"} <= set(names)
+    assert {default + "manifest.json", default + "pieces.json", "routing_service/py.typed"} <= set(names)
     assert any(name.startswith(default) and name.endswith(".onnx") for name in names)
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"routing_service", "export_onnx"}
     assert not [name for name in names if "__pycache__" in name or name.endswith((".csv", ".gz", ".pkl"))]

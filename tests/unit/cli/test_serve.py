@@ -27,7 +27,7 @@ def serve(run: Run, artifact: Path) -> Ran:
     return run("serve", "--address", "127.0.0.1:0", "--config", path)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "manifest.json"])
+@pytest.mark.parametrize("name", ["model.onnx", "pieces.json", "manifest.json"])
 def test_a_spoilt_artifact_is_refused_by_file(run: Run, artifact: Path, name: str) -> None:
     path = artifact / name
     original = path.read_bytes()
