@@ -278,6 +278,7 @@ class Engine:
             policy=plan.policy,
             rule="" if plan.rule is None else plan.rule.name,
             signal=scored.signal,
+            topic="" if request.spans is None else plan.router.topic(request.text),
             generation=self._generation,
             asked=self._digest.of(request.text),
             spans=request.spans,

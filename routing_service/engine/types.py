@@ -103,3 +103,4 @@ class Decision:
     spans: tuple[Span, ...] | None = None
     rule: str = ""
     signal: float | None = None
+    topic: str = ""

@@ -135,6 +135,13 @@ class Router(ABC):
         """
         return True
 
+    def topic(self, text: str) -> str:  # noqa: ARG002 - most routers know no topics
+        """What a text is about, for a request that asks for an explanation; empty when the router knows no topics.
+
+        It is called where `score` is not, in the event loop, so it must take microseconds.
+        """
+        return ""
+
     def close(self) -> None:  # noqa: B027 - most routers hold nothing to give up
         """Release the router's resources. It is not used afterwards."""
 

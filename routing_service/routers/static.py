@@ -26,7 +26,9 @@ from routing_service.routers.static_text import StaticTextEncoder, pad_ids
 PAD_ID = -1  # ONNX's Gather reads it as the table's last row, which is zero
 INPUTS = ("token_ids", "byte_counts")
 OUTPUT = "strong_win_rate"
-SIGNAL = "signal"
+# Of a graph over pieces. The signal is how much of the prompt was understood, 0..1.
+SCORED = (OUTPUT, "signal")
+TOPICS = "topics"  # the share of each, by the order in the manifest
 PIECES_NAME = "pieces.json"
 PIECES_INPUTS = ("token_ids", "counts")
 
@@ -70,13 +72,16 @@ class StaticRouter(ArtifactRouter):
             self._pieces = StaticPieceEncoder(read_vocabulary(artifact.file(PIECES_NAME)), max_tokens)
         else:
             self._encoder = StaticTextEncoder(artifact.file("tokenizer.json"), max_tokens)
+        self._topics = tuple(artifact.manifest.options.get("topics", ()))
         graph = artifact.file("model.onnx")
         self._session = open_session(graph, session)
         inputs, outputs = session_io(self._session)
-        wanted = PIECES_INPUTS if self._pieces else INPUTS
-        if set(inputs) != set(wanted) or OUTPUT not in outputs or (self._pieces and SIGNAL not in outputs):
+        wanted, given = (PIECES_INPUTS, (*SCORED, TOPICS)) if self._pieces else (INPUTS, (OUTPUT,))
+        if set(inputs) != set(wanted) or not set(given) <= set(outputs):
             raise ArtifactError(
-                graph, f"has the inputs {sorted(inputs)}; a static graph has {sorted(wanted)} and gives {OUTPUT!r}"
+                graph,
+                f"has the inputs {sorted(inputs)} and the outputs {sorted(outputs)}; a static graph has "
+                f"{sorted(wanted)} and gives {sorted(given)}",
             )
 
     def score(self, texts: Sequence[str], models: ModelPair) -> Scores:  # noqa: ARG002 - one pair, whatever its names
@@ -88,17 +93,23 @@ class StaticRouter(ArtifactRouter):
         tokenized = perf_counter_ns()
         run = self._session.run
         # One by one: in a batch, a matrix product may round a row otherwise than alone.
-        found = [run((OUTPUT, SIGNAL), prompt_inputs(text)) for text in encoded]
-        rates, signals = ([values[place].item() for values in found] for place in (0, 1))
+        found = [run(SCORED, prompt_inputs(text)) for text in encoded]
         done = perf_counter_ns()
         return Scores(
-            rates,
+            [rate.item() for rate, _ in found],
             [len(e.ids) for e in encoded],
             [e.truncated for e in encoded],
             (tokenized - start) / 1e3,
             (done - tokenized) / 1e3,
-            signals=signals,
+            signals=[signal.item() for _, signal in found],
         )
+
+    def topic(self, text: str) -> str:
+        """The likeliest of the topics in the manifest; empty for an artifact without."""
+        if self._pieces is None or not self._topics:
+            return ""
+        shares = self._session.run((TOPICS,), prompt_inputs(self._pieces.encode(text)))[0]
+        return str(self._topics[int(shares.argmax())])
 
     def _score_first_edition(self, texts: Sequence[str]) -> Scores:
         """Score prompts in one run of the graph. Its sums are over integers, so a batch gives what single runs give."""

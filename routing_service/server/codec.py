@@ -178,7 +178,7 @@ def to_message(decision: Decision) -> decision_pb2.Decision:
         signal=decision.signal,
         generation=decision.generation,
         asked=decision_pb2.Asked(length_bytes=decision.asked.length_bytes, digest=decision.asked.digest),
-        explanation=None if decision.spans is None else _explanation(decision.spans),
+        explanation=None if decision.spans is None else _explanation(decision.spans, decision.topic),
     )
 
 
@@ -196,9 +196,9 @@ def to_item_error(error: DecisionError) -> item_error_pb2.ItemError:
     return message
 
 
-def _explanation(spans: Iterable[Span]) -> decision_pb2.Explanation:
+def _explanation(spans: Iterable[Span], topic: str) -> decision_pb2.Explanation:
     return decision_pb2.Explanation(
-        spans=[decision_pb2.Span(message=s.message, part=s.part, begin=s.begin, end=s.end) for s in spans]
+        spans=[decision_pb2.Span(message=s.message, part=s.part, begin=s.begin, end=s.end) for s in spans], topic=topic
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto
 
-from routing_service.artifacts.loading import open_artifact
+from routing_service.artifacts.loading import DEFAULT_ARTIFACT, open_artifact
 from routing_service.artifacts.manifest import SelfTestVector
 from routing_service.config import parse_config
 from routing_service.embedders.registry import Embedders
@@ -208,3 +208,34 @@ routers:
 def test_an_artifact_that_is_not_there_is_told_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"nowhere/manifest\.json is missing"):
         built("routers: {a: {type: static, artifact: nowhere}}", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> StaticRouter:
+    return StaticRouter(open_artifact(DEFAULT_ARTIFACT, "static"))
+
+
+def test_the_shipped_router_says_how_much_it_understood(shipped: StaticRouter) -> None:
+    texts = ["?", "hi", "What is the capital of France?", "Beweise, dass es unendlich viele Primzahlen gibt."]
+    nothing, little, *all_of_it = shipped.score(texts, shipped.models).signals or []
+    assert 0 <= nothing < 0.2
+    assert little < 0.5
+    assert all_of_it == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "topic"),
+    [
+        ("Prove that there are infinitely many prime numbers.", "math"),
+        ("Write a Python function that reverses a linked list.", "code"),
+        ("Escribe un poema sobre la lluvia.", "creative"),
+        ("Thanks, that was great!", "chitchat"),
+    ],
+)
+def test_the_shipped_router_names_the_topic(shipped: StaticRouter, text: str, topic: str) -> None:
+    assert shipped.topic(text) == topic
+
+
+def test_an_artifact_of_the_first_edition_has_neither(router: StaticRouter) -> None:
+    assert router.score(["hello"], router.models).signals is None
+    assert router.topic("hello") == ""
