@@ -22,8 +22,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--routers",
         nargs="+",
         metavar="R",
-        help="routers of the configuration, or types that need no options, such as random and static (default: its "
-        "default router)",
+        help="routers of the configuration, types that need no options, such as random and static, or the baselines "
+        "knn and clusters (default: its default router)",
     )
     parser.add_argument(
         "--benchmark",
@@ -71,6 +71,7 @@ def run(options: argparse.Namespace) -> None:
     settings = from_options(
         Settings,
         options,
+        data=options.data,
         cache=options.cache_dir or default_cache_folder(),
         overwrite=frozenset(options.overwrite_cache),
     )

@@ -57,7 +57,7 @@ def evaluate(
     routers: list[LoadedRouter] = []
     try:
         for name in names:
-            routers.append(load_router(config, name, settings.strong_model, settings.weak_model))  # noqa: PERF401 - what is loaded must be closed when the next fails
+            routers.append(load_router(config, name, settings.strong_model, settings.weak_model, settings.data))  # noqa: PERF401 - what is loaded must be closed when the next fails
         default = config.models or routers[0].router.models
         asked = default.with_options(settings.strong_model, settings.weak_model)
         pairs = [for_pair(data, *asked) for data in benchmarks]

@@ -9,12 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from routing_lab.evals.baselines import BASELINES, fit_baseline
 from routing_lab.evals.cache import CacheKey
 from routing_service.config import EMBEDDER_KEYS, ROUTER_KEYS, Config, RouterConfig, parse_config
 from routing_service.embedders.base import Embedder
 from routing_service.embedders.registry import Embedders
 from routing_service.errors import UsageError, unknown_name
-from routing_service.models import ModelPair
+from routing_service.models import ROUTELLM_PAIR, ModelPair
 from routing_service.routers.base import UNVERSIONED, Router
 from routing_service.routers.registry import ROUTERS, build_routers
 from routing_service.rows.model_names import find_model
@@ -49,8 +50,12 @@ def with_unconfigured(config: Config, names: list[str], seed: int) -> Config:
     for name in names:
         if name in config.routers:
             continue
+        if name in BASELINES:
+            added[name] = _configured(name)
+            continue
         if name not in ROUTERS.names():
-            raise UsageError(f"--routers: {unknown_name('router', name, {*config.routers, *ROUTERS.names()})}")
+            known = {*config.routers, *ROUTERS.names(), *BASELINES}
+            raise UsageError(f"--routers: {unknown_name('router', name, known)}")
         plain = _configured(name)
         options = fields(ROUTERS.find(name, plain.section).options)
         if needed := [field.name for field in options if field.default is field.default_factory is MISSING]:
@@ -68,7 +73,9 @@ def _configured(kind: str, **options: int) -> RouterConfig:
     return parse_config(text, "--routers", Path()).routers[kind]
 
 
-def load_router(config: Config, name: str, strong_model: str | None, weak_model: str | None) -> LoadedRouter:
+def load_router(
+    config: Config, name: str, strong_model: str | None, weak_model: str | None, data: Path | None = None
+) -> LoadedRouter:
     """Load one router of a configuration, and no other.
 
     Args:
@@ -76,12 +83,18 @@ def load_router(config: Config, name: str, strong_model: str | None, weak_model:
         name: its name there.
         strong_model: the model to score for as the strong one; None for the router's own.
         weak_model: the same for the weak one.
+        data: the folder that a baseline is fitted on.
 
     Raises:
         ConfigError: the router or its embedder is configured wrongly.
         ArtifactError: an artifact cannot be trusted or read.
+        UsageError: there is nothing to fit a baseline on.
     """
     embedders, section = Embedders(config), config.routers[name].section
+    if (kind := config.routers[name].type) in BASELINES:
+        pair = (config.models or ROUTELLM_PAIR).with_options(strong_model, weak_model)
+        baseline = fit_baseline(kind, data, *pair)
+        return LoadedRouter(name, baseline, section, (), pair, False, baseline.close)
     router = build_routers(replace(config, routers={name: config.routers[name]}), embedders)[name]
     # No other router is loaded, so that they are all its own.
     used = tuple((embedder, config.embedders[key].section) for key, embedder in embedders.built.items())

@@ -11,7 +11,11 @@ from routing_lab.progress import Progress, terminal_progress
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to evaluate; `cache` keeps win rates, except those of the routers of `overwrite`, which are scored anew."""
+    """How to evaluate.
+
+    Baselines are fitted on the folder `data`. `cache` keeps win rates, except those of the routers of `overwrite`,
+    which are scored anew.
+    """
 
     strong_model: str | None = field(
         default=None,
@@ -43,6 +47,7 @@ class Settings:
         default=0.5,
         metadata=option("share of strong calls at which --robustness decides", parse=number(0, 1), metavar="S"),
     )
+    data: Path | None = None
     cache: Path | None = None
     overwrite: frozenset[str] = frozenset()
     progress: Progress = terminal_progress
