@@ -20,6 +20,7 @@ from routing_lab.evals.settings import Settings
 from routing_lab.evals.summary import summary
 
 from routing_service.artifacts.loading import open_artifact
+from routing_service.asks.reader import AskReader
 from routing_service.config import Config
 from routing_service.routers.static import StaticRouter
 from tests.support.benchmarks import WriteRows
@@ -92,7 +93,8 @@ def test_an_evaluation_counts_the_routers_own_flips(
     router = StaticRouter(open_artifact(static_artifact, "static"))
 
     def strong(texts: list[str], threshold: float) -> np.ndarray:
-        return np.array(router.score(texts, router.models).strong_win_rates) >= threshold
+        read = [AskReader().of_prompt(text) for text in texts]
+        return np.array(router.score(read, router.models).strong_win_rates) >= threshold
 
     prompts = [row[0] for row in ROWS]
     assert static is not None
