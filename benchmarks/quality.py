@@ -28,6 +28,7 @@ from routing_lab.evals.registry import load_benchmark
 from routing_lab.evals.results import BenchmarkResult
 from routing_lab.evals.routers import with_unconfigured
 from routing_lab.evals.settings import Settings
+from routing_lab.training.static.vectors import shipped_vectors
 
 from benchmarks.decision import FOLDER
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT
@@ -46,7 +47,7 @@ def measured(data: Path) -> list[dict[str, Any]]:
     """A row for each router on each benchmark's held-out prompts."""
     config = with_unconfigured(load_config(None), list(ROUTERS), 0)
     benchmarks = [take_split(load_benchmark(name, data), "audit") for name in BENCHMARKS]
-    results = evaluate(config, ROUTERS, benchmarks, Settings(data=data, robustness=True))
+    results = evaluate(config, ROUTERS, benchmarks, Settings(data=data, vectors=shipped_vectors, robustness=True))
     return [row for result in results for row in _rows(result)]
 
 

@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
     from routing_lab.evals.registry import load_benchmark
     from routing_lab.evals.routers import with_unconfigured
     from routing_lab.evals.summary import summaries
+    from routing_lab.training.static.vectors import shipped_vectors
     from routing_service.asks.reader import AskReader
     from routing_service.files import prepare_folder, write_files
 
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> None:
         Settings,
         options,
         data=options.data,
+        vectors=shipped_vectors,
         cache=options.cache_dir or default_cache_folder(),
         overwrite=frozenset(options.overwrite_cache),
     )

@@ -1,7 +1,7 @@
 """Baselines that a router must beat to be worth its training: nearest neighbours, and clusters.
 
-Both know the outcomes of training prompts and nothing else of the task. They compare prompts by the vectors of the
-shipped router: means of multilingual word-piece embeddings. In comparisons of routers such simple ones do well
+Both know the outcomes of training prompts and nothing else of the task. They compare prompts by vectors that they are
+given, which for `evaluate` are those of the shipped router. In comparisons of routers such simple ones do well
 (arXiv 2505.12601), so `evaluate` has them beside the others: `--routers static knn clusters`.
 
 They are fitted on the dev halves in the folder of `--data`, so the audit halves are new to them.
@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from routing_lab.data.preferences import PreferenceData, check_examples, load_preferences
 from routing_lab.evals.metrics import Float64
-from routing_service.artifacts.loading import DEFAULT_ARTIFACT
 from routing_service.artifacts.manifest import Manifest, SelfTest
 from routing_service.errors import UsageError
 from routing_service.extras import require
@@ -157,12 +156,13 @@ class Clusters(Baseline):
 BASELINES: dict[str, type[Baseline]] = {baseline.type: baseline for baseline in (Neighbours, Clusters)}
 
 
-def fit_baseline(name: str, data: Path | None, strong: str, weak: str) -> Baseline:
+def fit_baseline(name: str, data: Path | None, vectors: Callable[[], Embed] | None, strong: str, weak: str) -> Baseline:
     """Fit the baseline `name` for a pair of models.
 
     Args:
         name: one of `BASELINES`.
         data: the folder of `--data`.
+        vectors: makes what gives texts their vectors, (texts, dimension) of any length.
         strong: the strong model, as the data has it.
         weak: the weak model.
 
@@ -170,31 +170,21 @@ def fit_baseline(name: str, data: Path | None, strong: str, weak: str) -> Baseli
         UsageError: there is nothing to fit it on, or a package is missing.
     """
     require(f"--routers {name}", "routing-lab", "train", "onnx", "sklearn")
-    if data is None:
+    if data is None or vectors is None:
         raise UsageError(
             f"--routers {name} is fitted on the dev halves of MMLU and GSM8K; name their folder with --data"
         )
     preferences = load_preferences([data], strong, weak)
     models = ModelPair(strong, weak)
     check_examples(preferences.examples, preferences.files, models)
-    embed = shipped_vectors()
-    vectors = embed([example.prompt for example in preferences.examples])
-    targets = np.array([example.target for example in preferences.examples])
-    return BASELINES[name](models, embed, vectors, targets, _provenance(preferences))
-
-
-def shipped_vectors() -> Embed:
-    """Gives the vectors of the shipped router: the mean embedding of a text's word pieces, scaled to length 1."""
-    from routing_lab.training.static.table import read_table
-    from routing_lab.training.static.train import Reader
-
-    table, _ = read_table(DEFAULT_ARTIFACT)
-    reader = Reader(table)
+    give = vectors()
 
     def embed(texts: Sequence[str]) -> Float32:
-        return unit(reader(texts)[:, : table.components])
+        return unit(give(texts))
 
-    return embed
+    known = embed([example.prompt for example in preferences.examples])
+    targets = np.array([example.target for example in preferences.examples])
+    return BASELINES[name](models, embed, known, targets, _provenance(preferences))
 
 
 def unit(vectors: Float32) -> Float32:

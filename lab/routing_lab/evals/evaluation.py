@@ -57,7 +57,7 @@ def evaluate(
     routers: list[LoadedRouter] = []
     try:
         for name in names:
-            routers.append(load_router(config, name, settings.strong_model, settings.weak_model, settings.data))  # noqa: PERF401 - what is loaded must be closed when the next fails
+            routers.append(_loaded(config, name, settings))  # noqa: PERF401 - what is loaded must be closed when the next fails
         default = config.models or routers[0].router.models
         asked = default.with_options(settings.strong_model, settings.weak_model)
         pairs = [for_pair(data, *asked) for data in benchmarks]
@@ -66,6 +66,12 @@ def evaluate(
     finally:
         for router in routers:
             router.close()
+
+
+def _loaded(config: Config, name: str, settings: Settings) -> LoadedRouter:
+    return load_router(
+        config, name, settings.strong_model, settings.weak_model, data=settings.data, vectors=settings.vectors
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +192,7 @@ def _probabilities(rates: Float64, pair: PairedBenchmark) -> ProbabilityMetrics:
 
 def _draw_anew(loaded: LoadedRouter, prompts: Sequence[str], how: Scoring, settings: Settings) -> Float64:
     """Draws of a router that was just loaded: what was drawn for another benchmark must not change these."""
-    fresh = load_router(how.config, loaded.name, settings.strong_model, settings.weak_model)
+    fresh = _loaded(how.config, loaded.name, settings)
     try:
         return draw(fresh, prompts, how, settings.runs)
     finally:

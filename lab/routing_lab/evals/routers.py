@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from routing_lab.evals.baselines import BASELINES, fit_baseline
+from routing_lab.evals.baselines import BASELINES, Embed, fit_baseline
 from routing_lab.evals.cache import CacheKey
 from routing_service.config import EMBEDDER_KEYS, ROUTER_KEYS, Config, RouterConfig, parse_config
 from routing_service.embedders.base import Embedder
@@ -74,7 +74,12 @@ def _configured(kind: str, **options: int) -> RouterConfig:
 
 
 def load_router(
-    config: Config, name: str, strong_model: str | None, weak_model: str | None, data: Path | None = None
+    config: Config,
+    name: str,
+    strong_model: str | None,
+    weak_model: str | None,
+    data: Path | None = None,
+    vectors: Callable[[], Embed] | None = None,
 ) -> LoadedRouter:
     """Load one router of a configuration, and no other.
 
@@ -84,6 +89,7 @@ def load_router(
         strong_model: the model to score for as the strong one; None for the router's own.
         weak_model: the same for the weak one.
         data: the folder that a baseline is fitted on.
+        vectors: makes what gives texts the vectors that a baseline compares.
 
     Raises:
         ConfigError: the router or its embedder is configured wrongly.
@@ -93,7 +99,7 @@ def load_router(
     embedders, section = Embedders(config), config.routers[name].section
     if (kind := config.routers[name].type) in BASELINES:
         pair = (config.models or ROUTELLM_PAIR).with_options(strong_model, weak_model)
-        baseline = fit_baseline(kind, data, *pair)
+        baseline = fit_baseline(kind, data, vectors, *pair)
         return LoadedRouter(name, baseline, section, (), pair, False, baseline.close)
     router = build_routers(replace(config, routers={name: config.routers[name]}), embedders)[name]
     # No other router is loaded, so that they are all its own.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from routing_lab.evals.baselines import Embed
 from routing_lab.options import SEED, number, option, whole
 from routing_lab.progress import Progress, terminal_progress
 
@@ -13,8 +15,8 @@ from routing_lab.progress import Progress, terminal_progress
 class Settings:
     """How to evaluate.
 
-    Baselines are fitted on the folder `data`. `cache` keeps win rates, except those of the routers of `overwrite`,
-    which are scored anew.
+    Baselines are fitted on the folder `data`, by vectors from what `vectors` makes. `cache` keeps win rates, except
+    those of the routers of `overwrite`, which are scored anew.
     """
 
     strong_model: str | None = field(
@@ -48,6 +50,7 @@ class Settings:
         metadata=option("share of strong calls at which --robustness decides", parse=number(0, 1), metavar="S"),
     )
     data: Path | None = None
+    vectors: Callable[[], Embed] | None = None
     cache: Path | None = None
     overwrite: frozenset[str] = frozenset()
     progress: Progress = terminal_progress

@@ -14,6 +14,7 @@ from routing_lab.evals.provenance import Exposure
 from routing_lab.evals.registry import load_benchmark
 from routing_lab.evals.routers import with_unconfigured
 from routing_lab.evals.settings import Settings
+from routing_lab.training.static.vectors import shipped_vectors
 
 from routing_service.config import parse_config
 from routing_service.errors import UsageError
@@ -98,7 +99,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_an_evaluation_fits_them_on_the_dev_half(folder: Path) -> None:
     config = with_unconfigured(parse_config("", "a test", folder), ["knn", "clusters"], 0)
-    settings = Settings(strong_model=STRONG, weak_model=WEAK, resamples=20, progress=no_progress, data=folder)
+    settings = Settings(
+        strong_model=STRONG, weak_model=WEAK, resamples=20, progress=no_progress, data=folder, vectors=shipped_vectors
+    )
     audit = take_split(load_benchmark("gsm8k", folder), "audit")
     (result,) = evaluate(config, ["knn", "clusters"], [audit], settings)
     assert [router.type for router in result.routers] == ["knn", "clusters"]
@@ -111,4 +114,4 @@ def test_an_evaluation_fits_them_on_the_dev_half(folder: Path) -> None:
 
 def test_without_a_folder_there_is_nothing_to_fit_them_on() -> None:
     with pytest.raises(UsageError, match=r"--routers knn is fitted on the dev halves .* name their folder with --data"):
-        fit_baseline("knn", None, STRONG, WEAK)
+        fit_baseline("knn", None, lambda: embed, STRONG, WEAK)
