@@ -33,7 +33,7 @@ from routing_lab.training.static.vectors import shipped_vectors
 from benchmarks.decision import FOLDER
 from routing_service.artifacts.loading import DEFAULT_ARTIFACT
 from routing_service.artifacts.manifest import read_manifest
-from routing_service.config import Config, load_config
+from routing_service.config import load_config
 from routing_service.engine.build import build_engine
 from routing_service.engine.types import RouteRequest, Tier
 from routing_service.errors import RoutingServiceError
@@ -68,7 +68,7 @@ def _rows(result: BenchmarkResult) -> Iterable[dict[str, Any]]:
 
 def strong_shares(asks: Sequence[dict[str, str]]) -> dict[str, dict[str, float]]:
     """By language, the share of the easy ("weak") and of the hard ("strong") asks that goes to the strong model."""
-    engine = build_engine(Config())
+    engine = build_engine(load_config(None))
     shares: dict[str, dict[str, list[bool]]] = {}
     for ask in asks:
         decision = engine.decide(RouteRequest(ask["prompt"], strong_share=0.5))

@@ -68,9 +68,9 @@ def _explain(prompt: str, decision: Decision) -> None:
     emit(
         f"read: bytes {spans} of {len(_utf8(prompt))}{', of which the router took the beginning' * decision.truncated}"
     )
+    emit("\n".join(f"  {line}" for line in _read(prompt, decision).splitlines()))
     if decision.explanation.topic:
         emit(f"topic: {decision.explanation.topic}")
-    emit("\n".join(f"  {line}" for line in _read(prompt, decision).splitlines()))
 
 
 def _read(prompt: str, decision: Decision) -> str:

@@ -20,7 +20,7 @@ from routing_service.calibration.tables import SavedTable, write_table
 from routing_service.config import LimitsConfig
 from routing_service.models import ModelPair
 from routing_service.server import calibrations
-from tests.support.calibrating import SECRET, NumberRouter, Serve, engine_of, refusal, stream
+from tests.support.calibrating import SECRET, NumberRouter, Serve, engine_of, refusal, refusal_while_sending, stream
 from tests.support.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ async def test_one_bad_prompt_is_named_by_its_index(
     async with serve_engine(engine_of(NumberRouter(), "strong"), limits) as channel:
         stub = pb_grpc.RoutingServiceStub(channel)
         messages = [*stream(*["0.5"] * before), bad, *stream("0.5", "0.5")]
-        _, told, message, metadata = await refusal(stub.Calibrate(iter(messages)))
+        _, told, message, metadata = await refusal_while_sending(lambda: stub.Calibrate(iter(messages)))
         place = max(0, len(bad.prompts) + len(bad.conversations) - 1)
         assert (told, metadata["index"]) == (reason, str(before + place))
         assert says in message

@@ -93,9 +93,15 @@ policies: {even: {strong_share: 0.5}, rare: {threshold: 0.9}}
 
 def test_what_this_release_cannot_say_is_absent(stub: pb_grpc.RoutingServiceStub) -> None:
     decision = decide(stub, prompt="hi", explain=True)
-    assert not [name for name in ("signal", "propensity", "rung", "turn") if decision.HasField(name)]
+    assert not [name for name in ("propensity", "rung", "turn") if decision.HasField(name)]
     assert (decision.switched, decision.identity, list(decision.candidates)) == (False, "", [])
-    assert (decision.explanation.topic, list(decision.explanation.influences)) == ("", [])
+    assert list(decision.explanation.influences) == []
+
+
+def test_the_shipped_router_s_signal_and_topic(stub: pb_grpc.RoutingServiceStub) -> None:
+    decision = decide(stub, prompt="Prove that there are infinitely many prime numbers.", explain=True)
+    assert (decision.signal, decision.explanation.topic) == (1, "math")
+    assert decide(stub, prompt="?").signal < 0.5
 
 
 def test_explaining_says_what_was_read(stub: pb_grpc.RoutingServiceStub) -> None:

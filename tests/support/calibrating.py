@@ -52,6 +52,22 @@ def stream(*prompts: str, shares: Sequence[float] = (0.5,), **settings: Any) -> 
         yield pb.CalibrateRequest(prompts=[prompt])
 
 
+async def refusal_while_sending(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str, str, dict[str, str]]:
+    """`refusal` of a call that the server ends while there is more to send.
+
+    grpc.aio then sometimes reports, in place of the server's status, that a message could not be sent. That says
+    nothing of the server, so the call is made again.
+    """
+    for _ in range(20):
+        made = call()
+        try:
+            await made
+        except grpc.aio.AioRpcError as error:
+            if error.details() != "Internal error from Core":
+                return await refusal(made)
+    raise AssertionError("no call reached the server whole")
+
+
 async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str, dict[str, str]]:
     """Code, reason, message and metadata of the error that a call ends with."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -53,7 +53,12 @@ def test_what_was_read_is_shown(run: Run, start_service: StartService) -> None:
     prompt = "<state>\nopen: é.py\n</state>\nWas ist das?\nUnd warum?"
     ran = run("decide", prompt, "--address", address, "--explain")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.splitlines()[1:] == ["read: bytes 29 to 52 of 52", "  Was ist das?", "  Und warum?"]
+    assert ran.out.splitlines()[1:] == [
+        "read: bytes 29 to 52 of 52",
+        "  Was ist das?",
+        "  Und warum?",
+        "topic: info",
+    ]
     shown = json.loads(run("decide", prompt, "--address", address, "--explain", "--json").out)
     assert shown["read"] == "Was ist das?\nUnd warum?"
     assert shown["explanation"]["spans"] == [{"message": 0, "part": 0, "begin": 29, "end": 52}]
