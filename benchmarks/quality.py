@@ -119,7 +119,9 @@ def main() -> int:
             ]
         )
     )
-    print("\ncross-validated, from the manifest:", json.dumps(manifest.metrics, ensure_ascii=False))
+    found = manifest.metrics.get("by_source", {})
+    print("\nAPGR by cross-validation, from the manifest:")
+    print(table([(name, f"{each['apgr_mean_of_folds']:.3f}") for name, each in sorted(found.items())]))
     print(f"\nstrong at 50 %, of {len(asks)} asks:")
     print(
         table(
@@ -129,8 +131,8 @@ def main() -> int:
             ]
         )
     )
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"quality-{time.strftime('%Y%m%dT%H%M%S')}.json"
+    path = FOLDER / "out" / time.strftime("quality-%Y%m%dT%H%M%SZ.json", time.gmtime())
+    path.parent.mkdir(exist_ok=True)
     document = {"revision": manifest.revision, "benchmarks": rows, "metrics": manifest.metrics, "asks": shares}
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"\nwritten to {path}")
