@@ -137,11 +137,31 @@ class PieceTable(dict[str, tuple[int, ...]]):
                 found_ids.append(piece)
         return tuple(reversed(found_ids)) or (0,)
 
+    def ids_of(self, word: str) -> tuple[int, ...]:
+        """The ids of the pieces of text without white space."""
+        return tuple(chain.from_iterable(map(self.__getitem__, runs(word))))
+
+
+class WordTable(dict[str, tuple[int, ...]]):
+    """From text between white space to its pieces' ids; fills itself. No run goes over white space."""
+
+    def __init__(self, pieces: PieceTable) -> None:
+        super().__init__()
+        self._pieces = pieces
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        ids = self._pieces.ids_of(word)
+        if len(self) >= RUN_TABLE_SIZE:
+            self.clear()
+        if len(word) <= MAX_RUN:  # scripts without spaces have whole sentences here
+            self[word] = ids
+        return ids
+
     def ids(self, normalized: str, limit: int) -> list[int]:
         """The ids of at most `limit` pieces of a text from `normalize`, from its start."""
         # Compatibility characters become up to 18 others: the cut is once more after it.
-        found = runs(normalized[:MAX_CHARACTERS])
-        return list(islice(chain.from_iterable(map(self.__getitem__, found)), limit))
+        words = normalized[:MAX_CHARACTERS].split()
+        return list(islice(chain.from_iterable(map(self.__getitem__, words)), limit))
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
@@ -191,7 +211,7 @@ class StaticPieceEncoder:
     """
 
     def __init__(self, vocabulary: Vocabulary, max_pieces: int) -> None:
-        self._table = PieceTable(vocabulary)
+        self._table = WordTable(PieceTable(vocabulary))
         self._limit = max_pieces
 
     def encode(self, text: str) -> EncodedText:
@@ -209,13 +229,25 @@ class StaticPieceEncoder:
         text = text.strip()
         if "  " in text or " \n" in text or "\t" in text:
             text = _LOOSE_SPACES.sub("", text)
-        counts = np.bincount(np.frombuffer(text.encode("utf-8", "replace"), np.uint8), minlength=256 + EXTRA_COUNTS)
+        encoded = text.encode("utf-8", "replace")
+        counts = np.bincount(np.frombuffer(encoded, np.uint8), minlength=256 + EXTRA_COUNTS)
         counts[256:] = (
             len(text),
             len(set(ids)),
             text.count("\n\n"),
             1 if "\n" in text and _OPTIONS.search(text) else 0,
             text.count("```"),
-            max(map(len, _NUMBERS.findall(text)), default=0),
+            _longest_number(text, encoded),
         )
         return EncodedText(ids, counts, truncated)
+
+
+# Every byte but ASCII's digits becomes a space.
+_DIGITS_ONLY = bytes(byte if chr(byte) in "0123456789" else ord(" ") for byte in range(256))
+
+
+def _longest_number(text: str, encoded: bytes) -> int:
+    """How many digits the longest number has."""
+    if len(text) == len(encoded):  # ASCII, where a table of bytes is faster than a pattern
+        return max(map(len, encoded.translate(_DIGITS_ONLY).split()), default=0)
+    return max(map(len, _NUMBERS.findall(text)), default=0)

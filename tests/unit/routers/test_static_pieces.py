@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from routing_service.routers.static_pieces import (
     PieceTable,
     StaticPieceEncoder,
     Vocabulary,
+    WordTable,
     normalize,
     read_vocabulary,
     runs,
@@ -53,7 +55,7 @@ def encoder() -> StaticPieceEncoder:
 
 
 def pieces(text: str, vocabulary: Vocabulary = VOCABULARY) -> list[str]:
-    return [vocabulary.pieces[i] for i in PieceTable(vocabulary).ids(normalize(text), 512)]
+    return [vocabulary.pieces[i] for i in WordTable(PieceTable(vocabulary)).ids(normalize(text), 512)]
 
 
 @pytest.mark.parametrize(
@@ -145,6 +147,12 @@ def test_further_counts_by_hand(encoder: StaticPieceEncoder) -> None:
     length, different, blank, options, fences, longest = encoder.encode(text).counts[256:].tolist()
     assert (length, blank, options, fences, longest) == (len(text), 1, 1, 2, 3)
     assert different == len(set(encoder.encode(text).ids))
+
+
+@given(st.text(st.sampled_from("12a \u0663.\u00e9"), max_size=20))
+def test_the_longest_number_is_counted_in_ascii_as_in_any_text(text: str) -> None:
+    encoder = StaticPieceEncoder(VOCABULARY, 512)
+    assert encoder.encode(text).counts[-1] == max(map(len, re.findall(r"\d+", text)), default=0)
 
 
 def test_a_full_table_of_runs_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
