@@ -12,12 +12,12 @@ from routing_service.asks.blobs import may_have_blobs, without_blobs
 from routing_service.asks.ends import peel
 from routing_service.asks.labels import WINDOW
 from routing_service.asks.mail import has_hint, unquoted
-from routing_service.asks.passages import MIN_LENGTH, last_turn, may_ask, piped, question
+from routing_service.asks.passages import MIN_LENGTH, MIN_PIPED, last_turn, may_ask, piped, question
 from routing_service.asks.spans import Pieces, joined, trimmed, within, without
 from routing_service.asks.tags import WRAPPERS, known_blocks, opening_of
 
-# Most texts are short and have nothing around them, and these are found out quickly.
-_SHORT = 1024
+# Most texts are short and have nothing around them, and these are found out quickly. Longer ones may be piped.
+_SHORT = MIN_PIPED - 1
 _ONE_LINE = 150
 # The marks of everything that is not one.
 _MARKS = frozenset('"“«„「>#-=*D`[{ \t\r\n')
