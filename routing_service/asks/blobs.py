@@ -107,9 +107,15 @@ def _runs_within(text: str, begin: int, end: int) -> list[Piece]:
             start -= len(before) - len(before.rstrip(b"b"))
             run = _RUN.match(classes, start)
             place = run.end() if run else start + 1
-            uri = _DATA_URI.search(text, max(0, begin + start - 100), begin + start)
-            found.append((uri.start() if uri else begin + start + _KEPT, begin + place))
+            found.append((_start_of_uri(text, begin + start), begin + place))
     return merged(found)
+
+
+def _start_of_uri(text: str, start: int) -> int:
+    """Where what goes begins of a run at `start`: with the data URI that it belongs to, else after its first signs."""
+    at = text.find("data:", max(0, start - 100), start)
+    uri = _DATA_URI.search(text, at, start) if at >= 0 else None
+    return uri.start() if uri else start + _KEPT
 
 
 def _classes(text: str) -> bytes:

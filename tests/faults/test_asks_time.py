@@ -10,10 +10,9 @@ from routing_service.asks.reader import AskReader
 from tests.support.harness import BASE64, DUMP, LOG, RULES
 
 SIZE = 1_000_000
-# On a quiet machine it is less than 5 ms. Whatever shares the processor's caches makes it slower, so the best of all
-# tries counts, and three times that is allowed: work that grows faster than the text takes hundreds.
-LIMIT_SECONDS = 0.015
-TRIES = 100
+# The machine may be busy with other things, so the processor's time counts, and the best of all tries.
+LIMIT_SECONDS = 0.005
+TRIES = 500
 
 
 def filled(*parts: str, size: int = SIZE) -> str:

@@ -29,7 +29,7 @@ from routing_service.server.service import RoutingService
 MIB = 1 << 20
 LIMIT_SECONDS, LIMIT_SECONDS_PER_MIB = 0.010, 0.001
 # A core that is shared, as CI's are, also computes more slowly.
-SLACK = 2
+SLACK = 1.5
 TRIES = 12
 USER = conversation_pb2.ROLE_USER
 CHANCE = random.Random(7)

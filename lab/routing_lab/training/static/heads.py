@@ -102,7 +102,8 @@ def understood(features: Float32, weights: Float32, components: int) -> Float32:
 
 def signal_columns(components: int) -> tuple[int, int]:
     """Which features say how many pieces are fragments, and how many are different."""
-    return tuple(components + FEATURE_NAMES.index(name) for name in ("mean fragment", "share different pieces"))  # type: ignore[return-value]
+    fragments, different = map(FEATURE_NAMES.index, ("mean fragment", "share different pieces"))
+    return components + fragments, components + different
 
 
 def topic_log_odds() -> Float32:
